@@ -1,0 +1,39 @@
+"""hotlap: find out why a PyTorch training is slow, make it fast, and prove it.
+
+The names of the command line, as functions::
+
+    import hotlap
+    run = hotlap.profile(["python", "train.py"])        # -> Run
+    tuning = hotlap.tune(["python", "train.py"])        # -> Tuning
+    comparison = hotlap.compare(a=[...], b=[...])       # -> Comparison
+
+and marks for a training loop, which cost nothing when no probe is there::
+
+    with hotlap.phase("loss"): ...
+    hotlap.metric("psnr", 31.2)
+    hotlap.step()
+
+This module imports nothing, because it is also loaded inside other people's training processes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hotlap.api import compare, explain, profile, report, train, tune
+    from hotlap.probe.marks import metric, phase, step
+
+__all__ = ["compare", "explain", "metric", "phase", "profile", "report", "step", "train", "tune"]
+
+_MARKS = {"metric", "phase", "step"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'hotlap' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("hotlap.probe.marks" if name in _MARKS else "hotlap.api"), name)
