@@ -179,7 +179,7 @@ def _value(key: str, value: Any, hint: Any, place: str) -> Any:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError:
         choices = [choice for choice in get_args(hint) if isinstance(choice, str)]
-        suggestion = did_you_mean(value, choices) if isinstance(value, str) else ""
+        suggestion = did_you_mean(value.lower(), choices) if isinstance(value, str) else ""
         raise ConfigError(f"{place}: {key} is {value!r} but must be {_expected(hint)}{suggestion}") from None
 
 

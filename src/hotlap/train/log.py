@@ -33,7 +33,10 @@ class Log:
         self._file.flush()
         self._show(step, values)
 
-    def close(self) -> None:
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         if self._width:
             print(file=sys.stderr)

@@ -57,52 +57,51 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     batches = Batches(workload.dataset, config, device, consumed)
     batch = iter(batches)
-    log = Log(folder, config.steps, start)
     rate = Rate(config.batch_size * config.accumulation_steps)
     bad_step = torch.full((), _NEVER, dtype=torch.int64, device=device)
     loss_value: float | None = None
     quality: dict[str, float] = {}
     model.train()
 
-    for step in range(start + 1, config.steps + 1):
-        loss_sum = torch.zeros((), device=device)
-        for _ in range(config.accumulation_steps):
-            x, y = next(batch)
-            x, y = move(x, device, config), move(y, device, config)
-            with autocast(device, config):
-                output = model(x)
-            loss = workload.loss(output, y, step) / config.accumulation_steps
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # of torch
-            loss_sum += loss.detach()
-        if config.grad_clip:
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-        lr = schedule.get_last_lr()[0]
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-        schedule.step()
-        # Stays on the device: reading it every step would make the GPU wait for Python.
-        bad_step = torch.where(torch.isfinite(loss_sum), bad_step, bad_step.clamp(max=step))
+    with Log(folder, config.steps, start) as log:
+        for step in range(start + 1, config.steps + 1):
+            loss_sum = torch.zeros((), device=device)
+            for _ in range(config.accumulation_steps):
+                x, y = next(batch)
+                x, y = move(x, device, config), move(y, device, config)
+                with autocast(device, config):
+                    output = model(x)
+                loss = workload.loss(output, y, step) / config.accumulation_steps
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # of torch
+                loss_sum += loss.detach()
+            if config.grad_clip:
+                scaler.unscale_(optimizer)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+            lr = schedule.get_last_lr()[0]
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            schedule.step()
+            # Stays on the device: reading it every step would make the GPU wait for Python.
+            bad_step = torch.where(torch.isfinite(loss_sum), bad_step, bad_step.clamp(max=step))
 
-        last = step == config.steps
-        rate.count()
-        if last or step % config.log_every == 0:
-            stop_if_not_finite(bad_step, config)
-            loss_value = float(loss_sum)
-            log.write(step, loss=loss_value, lr=lr, samples_per_second=rate.read())
-        if last or (config.validate_every and step % config.validate_every == 0):
-            quality = validate(workload, model, device, config)
-            log.write(step, **{f"val_{name}": value for name, value in quality.items()})
-            rate.restart()
-        if last or (config.save_every and step % config.save_every == 0):
-            stop_if_not_finite(bad_step, config)
-            state.save(folder / CHECKPOINT, step, batches.consumed)
-            rate.restart()
+            last = step == config.steps
+            rate.count()
+            if last or step % config.log_every == 0:
+                stop_if_not_finite(bad_step, config)
+                loss_value = float(loss_sum)
+                log.write(step, loss=loss_value, lr=lr, samples_per_second=rate.read())
+            if last or (config.validate_every and step % config.validate_every == 0):
+                quality = validate(workload, model, device, config)
+                log.write(step, **{f"val_{name}": value for name, value in quality.items()})
+                rate.restart()
+            if last or (config.save_every and step % config.save_every == 0):
+                stop_if_not_finite(bad_step, config)
+                state.save(folder / CHECKPOINT, step, batches.consumed)
+                rate.restart()
 
     if start >= config.steps:
         quality = validate(workload, model, device, config)
-    log.close()
     simple = workload.simple_quality
     return {
         **quality,
