@@ -3,8 +3,8 @@
     python benchmarks/restoration_quality.py [CONFIG] [-o RESULT]
 
 Writes PSNR and SSIM on held-out pictures, the same for the method without learning, the seconds, the machine and the
-versions to ``benchmarks/results/restoration_quality.json``. The training's own files go to a temporary folder. Quality is
-the subject: the samples/s of a machine that does something else meanwhile mean little, so its load is kept as well.
+versions to ``benchmarks/results/restoration_quality.json``. The training's own files go to a temporary folder. Quality
+is the subject: the samples/s of a machine that does something else meanwhile mean little, so its load is kept as well.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     record = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine() | {"load_before": load_before},
-        "versions": {"hotlap": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "versions": {"hotlap": __version__, "python": platform.python_version(), "torch": str(torch.__version__)},
         "result": result,
         "config": msgspec.to_builtins(config),
     }
