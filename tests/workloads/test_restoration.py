@@ -122,6 +122,12 @@ def test_the_untrained_network_is_the_simple_method() -> None:
             assert workload.validate() == pytest.approx(workload.simple_quality, abs=1e-6)
 
 
+def test_quality_is_measured_in_float32_whatever_the_training_runs_in() -> None:
+    workload = Restoration(TrainConfig(), CPU)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert workload.validate() == pytest.approx(workload.simple_quality, abs=1e-6)
+
+
 def test_checkpointed_blocks_give_the_same_gradients() -> None:
     torch.manual_seed(0)
     plain = RestorationNet(8, 2)
