@@ -1,0 +1,68 @@
+"""From the record of a run to named causes. Pure functions: nothing here measures, trains or prints.
+
+Run -> steady steps -> Context (means) -> rules -> Diagnosis
+"""
+
+from __future__ import annotations
+
+from hotlap.diagnose.budget import budget
+from hotlap.diagnose.context import Context
+from hotlap.diagnose.machine import Machine
+from hotlap.diagnose.rules import catalogue, explain, rule
+from hotlap.diagnose.steady import core, steady
+from hotlap.diagnose.will_not_help import will_not_help
+from hotlap.errors import TrainingFailed
+from hotlap.records import Diagnosis, Finding, Run
+
+__all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "steady"]
+
+
+def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
+    """Name the causes that keep this training from being faster, the costliest first, information last.
+
+    ``step_seconds`` is the median of the steady steps without the time between them; ``phases`` are means over the
+    steady steps that add up to the mean step with its part of the time between (see ``Context.phases``), so the two
+    differ where steps scatter. ``throughput`` is samples over seconds of the steady steps, without the time between
+    and without outliers.
+
+    Raises:
+        TrainingFailed: the run has no step.
+    """
+    if not run.steps:
+        raise TrainingFailed(_no_steps(run))
+    context = Context(run, machine)
+    for each in catalogue():
+        finding = each.check(context)
+        if finding is not None:
+            context.found.append(finding)
+    return Diagnosis(
+        findings=sorted(context.found, key=_rank),
+        will_not_help=will_not_help(context),
+        step_seconds=context.step_seconds,
+        phases=context.phases,
+        throughput=_throughput(context),
+        budget=budget(run),
+        steady_from=context.steady_from,
+        steady_steps=len(context.steps),
+        outliers=context.outliers,
+    )
+
+
+def _rank(finding: Finding) -> tuple[bool, float]:
+    return rule(finding.code).information, -finding.seconds
+
+
+def _throughput(context: Context) -> float | None:
+    samples = [step.samples for step in context.steps if step.samples is not None]
+    seconds = sum(core(step) for step in context.steps)
+    return sum(samples) / seconds if len(samples) == len(context.steps) and seconds > 0 else None
+
+
+def _no_steps(run: Run) -> str:
+    info = run.info
+    seen = f"{' '.join(info.command)!r} ran for {info.ended - info.started:.1f} s ({info.outcome.replace('_', ' ')})"
+    why = f": {info.reason.rstrip('.')}" if info.reason else ""
+    return (
+        f"{seen} without a training step{why}. A step is a call of optimizer.step() on a torch optimizer: let it "
+        "train for at least one, or call hotlap.step() once per step in a loop without one"
+    )

@@ -1,0 +1,125 @@
+"""What the rules look at: the run, and the means of its steady steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean, median
+
+from hotlap.diagnose.machine import Machine
+from hotlap.diagnose.steady import core, scatter, steady
+from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_SHARE, LEAST_SHARE, MAD_TO_SIGMA
+from hotlap.records import BETWEEN, PHASES, Facts, Finding, Run, Step
+
+
+@dataclass(frozen=True)
+class Context:
+    """A run with at least one step, as the rules see it. ``found`` are the findings of the rules before."""
+
+    run: Run
+    machine: Machine | None = None
+    found: list[Finding] = field(default_factory=list)
+
+    @property
+    def facts(self) -> Facts:
+        return self.run.facts
+
+    @cached_property
+    def _steady(self) -> tuple[int, list[int]]:
+        return steady([core(step) for step in self.run.steps])
+
+    @property
+    def steady_from(self) -> int:
+        return self._steady[0]
+
+    @property
+    def outliers(self) -> list[int]:
+        return self._steady[1]
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The steady steps without the outliers."""
+        apart = set(self.outliers)
+        return [step for i, step in enumerate(self.run.steps) if i >= self.steady_from and i not in apart]
+
+    @cached_property
+    def step_seconds(self) -> float:
+        """Median ``core`` of a steady step."""
+        return median(core(step) for step in self.steps)
+
+    @cached_property
+    def phases(self) -> dict[str, float]:
+        """Mean seconds of each leaf that was seen; they add up to the mean core plus the mean time between steps.
+
+        Leaves of the core are means over the steady steps without outliers. Those between the steps are means over all
+        steady steps, because an evaluation or a checkpoint often goes with a stall. Where the recorded leaves do not
+        add up to the step (rounding, or a leaf that nobody measured), what is missing is ``other`` and what is too
+        much is scaled away.
+        """
+        rows = [step.phases for step in self.steps]
+        seen = {name for row in rows for name in row} - set(BETWEEN)
+        means = {name: fmean(row.get(name, 0.0) for row in rows) for name in seen}
+        total = fmean(core(step) for step in self.steps)
+        missing = total - sum(means.values())
+        if missing > 1e-9 * total:
+            means["other"] = means.get("other", 0.0) + missing
+        elif missing < 0:
+            means = {name: seconds * total / (total - missing) for name, seconds in means.items()}
+        everything = self.run.steps[self.steady_from :]
+        for name in BETWEEN:
+            if any(name in step.phases for step in everything):
+                means[name] = fmean(step.phases.get(name, 0.0) for step in everything)
+        ordered = [name for name in PHASES if name in means] + sorted(set(means) - set(PHASES))
+        return {name: means[name] for name in ordered}
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean seconds of a steady step with its share of the time between steps."""
+        return sum(self.phases.values())
+
+    @cached_property
+    def spread(self) -> float:
+        """Median absolute deviation of the steps without their wait for data, over the median step.
+
+        The wait is left out because workers deliver in bursts: that is a pattern, not noise.
+        """
+        busy = [core(step) - step.phases.get("data_wait", 0.0) for step in self.steps]
+        return scatter(busy) / self.step_seconds if self.step_seconds > 0 else 0.0
+
+    @cached_property
+    def uncertainty(self) -> float:
+        """About two standard errors of the mean step, as a share of it."""
+        return 2 * MAD_TO_SIGMA * self.spread / math.sqrt(len(self.steps))
+
+    @cached_property
+    def least_share(self) -> float:
+        """The share of the step that a finding must have at stake."""
+        few = FEW_STEPS_SHARE if len(self.steps) < FEW_STEPS else 0.0
+        return max(LEAST_SHARE, few, self.uncertainty, self.share(self.facts.probe_seconds or 0.0))
+
+    @cached_property
+    def micro_batches(self) -> float:
+        """Mean number of micro-batches of a step."""
+        return fmean(step.micro_batches for step in self.steps)
+
+    @property
+    def cores(self) -> int:
+        """Cores for each process of the training."""
+        return max(1, self.run.info.environment.cores // max(1, self.facts.world_size))
+
+    @property
+    def on_cuda(self) -> bool:
+        return (self.facts.device or "").startswith("cuda")
+
+    def seconds(self, *phases: str) -> float:
+        return sum(self.phases.get(phase, 0.0) for phase in phases)
+
+    def share(self, seconds: float) -> float:
+        """``seconds`` as a share of the mean step, 0 to 1."""
+        return min(1.0, max(0.0, seconds / self.mean)) if self.mean > 0 else 0.0
+
+    @property
+    def compute(self) -> float:
+        """Seconds of the arithmetic of the model."""
+        return self.seconds("forward", "backward", "recompute")

@@ -1,0 +1,71 @@
+"""The catalogue of findings, and the text about each of them."""
+
+from __future__ import annotations
+
+from hotlap.diagnose.rules.base import Rule
+from hotlap.diagnose.rules.batch import SmallMicroBatch
+from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
+from hotlap.diagnose.rules.data import NoWorkers, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
+from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
+from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
+from hotlap.errors import UsageError, did_you_mean
+
+#: In this order the rules are checked: the last ones speak only when those before found nothing.
+_CATALOGUE: tuple[Rule, ...] = (
+    NoWorkers(),
+    SlowFetch(),
+    TooManyWorkers(),
+    SmallMicroBatch(),
+    FullPrecision(),
+    ContiguousLayout(),
+    SlowOptimizer(),
+    NeedlessCheckpointing(),
+    Validation(),
+    CheckpointWriting(),
+    Logging(),
+    Unexplained(),
+    TooLittle(),
+    ComputeBound(),
+    Healthy(),
+)
+
+
+def catalogue() -> tuple[Rule, ...]:
+    """Return every rule, in the order of the catalogue."""
+    return _CATALOGUE
+
+
+def rule(code: str) -> Rule:
+    """Return the rule with this code, in capitals or not.
+
+    Raises:
+        UsageError: no rule has it.
+    """
+    known = {each.code: each for each in _CATALOGUE}
+    try:
+        return known[code.strip().upper()]
+    except KeyError:
+        hint = did_you_mean(code.strip().upper(), known) or f"; the codes are {', '.join(known)}"
+        raise UsageError(f"there is no finding {code!r}{hint}") from None
+
+
+def explain(code: str) -> str:
+    """Return what a finding means, how it is measured and what to do, in Markdown.
+
+    Raises:
+        UsageError: no finding has this code.
+    """
+    it = rule(code)
+    parts = [
+        f"## {it.code}: {it.title}",
+        it.meaning,
+        f"**How it is measured.** {it.evidence_needed}",
+        f"**What to do.** {it.remedy}",
+        f"**Limits.** {it.limits}",
+    ]
+    if it.changes:
+        parts.append("**Changes to try.** " + ", ".join(f"`{name}`" for name in it.changes))
+    if it.information:
+        parts.append("This is information: nothing is wrong with the training.")
+    return "\n\n".join(parts) + "\n"

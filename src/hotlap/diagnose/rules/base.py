@@ -1,0 +1,91 @@
+"""The frame of a rule: what it says about itself, and how it makes a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from hotlap.diagnose.context import Context
+from hotlap.records import Finding
+
+#: A share of 1 would have no finite bound.
+_MOST_SHARE = 0.999
+
+
+class Rule:
+    """One finding: a class with its code, its meaning and its check."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    #: What it means when this is found.
+    meaning: ClassVar[str]
+    #: What is measured, and how.
+    evidence_needed: ClassVar[str]
+    remedy: ClassVar[str]
+    #: What this rule cannot know.
+    limits: ClassVar[str]
+    #: Names of the changes that could help.
+    changes: ClassVar[tuple[str, ...]] = ()
+    #: Whether it only informs: nothing is wrong with the training.
+    information: ClassVar[bool] = False
+
+    def check(self, context: Context) -> Finding | None:
+        """Return the finding with its evidence, or None."""
+        raise NotImplementedError
+
+    def finding(
+        self,
+        context: Context,
+        seconds: float,
+        evidence: list[str],
+        *,
+        least: float = 0.0,
+        remedy: str | None = None,
+        changes: Sequence[str] | None = None,
+    ) -> Finding | None:
+        """Make the finding, or None where less than ``least`` or less than can be told from noise is at stake."""
+        share = min(context.share(seconds), _MOST_SHARE)
+        if not self.information and share < max(least, context.least_share):
+            return None
+        return Finding(
+            code=self.code,
+            title=self.title,
+            evidence=evidence,
+            seconds=seconds,
+            share=share,
+            bound=bound(share),
+            remedy=self.remedy if remedy is None else remedy,
+            changes=list(self.changes if changes is None else changes),
+        )
+
+
+def bound(share: float) -> float:
+    """The most that removing ``share`` of a step gives, as a ratio of throughput (Amdahl)."""
+    return 1 / (1 - min(share, _MOST_SHARE))
+
+
+def saved(speedup: float) -> float:
+    """The share of some work that a ``speedup`` of it saves."""
+    return max(0.0, 1 - 1 / speedup) if speedup > 0 else 0.0
+
+
+def time(seconds: float) -> str:
+    """Seconds as a person reads them: ``1.23 s``, ``12.3 ms``, ``45 µs``."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+    if seconds >= 1e-3:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds * 1e6:.0f} µs"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"
+
+
+def part(context: Context, seconds: float) -> str:
+    """``12.3 ms of 20 ms (61 %)``."""
+    return f"{time(seconds)} of {time(context.mean)} ({percent(context.share(seconds))})"
+
+
+def plural(count: float, noun: str) -> str:
+    return f"{count:.0f} {noun}" if round(count) == 1 else f"{count:.0f} {noun}s"

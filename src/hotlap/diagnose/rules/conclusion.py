@@ -1,0 +1,128 @@
+"""What is left to say: time without an explanation, too little to say anything, or nothing to complain about."""
+
+from __future__ import annotations
+
+from hotlap.diagnose.context import Context
+from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
+from hotlap.diagnose.rules.precision import bf16_speedup
+from hotlap.diagnose.thresholds import (
+    COMPUTE_SHARE,
+    FEW_STEPS,
+    LEAST_SHARE,
+    MACHINE_GAIN,
+    NOISY,
+    OTHER_SECONDS,
+    OTHER_SHARE,
+)
+from hotlap.records import Finding
+
+
+class Unexplained(Rule):
+    code = "OTHER01"
+    title = "A large part of the step is spent in code that no phase explains"
+    meaning = (
+        "Between the marks of a step something takes time: metrics, copies of weights (EMA), Python loops over "
+        "tensors, reading values from the device, garbage collection."
+    )
+    evidence_needed = (
+        "The mean `other` of the steady steps without the probe's own cost. Up to a fifth of the step, or 0.25 ms, is "
+        "ordinary Python."
+    )
+    remedy = 'Name the suspects with `with hotlap.phase("..."):` and profile again.'
+    limits = "It says that time is missing, not where. A log or a trace that covers part of the step also ends here."
+
+    def check(self, context: Context) -> Finding | None:
+        probe = context.facts.probe_seconds
+        seconds = context.seconds("other") - (probe or 0.0)
+        if seconds <= OTHER_SECONDS:
+            return None
+        evidence = [f"No phase explains {part(context, seconds)}."]
+        if probe is not None:
+            evidence.append(f"The probe's own {time(probe)} a step are not part of that.")
+        return self.finding(context, seconds, evidence, least=OTHER_SHARE)
+
+
+class TooLittle(Rule):
+    code = "MEASURE01"
+    title = "Too few or too noisy steps to say more"
+    meaning = "The steps that could be measured do not carry a diagnosis of small effects."
+    evidence_needed = (
+        "The number of steady steps, and their median absolute deviation (without the wait for data) over the median "
+        "step. Steps that scatter more than 15 % are enough only when so many were measured that their "
+        "mean is known to 3 %."
+    )
+    remedy = "Measure more steps, and on a machine without another load."
+    limits = "Steps can also scatter because the samples differ in size; then more steps are the only remedy."
+    information = True
+
+    def check(self, context: Context) -> Finding | None:
+        count = len(context.steps)
+        noisy = context.spread > NOISY and context.uncertainty > LEAST_SHARE
+        if count >= FEW_STEPS and not noisy:
+            return None
+        evidence = [f"{plural(count, 'steady step')} of {plural(len(context.run.steps), 'recorded step')}."]
+        if count > 1:
+            evidence.append(
+                f"They scatter by {percent(context.spread)} (median absolute deviation), so the mean step is known to "
+                f"± {percent(context.uncertainty)}."
+            )
+        load, cores = context.run.info.environment.load, context.run.info.environment.cores
+        if noisy and load is not None and load > cores / 2:
+            evidence.append(f"When the run began the machine had a load of {load:.1f} on {plural(cores, 'core')}.")
+        return self.finding(context, 0.0, evidence)
+
+
+class ComputeBound(Rule):
+    code = "COMPUTE01"
+    title = "The step is bound by the model's own arithmetic"
+    meaning = "Forward and backward take most of the step, and nothing else stands out. This is how it should be."
+    evidence_needed = "The share of `forward`, `backward` and `recompute`, with no other finding."
+    remedy = "Make the arithmetic itself cheaper: {ways}."
+    limits = "Whether the device is used well inside forward and backward is not told by their time."
+    changes = ("compile", "precision")
+    information = True
+
+    def check(self, context: Context) -> Finding | None:
+        seconds = context.compute
+        if context.found or context.share(seconds) <= COMPUTE_SHARE:
+            return None
+        parts = {name: context.seconds(name) for name in ("forward", "backward", "recompute")}
+        ranked = sorted(((s, name) for name, s in parts.items() if s > 0), reverse=True)
+        evidence = [
+            f"Computing takes {part(context, seconds)}.",
+            "Of the step: " + ", ".join(f"{name} {percent(context.share(s))}" for s, name in ranked) + ".",
+        ]
+        changes = self._open(context)
+        ways = {"compile": "torch.compile", "precision": "a lower precision"}
+        remedy = self.remedy.format(ways=" or ".join([ways[name] for name in changes] + ["a smaller model"]))
+        return self.finding(context, seconds, evidence, remedy=remedy, changes=changes)
+
+    def _open(self, context: Context) -> list[str]:
+        """The changes that are not made yet and that calibration does not speak against."""
+        changes = [] if context.facts.compiled else ["compile"]
+        dtype = (context.facts.parameter_dtype or "float32").removeprefix("torch.")
+        ratio = bf16_speedup(context)
+        if context.facts.autocast is None and dtype == "float32" and (ratio is None or ratio > MACHINE_GAIN):
+            changes.append("precision")
+        return changes
+
+
+class Healthy(Rule):
+    code = "HEALTHY01"
+    title = "Nothing stands out"
+    meaning = "No known cause has enough time at stake to be worth a change."
+    evidence_needed = "Enough steady steps, and no other finding."
+    remedy = "Nothing to do."
+    limits = "It means that no rule of this catalogue fired, not that nothing could be faster."
+    information = True
+
+    def check(self, context: Context) -> Finding | None:
+        if context.found:
+            return None
+        ranked = sorted(((seconds, name) for name, seconds in context.phases.items()), reverse=True)
+        largest = ", ".join(f"{name} {percent(context.share(seconds))}" for seconds, name in ranked[:3])
+        evidence = [
+            f"{plural(len(context.steps), 'steady step')} of {time(context.step_seconds)}.",
+            f"Largest parts: {largest}.",
+        ]
+        return self.finding(context, 0.0, evidence)

@@ -1,0 +1,190 @@
+"""The step waits for its input."""
+
+from __future__ import annotations
+
+import math
+
+from hotlap.diagnose.context import Context
+from hotlap.diagnose.rules.base import Rule, part, plural, time
+from hotlap.diagnose.thresholds import FETCH_TINY, WORKER_HANDOVER
+from hotlap.records import Finding
+
+_CHEAPER_FETCH = (
+    "Make fetching cheaper: decode and resize once and keep the result, cache samples in memory, move work from "
+    "Python loops to batched tensors."
+)
+
+
+class NoWorkers(Rule):
+    code = "DATA01"
+    title = "The step waits for data that is fetched in the training loop"
+    meaning = (
+        "Samples are read, decoded and collated by the process that trains, between two steps. While it does that "
+        "nothing computes, and while it computes nothing is fetched."
+    )
+    evidence_needed = (
+        "The mean `data_wait` of the steady steps, the loader's `num_workers` being 0 or no loader with workers having "
+        "been seen, and the mean seconds to fetch one batch."
+    )
+    remedy = "Fetch in worker processes (`num_workers`), so that the next batch is made while this one trains."
+    limits = (
+        "The bound assumes that all of the wait can be hidden. Workers need cores: where the training computes on all "
+        "of them, the gain is smaller. A fetch shorter than the handover from a worker (about 0.5 ms) is not reported."
+    )
+    changes = ("workers",)
+
+    def check(self, context: Context) -> Finding | None:
+        facts, wait = context.facts, context.seconds("data_wait")
+        if facts.workers or wait <= WORKER_HANDOVER * context.micro_batches:
+            return None
+        evidence = [f"The step waits {part(context, wait)} for its next batch."]
+        if facts.workers is None:
+            evidence.append("No loader with worker processes was seen.")
+        else:
+            evidence.append("The loader has no workers (num_workers=0): fetching happens in the training loop.")
+        evidence += [*_fetching(context), _cores(context)]
+        wanted = _workers_to_keep_up(context)
+        remedy = self.remedy
+        if context.cores == 1:
+            remedy = f"{_CHEAPER_FETCH} There is one core only: a worker helps where fetching waits for storage."
+        elif wanted is not None and wanted <= context.cores:
+            remedy += f" By the fetch time, {plural(wanted, 'worker')} would keep up."
+        elif wanted is not None:
+            remedy += f" By the fetch time, {wanted} workers would be needed for {context.cores} cores, so also: "
+            remedy += _CHEAPER_FETCH[0].lower() + _CHEAPER_FETCH[1:]
+        return self.finding(context, wait, evidence, remedy=remedy, changes=self.changes if facts.workers == 0 else ())
+
+
+class SlowFetch(Rule):
+    code = "DATA02"
+    title = "The workers do not keep up with the training"
+    meaning = "Worker processes fetch samples, but they make fewer batches than the training could take."
+    evidence_needed = (
+        "The mean `data_wait` of the steady steps although the loader has workers, the mean seconds to fetch one batch "
+        "in a worker, the settings of the loader and the cores of the process."
+    )
+    remedy = "Use more workers while there are free cores, or make fetching cheaper."
+    limits = (
+        "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. Which part of "
+        "fetching is slow (storage, decoding, augmentation, collating) is not told apart, nor whether a worker waits for "
+        "storage or for a core: on slow storage more workers than cores can pay."
+    )
+    changes = ("workers", "prefetch")
+
+    def check(self, context: Context) -> Finding | None:
+        facts, wait = context.facts, context.seconds("data_wait")
+        if not facts.workers or _workers_cost_more(context):
+            return None
+        evidence = [
+            f"The step waits {part(context, wait)} for its next batch.",
+            f"Already set: {_settings(context)}.",
+            *_fetching(context),
+            _cores(context),
+        ]
+        wanted = _workers_to_keep_up(context)
+        changes: tuple[str, ...]
+        if wanted is not None and wanted <= facts.workers:
+            remedy = (
+                "On average the workers are fast enough, so their batches come unevenly: let them work further ahead "
+            )
+            remedy += "(`prefetch_factor`), and look for single samples that are slow to fetch."
+            changes = ("prefetch",)
+        elif facts.workers >= context.cores:
+            remedy = f"{_CHEAPER_FETCH} All cores have a worker: more workers would take turns."
+            changes = ()
+        else:
+            more = min(context.cores, wanted) if wanted is not None else context.cores
+            remedy = f"Use more workers, up to {more}"
+            remedy += " by the fetch time and the cores." if wanted is not None else ", one for each core."
+            if wanted is not None and wanted > context.cores:
+                remedy += f" {wanted} would be needed: {_CHEAPER_FETCH[0].lower()}{_CHEAPER_FETCH[1:]}"
+            changes = self.changes
+        at_stake = max(0.0, wait - WORKER_HANDOVER * context.micro_batches)
+        return self.finding(context, at_stake, evidence, remedy=remedy, changes=changes)
+
+
+class TooManyWorkers(Rule):
+    code = "DATA03"
+    title = "The workers cost more than they bring"
+    meaning = (
+        "Either there are more workers than cores, so that they take turns with each other and with the training; or "
+        "fetching is so cheap that handing the batch over costs more than making it."
+    )
+    evidence_needed = (
+        "The mean `data_wait` of the steady steps, with more workers than cores that could keep up by their fetch "
+        "time, or with a fetch time of less than half of the wait."
+    )
+    remedy = "Use fewer workers."
+    limits = (
+        "What too many workers take from the computing itself (cores, memory bandwidth) is not in the seconds at "
+        "stake: it takes a comparison to measure it."
+    )
+    changes = ("workers",)
+
+    def check(self, context: Context) -> Finding | None:
+        facts, wait = context.facts, context.seconds("data_wait")
+        if not facts.workers or not _workers_cost_more(context):
+            return None
+        evidence = [
+            f"The step waits {part(context, wait)} for its next batch.",
+            f"Already set: {_settings(context)}.",
+            *_fetching(context),
+            _cores(context),
+        ]
+        at_stake = wait
+        if _fetch_is_tiny(context):
+            fetch = (facts.fetch_seconds or 0.0) * context.micro_batches
+            at_stake = wait - fetch
+            remedy = f"Fetch in the loop (`num_workers=0`): that would take {time(fetch)} a step."
+        else:
+            remedy = f"Use at most {plural(context.cores, 'worker')}, one for each core."
+        return self.finding(context, at_stake, evidence, remedy=remedy)
+
+
+def _workers_cost_more(context: Context) -> bool:
+    if _fetch_is_tiny(context):
+        return True
+    wanted = _workers_to_keep_up(context)
+    workers = context.facts.workers or 0
+    return workers > context.cores and (wanted is None or wanted <= workers)
+
+
+def _fetch_is_tiny(context: Context) -> bool:
+    fetch = context.facts.fetch_seconds
+    return fetch is not None and fetch * context.micro_batches < FETCH_TINY * context.seconds("data_wait")
+
+
+def _workers_to_keep_up(context: Context) -> int | None:
+    """Workers that make as many batches as the training takes when it never waits; None where unknown."""
+    fetch = context.facts.fetch_seconds
+    busy = context.mean - context.seconds("data_wait")
+    if fetch is None or busy <= 0:
+        return None
+    return max(1, math.ceil(fetch * context.micro_batches / busy))
+
+
+def _fetching(context: Context) -> list[str]:
+    fetch = context.facts.fetch_seconds
+    return [] if fetch is None else [f"Fetching and collating one batch takes {time(fetch)}."]
+
+
+def _cores(context: Context) -> str:
+    cores, threads = context.cores, context.facts.threads
+    said = f"Each process of the training may use {plural(cores, 'core')}"
+    if context.on_cuda:
+        return f"{said}; the one that feeds the GPU needs one of them."
+    if threads is None:
+        return f"{said}."
+    free = max(0, cores - threads)
+    return f"{said} and computes with {plural(threads, 'thread')}: {free or 'none'} free."
+
+
+def _settings(context: Context) -> str:
+    facts = context.facts
+    settings = {
+        "num_workers": facts.workers,
+        "prefetch_factor": facts.prefetch_factor,
+        "persistent_workers": facts.persistent_workers,
+        "pin_memory": facts.pin_memory,
+    }
+    return ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)

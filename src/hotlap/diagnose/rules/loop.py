@@ -1,0 +1,69 @@
+"""Time between the steps. Shares are of the mean step with its part of the time between."""
+
+from __future__ import annotations
+
+from hotlap.diagnose.context import Context
+from hotlap.diagnose.rules.base import Rule, part, plural, time
+from hotlap.diagnose.thresholds import LOOP_SHARE
+from hotlap.records import Finding
+
+
+class _Between(Rule):
+    phase: str
+    verb: str
+
+    def check(self, context: Context) -> Finding | None:
+        seconds = context.seconds(self.phase)
+        steps = context.run.steps[context.steady_from :]
+        times = [step.phases[self.phase] for step in steps if step.phases.get(self.phase, 0.0) > 0]
+        if not times:
+            return None
+        evidence = [
+            f"{self.verb} takes {part(context, seconds)} for each step, on average over {plural(len(steps), 'step')}.",
+            f"It happened in {len(times)} of them and took {time(sum(times) / len(times))} each time.",
+        ]
+        return self.finding(context, seconds, evidence, least=LOOP_SHARE)
+
+
+class Validation(_Between):
+    code = "LOOP01"
+    title = "Validation takes a large part of the training's time"
+    meaning = "The training stops for an evaluation, often or for long."
+    evidence_needed = "The share of `validation` in all steady steps, how often it runs and how long it takes."
+    remedy = (
+        "Validate less often or on fewer samples, without gradients (`torch.inference_mode`), with a larger batch and "
+        "the same precision as the training."
+    )
+    limits = (
+        "A short run with one evaluation gives it too large a share: compare how often it runs here with the real run. "
+        "How much validation a training needs is for its owner to say."
+    )
+    phase = "validation"
+    verb = "Validation"
+
+
+class CheckpointWriting(_Between):
+    code = "LOOP02"
+    title = "Writing checkpoints takes a large part of the training's time"
+    meaning = "The training stops while its state is serialised and written to storage."
+    evidence_needed = "The share of `checkpoint` in all steady steps, how often it is written and how long that takes."
+    remedy = "Write checkpoints less often or in the background, to faster storage, or only the newest and the best."
+    limits = (
+        "A short run with one checkpoint gives it too large a share: compare how often it is written in the real run."
+    )
+    phase = "checkpoint"
+    verb = "Writing checkpoints"
+
+
+class Logging(_Between):
+    code = "LOOP03"
+    title = "Logging takes a large part of the training's time"
+    meaning = (
+        "Printing, progress bars, trackers or pictures stop the loop. On a GPU, reading a value for the log also waits "
+        "for the device."
+    )
+    evidence_needed = "The share of `logging` in all steady steps, how often it happens and how long it takes."
+    remedy = "Log every N steps, keep values on the device until then, and refresh progress bars seldom."
+    limits = "Only logging that the probe recognises or that is marked as such is counted; the rest is in `other`."
+    phase = "logging"
+    verb = "Logging"

@@ -1,0 +1,89 @@
+"""Every threshold of the diagnosis, each with its reason. Nothing else in this package holds a figure that decides.
+
+None of them makes a verdict flip between two opposite claims: just under a threshold a cause is bounded by the same
+few per cent as just above it, and the report of what will not help says so.
+"""
+
+from __future__ import annotations
+
+# --- which steps are the training's steady state -----------------------------------------------------------------
+
+#: A MAD times this is a standard deviation where the noise is normal.
+MAD_TO_SIGMA = 1.4826
+
+#: A step is set apart beyond this many robust standard deviations: ordinary noise comes there once in millions.
+OUTLIER_SIGMAS = 5.0
+
+#: ... and never within 30 % of the median: quiet machines have a MAD near 0, and every small hiccup would count.
+OUTLIER_FLOOR = 0.30
+
+#: More slow steps than this share recur, and what recurs belongs to the training: with n workers that are too slow
+#: every n-th step waits, which must stay in the means. Scheduler stalls and flushes are rarer.
+OUTLIERS_AT_MOST = 0.03
+
+#: So many steps in a row must be ordinary before the warm-up has ended: compilers compile again on the second or
+#: third step (new shapes, the optimizer's state).
+SETTLED_STEPS = 3
+
+#: The median of those steps must come this near to the later median: caches and clocks settle gradually.
+SETTLED_FLOOR = 0.10
+
+# --- what can be said from these steps -------------------------------------------------------------------------
+
+#: Fewer steady steps than this have no usable median absolute deviation.
+FEW_STEPS = 5
+
+#: With so few steps only what stands far above any noise is named.
+FEW_STEPS_SHARE = 0.25
+
+#: Median absolute deviation / median from which the steps scatter too much: ten times that of a quiet machine (1.3 %).
+NOISY = 0.15
+
+#: A finding must be at stake of this share of the step: the smallest difference that paired measurement can prove in
+#: reasonable time. The uncertainty of the means raises it.
+LEAST_SHARE = 0.03
+
+#: A remedy bounded by less than this ratio is listed under what will not help.
+WORTH_TRYING = 1.05
+
+#: With too few or too noisy steps it must stay under that bound even if it took this many times as long as seen.
+FEW_STEPS_MARGIN = 3.0
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+#: Seconds to hand one batch from a worker to the loop: queue, unpickling, mapping shared memory. 0.5 ms were measured
+#: for a ready batch of two small tensors on 2 cores. A fetch that takes less cannot be hidden by a worker.
+WORKER_HANDOVER = 500e-6
+
+#: Where fetching takes less than this share of the wait, the wait is the workers' own cost.
+FETCH_TINY = 0.5
+
+#: Forward seconds per module call under which calling costs about as much as computing: on 2 cores a call that
+#: computes next to nothing took 6 us (linear layer) to 46 us (parts of a transformer layer); a CUDA call adds the
+#: launch of its kernels.
+DISPATCH_CPU = 60e-6
+DISPATCH_CUDA = 100e-6
+
+#: Above the dispatch size the time at stake falls to nothing at this multiple of it, instead of at one edge.
+DISPATCH_FADE = 1.5
+
+#: A ratio that calibration measured must exceed this: its own repeats scatter by a few per cent.
+MACHINE_GAIN = 1.05
+
+#: The optimizer, recomputation and the work between steps are part of training: below 5 %, a bound of 1.05, nothing
+#: is wrong with them.
+OPTIMIZER_SHARE = 0.05
+RECOMPUTE_SHARE = 0.05
+LOOP_SHARE = 0.05
+
+#: Checkpointing is needless only with memory to spare: without it, activations can double the peak.
+MEMORY_HALF = 0.5
+
+#: Python between the marks (zero_grad, the loop itself) is up to a fifth of a 1 ms step, and less of a longer one ...
+OTHER_SHARE = 0.20
+
+#: ... and about this many seconds however short the step is.
+OTHER_SECONDS = 250e-6
+
+#: Forward and backward beyond this share: the step is computing, and little else is left to take away.
+COMPUTE_SHARE = 0.60
