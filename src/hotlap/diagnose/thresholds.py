@@ -18,8 +18,9 @@ OUTLIER_SIGMAS = 5.0
 OUTLIER_FLOOR = 0.30
 
 #: More slow steps than this share recur, and what recurs belongs to the training: with n workers that are too slow
-#: every n-th step waits, which must stay in the means. Scheduler stalls and flushes are rarer.
-OUTLIERS_AT_MOST = 0.03
+#: every n-th step waits, which must stay in the means. Scheduler stalls and flushes are rarer. (With over 15 workers
+#: the waits are set apart, and DATA04 names them.)
+OUTLIERS_AT_MOST = 0.05
 
 #: So many steps in a row must be ordinary before the warm-up has ended: compilers compile again on the second or
 #: third step (new shapes, the optimizer's state).
@@ -55,6 +56,9 @@ FEW_STEPS_MARGIN = 3.0
 #: for a ready batch of two small tensors on 2 cores. A fetch that takes less cannot be hidden by a worker.
 WORKER_HANDOVER = 500e-6
 
+#: With so little computing beside the wait, the number of workers that would keep up means nothing.
+WORKERS_COUNTED = 1000
+
 #: Where fetching takes less than this share of the wait, the wait is the workers' own cost.
 FETCH_TINY = 0.5
 
@@ -75,6 +79,10 @@ MACHINE_GAIN = 1.05
 OPTIMIZER_SHARE = 0.05
 RECOMPUTE_SHARE = 0.05
 LOOP_SHARE = 0.05
+
+#: A call of ``step()`` takes this long whatever it updates: on 2 cores, over 6 small tensors, SGD took 40 us, fused
+#: Adam 70 us and the loop of Adam 180 us.
+OPTIMIZER_SECONDS = 100e-6
 
 #: Checkpointing is needless only with memory to spare: without it, activations can double the peak.
 MEMORY_HALF = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
-from hotlap.diagnose.rules.data import NoWorkers, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
@@ -16,6 +16,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     NoWorkers(),
     SlowFetch(),
     TooManyWorkers(),
+    RareWaits(),
     SmallMicroBatch(),
     FullPrecision(),
     ContiguousLayout(),

@@ -40,11 +40,15 @@ class Rule:
         evidence: list[str],
         *,
         least: float = 0.0,
+        whole: float | None = None,
         remedy: str | None = None,
         changes: Sequence[str] | None = None,
     ) -> Finding | None:
-        """Make the finding, or None where less than ``least`` or less than can be told from noise is at stake."""
-        share = min(context.share(seconds), _MOST_SHARE)
+        """Make the finding, or None where less than ``least`` or less than can be told from noise is at stake.
+
+        ``seconds`` are a share of ``whole``, by default the mean step.
+        """
+        share = min(context.share(seconds) if whole is None else seconds / whole, _MOST_SHARE)
         if not self.information and share < max(least, context.least_share):
             return None
         return Finding(

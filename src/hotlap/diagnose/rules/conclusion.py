@@ -78,7 +78,10 @@ class ComputeBound(Rule):
     meaning = "Forward and backward take most of the step, and nothing else stands out. This is how it should be."
     evidence_needed = "The share of `forward`, `backward` and `recompute`, with no other finding."
     remedy = "Make the arithmetic itself cheaper: {ways}."
-    limits = "Whether the device is used well inside forward and backward is not told by their time."
+    limits = (
+        "The bound supposes arithmetic that takes no time, which no change comes near. Whether the device is used well "
+        "inside forward and backward is not told by their time."
+    )
     changes = ("compile", "precision")
     information = True
 
@@ -95,6 +98,8 @@ class ComputeBound(Rule):
         changes = self._open(context)
         ways = {"compile": "torch.compile", "precision": "a lower precision"}
         remedy = self.remedy.format(ways=" or ".join([ways[name] for name in changes] + ["a smaller model"]))
+        if context.facts.compiled is None or context.facts.parameter_dtype is None:
+            remedy += " What of this is in use already is not known in full."
         return self.finding(context, seconds, evidence, remedy=remedy, changes=changes)
 
     def _open(self, context: Context) -> list[str]:

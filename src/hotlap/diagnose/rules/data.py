@@ -6,7 +6,8 @@ import math
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, plural, time
-from hotlap.diagnose.thresholds import FETCH_TINY, WORKER_HANDOVER
+from hotlap.diagnose.steady import core
+from hotlap.diagnose.thresholds import FETCH_TINY, LOOP_SHARE, WORKER_HANDOVER, WORKERS_COUNTED
 from hotlap.records import Finding
 
 _CHEAPER_FETCH = (
@@ -66,8 +67,8 @@ class SlowFetch(Rule):
     remedy = "Use more workers while there are free cores, or make fetching cheaper."
     limits = (
         "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. Which part of "
-        "fetching is slow (storage, decoding, augmentation, collating) is not told apart, nor whether a worker waits for "
-        "storage or for a core: on slow storage more workers than cores can pay."
+        "fetching is slow (storage, decoding, augmentation, collating) is not told apart, nor whether a worker waits "
+        "for storage or for a core: on slow storage more workers than cores can pay."
     )
     changes = ("workers", "prefetch")
 
@@ -89,6 +90,9 @@ class SlowFetch(Rule):
             )
             remedy += "(`prefetch_factor`), and look for single samples that are slow to fetch."
             changes = ("prefetch",)
+            if facts.persistent_workers is False:
+                remedy += " If the waits come with the epochs, keep the workers alive (`persistent_workers=True`)."
+                changes = ("prefetch", "persistent_workers")
         elif facts.workers >= context.cores:
             remedy = f"{_CHEAPER_FETCH} All cores have a worker: more workers would take turns."
             changes = ()
@@ -141,6 +145,54 @@ class TooManyWorkers(Rule):
         return self.finding(context, at_stake, evidence, remedy=remedy)
 
 
+class RareWaits(Rule):
+    code = "DATA04"
+    title = "Now and then the step waits long for data, although there are workers"
+    meaning = (
+        "Rare steps, set apart as outliers, wait for their batch far longer than a whole step takes. Without "
+        "persistent workers each epoch starts new processes, which import and fill their queues while nothing computes; and "
+        "many workers that are too slow together deliver in rare bursts."
+    )
+    evidence_needed = (
+        "At least two outliers that are mostly `data_wait` and make up most of what the outliers took beyond a usual "
+        "step, a loader with workers, and that wait spread over all steady steps."
+    )
+    remedy = "Look for single samples that are slow to fetch, or storage that stalls."
+    limits = (
+        "Where an epoch begins is not seen: slow storage that stalls now and then looks the same. Persistent workers "
+        "change the random numbers of later epochs, so the losses have to be compared."
+    )
+    changes = ("persistent_workers", "workers", "prefetch")
+
+    def check(self, context: Context) -> Finding | None:
+        facts, usual = context.facts, context.seconds("data_wait")
+        stalls = [context.run.steps[i] for i in context.outliers]
+        waits = [wait for step in stalls if (wait := step.phases.get("data_wait", 0.0) - usual) > core(step) / 2]
+        beyond = sum(core(step) - context.step_seconds for step in stalls)
+        if not facts.workers or len(waits) < 2 or sum(waits) <= beyond / 2:
+            return None
+        count = len(context.run.steps) - context.steady_from
+        seconds = sum(waits) / count
+        evidence = [
+            f"{len(waits)} of {count} steps waited {time(sum(waits) / len(waits))} longer for data than the others, "
+            f"{time(seconds)} a step on average.",
+            f"A step takes {time(context.mean)} without that.",
+            f"Already set: {_settings(context)}.",
+            *_fetching(context),
+        ]
+        remedy, changes = self.remedy, ["prefetch"]
+        wanted = _workers_to_keep_up(context)
+        if wanted is not None and wanted > facts.workers:
+            remedy, changes = _CHEAPER_FETCH, []
+            if facts.workers < context.cores:
+                remedy, changes = f"Use more workers, or: {remedy[0].lower()}{remedy[1:]}", ["workers"]
+        if facts.persistent_workers is False:
+            remedy = f"Keep the workers alive from epoch to epoch (`persistent_workers=True`). {remedy}"
+            changes = ["persistent_workers", *changes]
+        whole = context.mean + seconds
+        return self.finding(context, seconds, evidence, least=LOOP_SHARE, whole=whole, remedy=remedy, changes=changes)
+
+
 def _workers_cost_more(context: Context) -> bool:
     if _fetch_is_tiny(context):
         return True
@@ -158,9 +210,9 @@ def _workers_to_keep_up(context: Context) -> int | None:
     """Workers that make as many batches as the training takes when it never waits; None where unknown."""
     fetch = context.facts.fetch_seconds
     busy = context.mean - context.seconds("data_wait")
-    if fetch is None or busy <= 0:
+    if fetch is None or busy * WORKERS_COUNTED <= fetch * context.micro_batches:
         return None
-    return max(1, math.ceil(fetch * context.micro_batches / busy))
+    return max(1, math.ceil(fetch * context.micro_batches / busy)) if busy > 0 else None
 
 
 def _fetching(context: Context) -> list[str]:

@@ -22,6 +22,8 @@ class _Between(Rule):
             f"{self.verb} takes {part(context, seconds)} for each step, on average over {plural(len(steps), 'step')}.",
             f"It happened in {len(times)} of them and took {time(sum(times) / len(times))} each time.",
         ]
+        if len(times) == 1:
+            evidence.append("It happened once, so its share depends on the length of this run.")
         return self.finding(context, seconds, evidence, least=LOOP_SHARE)
 
 

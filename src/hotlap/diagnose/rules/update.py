@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
-from hotlap.diagnose.thresholds import MEMORY_HALF, OPTIMIZER_SHARE, RECOMPUTE_SHARE
+from hotlap.diagnose.thresholds import MEMORY_HALF, OPTIMIZER_SECONDS, OPTIMIZER_SHARE, RECOMPUTE_SHARE
 from hotlap.records import Finding
 
 #: Optimizers of torch with a fused implementation.
@@ -22,13 +22,14 @@ class SlowOptimizer(Rule):
     remedy = "Use the fused implementation (`fused=True`)."
     limits = (
         "The bound removes the whole update; a fused one still takes time, and on some machines it is no faster. "
-        "An optimizer of one's own may have no fused form."
+        "An optimizer of one's own may have no fused form. An update of less than 0.1 ms is not reported: the call of "
+        "`step()` itself takes about that."
     )
     changes = ("optimizer",)
 
     def check(self, context: Context) -> Finding | None:
         facts, seconds = context.facts, context.seconds("optimizer")
-        if facts.optimizer_fused is True:
+        if facts.optimizer_fused is True or seconds <= OPTIMIZER_SECONDS:
             return None
         name = facts.optimizer or "the optimizer"
         how = {True: "foreach", False: "a loop over tensors", None: "not known"}[facts.optimizer_foreach]

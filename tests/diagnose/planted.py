@@ -1,0 +1,71 @@
+"""Records of runs that never ran, with what a test plants in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from hotlap.records import Environment, Facts, Run, RunInfo, Step
+
+#: Seconds of a healthy step of 100 ms.
+HEALTHY = {"data_wait": 0.001, "forward": 0.04, "loss": 0.008, "backward": 0.045, "optimizer": 0.003, "other": 0.003}
+#: A well-made loop of 1 ms.
+SHORT = {"data_wait": 20e-6, "forward": 0.34e-3, "loss": 0.04e-3, "backward": 0.34e-3, "optimizer": 60e-6}
+SHORT["other"] = 0.18e-3
+
+FACTS = Facts(
+    device="cpu",
+    threads=4,
+    parameter_tensors=60,
+    parameter_dtype="float32",
+    optimizer="AdamW",
+    optimizer_foreach=False,
+    optimizer_fused=False,
+    batch_size=8,
+    workers=2,
+    prefetch_factor=2,
+    compiled=False,
+    fetch_seconds=0.02,
+    convolutions=0,
+    channels_last=False,
+    module_calls=40,
+    peak_memory=2**30,
+)
+
+
+def steps(rows: Sequence[Mapping[str, float]], t: float = 3.0, **fields: Any) -> list[Step]:
+    """Return consecutive steps with these phases."""
+    made = []
+    for i, phases in enumerate(rows):
+        made.append(Step(i=i, t=t, wall=sum(phases.values()), phases=dict(phases), **{"samples": 8, **fields}))
+        t += made[-1].wall + made[-1].paused
+    return made
+
+
+def run(
+    recorded: Sequence[Step] | None = None,
+    *,
+    phases: Mapping[str, float] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    cores: int = 8,
+    memory: int | None = 16 * 2**30,
+    micro_batches: int = 1,
+    n: int = 40,
+) -> Run:
+    """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own."""
+    if recorded is None:
+        recorded = steps([{**HEALTHY, **(phases or {})}] * n, micro_batches=micro_batches)
+    last = recorded[-1] if recorded else None
+    info = RunInfo(
+        name="planted",
+        command=["python", "train.py"],
+        cwd="/",
+        environment=Environment(hotlap="0", python="3.11", cores=cores, memory=memory),
+        started=1.0,
+        ended=last.t + last.wall + last.paused + 0.5 if last else 4.0,
+        date="2026-01-01T00:00:00Z",
+        outcome="finished",
+    )
+    return Run(info=info, facts=msgspec.structs.replace(FACTS, **(facts or {})), steps=list(recorded))

@@ -1,0 +1,305 @@
+"""Each rule speaks up on its planted record, and is silent on the nearest healthy one."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from planted import HEALTHY, SHORT, run, steps
+
+from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
+from hotlap.diagnose.docs import PAGE, page
+from hotlap.errors import UsageError
+from hotlap.records import Finding, Run
+
+FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
+SLOW = Machine(bf16_matmul_speedup=0.7, bf16_conv_speedup=0.9, channels_last_conv_speedup=1.0)
+INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01"}
+
+
+def found(planted: Run, machine: Machine | None = None) -> dict[str, Finding]:
+    return {finding.code: finding for finding in diagnose(planted, machine).findings}
+
+
+def planted(*, machine: Machine | None = None, **arguments: Any) -> dict[str, Finding]:
+    return found(run(**arguments), machine)
+
+
+WAIT = {"data_wait": 0.1}
+TINY_CALLS = {"facts": {"module_calls": 2000}, "micro_batches": 8}
+RESTARTS = steps([{**HEALTHY, "data_wait": 3.0 if i in (50, 100) else 0.001} for i in range(120)])
+STALLS = steps([{**HEALTHY, "other": 3.0 if i in (50, 100) else 0.003} for i in range(120)])
+CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "DATA01": (
+        {"phases": WAIT, "facts": {"workers": 0, "fetch_seconds": 0.099}},
+        [{"facts": {"workers": 0}}, {"phases": WAIT, "facts": {"workers": 4, "fetch_seconds": 0.3}}],
+    ),
+    "DATA02": (
+        {"phases": WAIT, "facts": {"workers": 1, "fetch_seconds": 0.19}},
+        [{"facts": {"workers": 1}}, {"phases": WAIT, "facts": {"workers": 0}}],
+    ),
+    "DATA03": (
+        {"phases": WAIT, "facts": {"workers": 16, "fetch_seconds": 0.09}, "cores": 2},
+        [
+            {"phases": WAIT, "facts": {"workers": 2, "fetch_seconds": 0.09}, "cores": 2},
+            {"facts": {"workers": 16}, "cores": 2},
+        ],
+    ),
+    "DATA04": (
+        {"recorded": RESTARTS, "facts": {"persistent_workers": False}},
+        [
+            {"recorded": RESTARTS, "facts": {"workers": 0, "persistent_workers": False}},
+            {"recorded": RESTARTS[:90], "facts": {"persistent_workers": False}},
+            {"recorded": STALLS, "facts": {"persistent_workers": False}},
+        ],
+    ),
+    "BATCH01": (
+        TINY_CALLS,
+        [
+            {**TINY_CALLS, "micro_batches": 1},
+            {"facts": {"module_calls": 400}, "micro_batches": 8},
+            {"facts": {"module_calls": None}, "micro_batches": 8},
+        ],
+    ),
+    "PRECISION01": (
+        {"machine": FAST},
+        [
+            {"machine": None},
+            {"machine": Machine()},
+            {"machine": SLOW},
+            {"machine": FAST, "facts": {"autocast": "bfloat16"}},
+            {"machine": FAST, "facts": {"parameter_dtype": "bfloat16"}},
+            {"machine": FAST, "facts": {"parameter_dtype": None}},
+        ],
+    ),
+    "LAYOUT01": (
+        {"machine": FAST, "facts": {"convolutions": 12}},
+        [
+            {"machine": FAST},
+            {"facts": {"convolutions": 12}},
+            {"machine": SLOW, "facts": {"convolutions": 12}},
+            {"machine": FAST, "facts": {"convolutions": 12, "channels_last": True}},
+            {"machine": FAST, "facts": {"convolutions": 12, "channels_last": None}},
+        ],
+    ),
+    "OPTIMIZER01": (
+        {"phases": {"optimizer": 0.05}},
+        [{}, {"phases": {"optimizer": 0.05}, "facts": {"optimizer_fused": True}}],
+    ),
+    "CHECKPOINT01": (
+        {"phases": {"recompute": 0.03}},
+        [
+            {"phases": {"recompute": 0.002}},
+            {"phases": {"recompute": 0.03}, "facts": {"peak_memory": 9 * 2**30}},
+            {"phases": {"recompute": 0.03}, "facts": {"peak_memory": None}},
+            {"phases": {"recompute": 0.03}, "memory": None},
+            {"phases": {"recompute": 0.03}, "facts": {"device": "cuda:0", "peak_device_memory": 2**30}},
+        ],
+    ),
+    "LOOP01": ({"phases": {"validation": 0.02}}, [{"phases": {"validation": 0.002}}]),
+    "LOOP02": ({"phases": {"checkpoint": 0.02}}, [{"phases": {"checkpoint": 0.002}}]),
+    "LOOP03": ({"phases": {"logging": 0.02}}, [{"phases": {"logging": 0.002}}]),
+    "OTHER01": (
+        {"phases": {"other": 0.05}},
+        [{"phases": {"other": 0.02}}, {"phases": {"other": 0.05}, "facts": {"probe_seconds": 0.045}}],
+    ),
+    "MEASURE01": ({"n": 3}, [{"n": 20}]),
+    "COMPUTE01": ({}, [{"phases": {"optimizer": 0.05}}, {"phases": {"loss": 0.09}}]),
+    "HEALTHY01": ({"phases": {"loss": 0.09}}, [{}, {"phases": {"optimizer": 0.05}}]),
+}
+
+
+def test_every_rule_has_its_case() -> None:
+    assert list(CASES) == [each.code for each in catalogue()]
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_rule_speaks_up_on_its_planted_record(code: str) -> None:
+    finding = planted(**CASES[code][0])[code]
+    assert finding.evidence
+    assert finding.remedy
+    assert finding.bound == pytest.approx(1 / (1 - finding.share))
+
+
+@pytest.mark.parametrize(("code", "healthy"), [(code, each) for code, (_, near) in CASES.items() for each in near])
+def test_a_rule_is_silent_on_the_nearest_healthy_record(code: str, healthy: dict[str, Any]) -> None:
+    assert code not in planted(**healthy)
+
+
+@pytest.mark.parametrize("code", [code for code in CASES if code not in INFORMATION])
+def test_a_planted_cause_is_the_only_complaint(code: str) -> None:
+    machine = Machine(channels_last_conv_speedup=1.3) if code == "LAYOUT01" else CASES[code][0].get("machine")
+    assert set(planted(**{**CASES[code][0], "machine": machine})) == {code}
+
+
+@pytest.mark.parametrize("facts", [{"workers": None}, {"workers": 0, "fetch_seconds": 30e-6}])
+def test_a_clean_loop_of_one_millisecond_gets_no_complaint(facts: dict[str, Any]) -> None:
+    assert set(planted(recorded=steps([SHORT] * 300), facts=facts)) <= INFORMATION - {"MEASURE01"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_jitter_and_stalls_of_a_busy_machine_are_not_complained_about(seed: int) -> None:
+    chance = random.Random(seed)
+    rows = []
+    for _ in range(300):
+        row = {name: seconds * max(0.5, chance.gauss(1, 0.1)) for name, seconds in SHORT.items()}
+        if chance.random() < 0.03:
+            row[chance.choice(list(row))] += chance.expovariate(1 / 4e-3)
+        rows.append(row)
+    assert set(planted(recorded=steps(rows), facts={"workers": 0, "fetch_seconds": 20e-6})) <= INFORMATION
+
+
+def test_a_wait_is_named_although_no_loader_was_seen() -> None:
+    finding = planted(phases=WAIT, facts={"workers": None, "fetch_seconds": None})["DATA01"]
+    assert finding.changes == []
+    assert any("No loader" in sentence for sentence in finding.evidence)
+
+
+def test_a_fetch_shorter_than_the_handover_from_a_worker_needs_no_worker() -> None:
+    short = {**SHORT, "data_wait": 0.3e-3}
+    assert "DATA01" not in planted(recorded=steps([short] * 300), facts={"workers": 0, "fetch_seconds": 0.3e-3})
+
+
+def test_when_every_core_has_a_worker_the_advice_is_a_cheaper_fetch() -> None:
+    finding = planted(phases=WAIT, facts={"workers": 2, "fetch_seconds": 0.4}, cores=2)["DATA02"]
+    assert finding.changes == []
+    assert finding.remedy.startswith("Make fetching cheaper")
+    assert any("num_workers=2, prefetch_factor=2" in sentence for sentence in finding.evidence)
+
+
+def test_the_advice_on_workers_counts_cores_and_what_would_keep_up() -> None:
+    finding = planted(phases=WAIT, facts={"workers": 1, "fetch_seconds": 0.29}, cores=8)["DATA02"]
+    assert "up to 3 " in finding.remedy
+    finding = planted(phases=WAIT, facts={"workers": 1, "fetch_seconds": 0.99}, cores=4)["DATA02"]
+    assert "up to 4 " in finding.remedy
+    assert "10 would be needed" in finding.remedy
+
+
+def test_workers_that_are_fast_enough_but_uneven_are_told_to_work_ahead() -> None:
+    finding = planted(phases={"data_wait": 0.03}, facts={"workers": 4, "fetch_seconds": 0.08})["DATA02"]
+    assert finding.changes == ["prefetch"]
+    facts = {"workers": 4, "fetch_seconds": 0.08, "persistent_workers": False}
+    assert "persistent_workers" in planted(phases={"data_wait": 0.03}, facts=facts)["DATA02"].changes
+
+
+def test_workers_for_a_fetch_that_takes_nothing_cost_more_than_they_bring() -> None:
+    wait = {**SHORT, "data_wait": 0.5e-3}
+    finding = planted(recorded=steps([wait] * 300), facts={"workers": 1, "fetch_seconds": 20e-6})["DATA03"]
+    assert finding.seconds == pytest.approx(0.48e-3)
+    assert "num_workers=0" in finding.remedy
+
+
+def test_workers_that_deliver_in_bursts_are_slow_and_not_noise() -> None:
+    rows = [{**HEALTHY, "data_wait": 0.4 if i % 4 == 0 else 0.0005} for i in range(60)]
+    codes = planted(recorded=steps(rows), facts={"workers": 4, "fetch_seconds": 0.6})
+    assert set(codes) == {"DATA02"}
+
+
+def test_the_micro_batch_finding_fades_out_above_the_dispatch_size() -> None:
+    """Forward takes 40 ms: the seconds at stake fall without a jump as the calls become longer."""
+    at_stake = []
+    for calls in range(800, 430, -10):
+        finding = planted(facts={"module_calls": calls}, micro_batches=8).get("BATCH01")
+        at_stake.append(finding.seconds if finding else 0.0)
+    assert at_stake[0] == pytest.approx(0.085 * 7 / 8)
+    assert at_stake[-1] == 0.0
+    assert max(a - b for a, b in itertools.pairwise(at_stake)) < 0.01
+
+
+def test_a_call_on_a_gpu_may_take_longer_before_it_counts_as_work() -> None:
+    facts = {"module_calls": 450, "device": "cuda:0"}
+    assert "BATCH01" in planted(facts=facts, micro_batches=8)
+    assert "BATCH01" not in planted(facts={**facts, "device": "cpu"}, micro_batches=8)
+
+
+def test_a_gpu_with_free_memory_needs_no_checkpointing() -> None:
+    facts = {"device": "cuda:0", "peak_device_memory": 4 * 2**30, "peak_memory": 15 * 2**30}
+    machine = Machine(device_memory=24 * 2**30)
+    assert "CHECKPOINT01" in planted(phases={"recompute": 0.03}, facts=facts, machine=machine)
+
+
+def test_an_optimizer_without_a_fused_form_is_not_told_to_use_it() -> None:
+    finding = planted(
+        phases={"optimizer": 0.05}, facts={"optimizer": "Lion", "optimizer_foreach": True, "optimizer_fused": None}
+    )["OPTIMIZER01"]
+    assert finding.changes == []
+    assert "fused=True" not in finding.remedy
+
+
+def test_what_is_set_already_is_not_recommended() -> None:
+    finding = planted(facts={"compiled": True, "autocast": "bfloat16"})["COMPUTE01"]
+    assert finding.changes == []
+    assert "compile" not in finding.remedy
+    assert planted(machine=SLOW)["COMPUTE01"].changes == ["compile"]
+
+
+def test_a_rare_evaluation_counts_with_its_share_of_all_steps() -> None:
+    rows = [HEALTHY] * 50
+    rows[30] = {**HEALTHY, "validation": 5.0}
+    finding = planted(recorded=steps(rows))["LOOP01"]
+    assert finding.share == pytest.approx(0.5)
+    assert finding.seconds == pytest.approx(0.1)
+
+
+def test_many_slow_workers_that_deliver_in_rare_bursts_are_found() -> None:
+    """Every 36th step is rare enough to be set apart, and is the whole trouble."""
+    rows = [{**HEALTHY, "data_wait": 9.0 if i % 36 == 35 else 0.001} for i in range(360)]
+    facts = {"workers": 36, "fetch_seconds": 12.0, "persistent_workers": True}
+    finding = planted(recorded=steps(rows), facts=facts, cores=36)["DATA04"]
+    assert finding.share > 0.6
+    assert finding.remedy.startswith("Make fetching cheaper")
+    assert finding.changes == []
+
+
+def test_persistent_workers_are_not_recommended_where_they_are_on() -> None:
+    finding = planted(recorded=RESTARTS, facts={"persistent_workers": True})["DATA04"]
+    assert finding.changes == ["prefetch"]
+    assert "persistent" not in finding.remedy
+
+
+def test_waits_of_restarted_workers_are_spread_over_all_steps() -> None:
+    """They are outliers, which the mean step leaves out: the share counts them in."""
+    finding = planted(**CASES["DATA04"][0])["DATA04"]
+    assert finding.seconds == pytest.approx(2 * 2.999 / 120)
+    assert finding.share == pytest.approx(finding.seconds / (0.1 + finding.seconds))
+
+
+def test_scattered_steps_say_so_until_there_are_enough_of_them() -> None:
+    rows = [{**HEALTHY, "forward": 0.02 + 0.01 * (i * 7 % 10)} for i in range(30)]
+    assert "MEASURE01" in planted(recorded=steps(rows))
+    assert "MEASURE01" not in planted(recorded=steps(rows * 30))
+
+
+def test_from_few_steps_only_what_is_plain_to_see_is_named() -> None:
+    assert "DATA01" not in planted(phases={"data_wait": 0.02}, facts={"workers": 0}, n=3)
+    assert "DATA01" in planted(phases={"data_wait": 0.3}, facts={"workers": 0}, n=3)
+
+
+def test_findings_come_by_seconds_at_stake_and_information_last() -> None:
+    planned = run(phases={"validation": 0.3, "optimizer": 0.05, "data_wait": 0.1}, facts={"workers": 0}, n=4)
+    codes = [finding.code for finding in diagnose(planned).findings]
+    assert codes == ["LOOP01", "MEASURE01"]
+    planned = run(phases={"validation": 0.3, "optimizer": 0.05, "data_wait": 0.1}, facts={"workers": 0})
+    codes = [finding.code for finding in diagnose(planned).findings]
+    assert codes == ["LOOP01", "DATA01", "OPTIMIZER01"]
+
+
+def test_explain_takes_any_case_and_is_markdown() -> None:
+    assert explain("data01") == explain(" DATA01 ")
+    for each in catalogue():
+        assert explain(each.code).startswith(f"## {each.code}: {each.title}\n")
+        assert rule(each.code) is each
+
+
+def test_explain_suggests_the_nearest_code() -> None:
+    with pytest.raises(UsageError, match=r"no finding 'DATA1'; did you mean 'DATA01'\?"):
+        explain("DATA1")
+    with pytest.raises(UsageError, match="the codes are DATA01, "):
+        explain("?")
+
+
+def test_the_page_of_findings_is_current() -> None:
+    """When it is not: python -m hotlap.diagnose.docs."""
+    assert PAGE.read_text() == page()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotlap.diagnose import core, steady
+from hotlap.records import Step
+
+
+def noisy(n: int, seconds: float = 0.1, cv: float = 0.04, seed: int = 0) -> list[float]:
+    chance = random.Random(seed)
+    return [seconds * max(0.5, chance.gauss(1, cv)) for _ in range(n)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("n", [10, 50, 400])
+def test_ordinary_noise_is_neither_warmup_nor_an_outlier(n: int, seed: int) -> None:
+    start, outliers = steady(noisy(n, seed=seed))
+    assert start <= 1
+    assert outliers == []
+
+
+def test_steps_without_any_noise_do_not_make_a_hiccup_of_ten_per_cent_an_outlier() -> None:
+    assert steady([0.1] * 20 + [0.11] + [0.1] * 20) == (0, [])
+
+
+def test_a_compiling_first_step_is_warmup() -> None:
+    assert steady([20.0, *noisy(30)]) == (1, [])
+
+
+def test_a_second_compilation_belongs_to_the_warmup() -> None:
+    assert steady([20.0, 0.1, 0.1, 15.0, *noisy(30)]) == (4, [])
+
+
+def test_caches_that_fill_gradually_are_warmup() -> None:
+    start, outliers = steady([0.5, 0.4, 0.3, 0.2, 0.15, *noisy(40)])
+    assert (start, outliers) == (5, [])
+
+
+def test_stalls_are_outliers_by_their_index() -> None:
+    walls = [9.0, *noisy(100)]
+    walls[40] = 0.5
+    walls[80] = 3.0
+    assert steady(walls) == (1, [40, 80])
+
+
+def test_a_stall_in_the_first_half_is_not_the_end_of_a_long_warmup() -> None:
+    walls = noisy(40)
+    walls[15] = 2.0
+    assert steady(walls) == (0, [15])
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 8, 12])
+def test_slow_steps_that_recur_are_no_outliers(workers: int) -> None:
+    """With n workers that are too slow every n-th step waits: the one symptom must not be thrown away."""
+    walls = [0.4 if i % workers == 0 else 0.1 for i in range(96)]
+    assert steady(walls)[1] == []
+
+
+def test_a_stall_among_recurring_slow_steps_is_an_outlier() -> None:
+    walls = [0.4 if i % 4 == 0 else 0.1 for i in range(100)]
+    walls[70] = 30.0
+    assert steady(walls)[1] == [70]
+
+
+@pytest.mark.parametrize(
+    ("walls", "start"),
+    [
+        ([], 0),
+        ([1.0], 0),
+        ([1.0, 1.0], 0),
+        ([20.0, 0.1], 1),
+        ([20.0, 0.1, 0.1], 1),
+        ([20.0, 0.1, 0.1, 0.1], 1),
+        ([20.0, 15.0, 0.1, 0.1], 2),
+        ([20.0, 15.0, 0.1, 0.1, 0.1], 2),
+    ],
+)
+def test_few_steps(walls: list[float], start: int) -> None:
+    assert steady(walls) == (start, [])
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=60))
+def test_at_most_half_is_warmup_and_outliers_come_after_it(walls: list[float]) -> None:
+    start, outliers = steady(walls)
+    assert start <= len(walls) // 2
+    assert all(start <= i < len(walls) for i in outliers)
+    assert len(outliers) <= max(1, len(walls) // 2)
+
+
+def test_core_leaves_out_what_happens_between_steps() -> None:
+    phases = {"forward": 1.0, "validation": 5.0, "checkpoint": 2.0, "logging": 0.5, "other": 0.5}
+    assert core(Step(i=0, t=0, wall=9.0, phases=phases)) == 1.5
