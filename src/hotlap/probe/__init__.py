@@ -1,0 +1,136 @@
+"""The part of hotlap that lives in the training process of somebody else's script.
+
+It imports nothing but the standard library, and torch only once the script has imported it. It never
+changes what the training computes, except for the levers that it is told to pull.
+
+    sitecustomize ──> start(settings) ──> waits until torch has been imported
+                                          └─> hooks.install: spans into a Timeline, lines into steps.jsonl
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+#: The probe of this process, once a script has imported torch.
+active: Any = None
+
+
+class Settings:
+    """What ``probe.json`` asks for; see ``hotlap.launch.process`` which writes it."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.run_dir: str = raw["run_dir"]
+        #: Step boundaries wait for the controller's word.
+        self.gated: bool = raw.get("gated", False)
+        #: End the process after so many steps, or so many seconds of steps.
+        self.stop_steps: int | None = raw.get("stop_steps")
+        self.stop_seconds: float | None = raw.get("stop_seconds")
+        self.levers: dict[str, Any] = raw.get("levers", {})
+        #: Redirect what the script writes into this directory; None leaves the script's files alone.
+        self.contain: str | None = raw.get("contain")
+        self.contain_root: str = raw.get("contain_root", "/")
+        self.seed_offset: int = raw.get("seed_offset", 0)
+        #: Apply the levers and measure nothing.
+        self.silent: bool = raw.get("silent", False)
+
+
+def start(settings_path: str) -> None:
+    with open(settings_path) as file:
+        settings = Settings(json.load(file))
+    started = time.perf_counter()
+    if settings.contain:
+        from hotlap.probe import contain
+
+        contain.install(settings.contain, settings.run_dir)
+    if settings.seed_offset:
+        _shift_seeds_of_random(settings.seed_offset)
+    after_import("torch", lambda module: _install(module, settings, started))
+    if settings.seed_offset:
+        after_import("numpy", lambda module: _shift_seeds_of_numpy(module, settings.seed_offset))
+
+
+def _install(torch: ModuleType, settings: Settings, started: float) -> None:
+    from hotlap.probe import hooks
+
+    global active
+    active = hooks.install(torch, settings, started)
+
+
+def after_import(name: str, action: Callable[[ModuleType], None]) -> None:
+    """Run ``action(module)`` when the top-level module has been imported, now if it already is."""
+    if name in sys.modules:
+        action(sys.modules[name])
+        return
+    sys.meta_path.insert(0, _AfterImport(name, action))
+
+
+class _AfterImport(importlib.abc.MetaPathFinder):
+    """Lets the other finders find the module, and runs an action once it has been executed."""
+
+    def __init__(self, name: str, action: Callable[[ModuleType], None]) -> None:
+        self.name = name
+        self.action = action
+        self.thread = threading.get_ident()
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(fullname, path, target) if find else None
+            if spec is not None:
+                break
+        if spec is None or spec.loader is None:
+            # Not there (yet): the script may try again after changing its path.
+            sys.meta_path.insert(0, self)
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            try:
+                self.action(module)
+            except Exception as error:
+                print(f"hotlap: the probe could not start: {error!r}", file=sys.stderr)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _shift_seeds_of_random(offset: int) -> None:
+    import random
+
+    original = random.seed
+
+    def seed(a: Any = None, version: int = 2) -> None:
+        original(a + offset if isinstance(a, int) else a, version)
+
+    random.seed = seed
+
+
+def _shift_seeds_of_numpy(numpy: ModuleType, offset: int) -> None:
+    for name in ("seed", "default_rng"):
+        original = getattr(numpy.random, name)
+
+        def seeded(seed: Any = None, *, original: Callable[..., Any] = original) -> Any:
+            return original(seed + offset if isinstance(seed, int) else seed)
+
+        setattr(numpy.random, name, seeded)
+
+
+def in_worker() -> bool:
+    """Whether this process is a child that the training forked or spawned (a loader's worker)."""
+    import multiprocessing
+
+    return multiprocessing.parent_process() is not None or os.environ.get("HOTLAP_PROBE") is None
