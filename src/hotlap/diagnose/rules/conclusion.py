@@ -77,7 +77,7 @@ class ComputeBound(Rule):
     title = "The step is bound by the model's own arithmetic"
     meaning = "Forward and backward take most of the step, and nothing else stands out. This is how it should be."
     evidence_needed = "The share of `forward`, `backward` and `recompute`, with no other finding."
-    remedy = "Make the arithmetic itself cheaper: {ways}."
+    remedy = "Make the arithmetic itself cheaper: torch.compile, a lower precision or a smaller model."
     limits = (
         "The bound supposes arithmetic that takes no time, which no change comes near. Whether the device is used well "
         "inside forward and backward is not told by their time."
@@ -97,7 +97,8 @@ class ComputeBound(Rule):
         ]
         changes = self._open(context)
         ways = {"compile": "torch.compile", "precision": "a lower precision"}
-        remedy = self.remedy.format(ways=" or ".join([ways[name] for name in changes] + ["a smaller model"]))
+        named = [*(ways[name] for name in changes), "a smaller model"]
+        remedy = f"Make the arithmetic itself cheaper: {' or '.join(named)}."
         if context.facts.compiled is None or context.facts.parameter_dtype is None:
             remedy += " What of this is in use already is not known in full."
         return self.finding(context, seconds, evidence, remedy=remedy, changes=changes)

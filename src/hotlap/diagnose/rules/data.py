@@ -150,8 +150,8 @@ class RareWaits(Rule):
     title = "Now and then the step waits long for data, although there are workers"
     meaning = (
         "Rare steps, set apart as outliers, wait for their batch far longer than a whole step takes. Without "
-        "persistent workers each epoch starts new processes, which import and fill their queues while nothing computes; and "
-        "many workers that are too slow together deliver in rare bursts."
+        "persistent workers each epoch starts new processes, which import and fill their queues while nothing "
+        "computes; and many workers that are too slow together deliver in rare bursts."
     )
     evidence_needed = (
         "At least two outliers that are mostly `data_wait` and make up most of what the outliers took beyond a usual "
