@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -56,8 +57,9 @@ class Probe:
         self.fresh_batch = False
         self.in_micro_batch = False
         self.in_optimizer = 0
-        self.batches = 0
-        self.batch_samples: int | None = None
+        #: Loader and samples of each batch received for the step that runs.
+        self.batches: list[tuple[int, int | None]] = []
+        self.forward_samples: int | None = None
         self.backwards = 0
         self.losses: list[Any] = []
         self.scaled = False
@@ -95,9 +97,7 @@ class Probe:
         if self.timeline.roles.get(loader) == "training":
             self.in_micro_batch = True
         samples = facts.batch_dimension(self.torch, batch)
-        self.batches += 1
-        if samples is not None:
-            self.batch_samples = (self.batch_samples or 0) + samples
+        self.batches.append((loader, samples))
         self.facts.batch_size = self.facts.batch_size or samples
 
     def forward_begins(self, module: Any, args: tuple[Any, ...]) -> str:
@@ -109,8 +109,7 @@ class Probe:
                 return "forward"
             if loader is not None and loader not in timeline.roles:
                 timeline.roles[loader] = "validation"
-                # It was taken for a training batch when it arrived.
-                self.fresh_batch, self.batches, self.batch_samples = False, 0, None
+                self.fresh_batch = False
             return "validation"
         if timeline.inside("backward"):
             return "recompute"
@@ -131,8 +130,8 @@ class Probe:
             self.close_step()
         self.fresh_batch = False
         self.in_micro_batch = True
-        if not self.batches and self.batch_samples is None:
-            self.batch_samples = facts.batch_dimension(self.torch, args)
+        if not self.batches and self.forward_samples is None:
+            self.forward_samples = facts.batch_dimension(self.torch, args)
         return "forward"
 
     def backward_begins(self, tensors: Any) -> None:
@@ -156,33 +155,31 @@ class Probe:
     def close_step(self) -> None:
         now = self.clock()
         timeline = self.timeline
-        # A batch that arrived for the step that begins now is not this step's.
         index = timeline.first_input()
-        waiting = sum(mark.kind == DATA for mark in timeline.marks[index:])
+        # Batches that arrived for the step that begins now are not this step's.
+        arrived = sum(mark.kind == DATA for mark in timeline.marks[index:]) if self.fresh_batch else 0
         marks = timeline.cut(index, now)
         phases = attribute(marks, timeline.roles)
         paused = phases.pop(PAUSED, 0.0)
-        batches = self.batches - (1 if waiting and self.fresh_batch else 0)
-        carried = self.carried_samples if waiting and self.fresh_batch else None
-        samples = self.batch_samples
-        if samples is not None and carried is not None:
-            samples -= carried
+        batches = [batch for batch in self.batches if timeline.roles.get(batch[0]) != "validation"]
+        received, self.batches = (batches[:-arrived], batches[-arrived:]) if arrived else (batches, [])
+        sizes = [size for _, size in received if size is not None]
+        samples = sum(sizes) if sizes else self.forward_samples
         losses = [value for value in (loss.value() for loss in self.losses) if value is not None]
         self.writer.step(
             self.steps,
             marks[0].t,
             total(phases),
             phases,
-            max(batches, 1) if batches > 0 else max(self.backwards, 1),
-            samples or None,
+            len(received) or max(self.backwards, 1),
+            samples,
             sum(losses) / len(losses) if losses else None,
             paused,
         )
         if self.steps in (0, 5):
             self.facts.step_done(self.calls)
         self.steps += 1
-        self.batches = 1 if waiting and self.fresh_batch else 0
-        self.batch_samples = carried
+        self.forward_samples = None
         self.backwards = 0
         self.calls = 0
         self.steps_on_batch = 0
@@ -194,12 +191,6 @@ class Probe:
         self.maybe_stop(now)
         if self.gate is not None:
             self.pass_gate(self.gate)
-
-    @property
-    def carried_samples(self) -> int | None:
-        return self.last_batch_samples
-
-    last_batch_samples: int | None = None
 
     def maybe_stop(self, now: float) -> None:
         settings = self.settings
@@ -344,7 +335,6 @@ def _wrap_loader(torch: ModuleType, probe: Probe) -> None:
             if counts:
                 probe.pop()
         if counts:
-            probe.last_batch_samples = facts.batch_dimension(torch, batch)
             probe.batch_received(loader, batch)
         return batch
 
@@ -385,8 +375,7 @@ def _wrap_backward(torch: ModuleType, probe: Probe) -> None:
     torch.Tensor.backward = wrap(torch.Tensor.backward)
     torch.autograd.backward = wrap(torch.autograd.backward)
     torch.autograd.grad = wrap(torch.autograd.grad)
-    import torch.utils.checkpoint as checkpointing
-
+    checkpointing = importlib.import_module("torch.utils.checkpoint")
     original = checkpointing.checkpoint
 
     @functools.wraps(original)
@@ -413,7 +402,7 @@ def _wrap_backward(torch: ModuleType, probe: Probe) -> None:
 
 def _wrap_optimizer(torch: ModuleType, probe: Probe) -> None:
     optimizer = torch.optim.Optimizer
-    hooks = torch.optim.optimizer
+    hooks = importlib.import_module("torch.optim.optimizer")
     spans: list[bool] = []
 
     def before(self: Any, args: Any, kwargs: Any) -> None:
