@@ -59,6 +59,8 @@ class Probe:
         self.in_optimizer = 0
         #: Loader and samples of each batch received for the step that runs.
         self.batches: list[tuple[int, int | None]] = []
+        #: How many of them came after the last optimizer step.
+        self.arrived = 0
         self.forward_samples: int | None = None
         self.backwards = 0
         self.losses: list[Any] = []
@@ -98,6 +100,7 @@ class Probe:
             self.in_micro_batch = True
         samples = facts.batch_dimension(self.torch, batch)
         self.batches.append((loader, samples))
+        self.arrived += 1
         self.facts.batch_size = self.facts.batch_size or samples
 
     def forward_begins(self, module: Any, args: tuple[Any, ...]) -> str:
@@ -110,6 +113,7 @@ class Probe:
             if loader is not None and loader not in timeline.roles:
                 timeline.roles[loader] = "validation"
                 self.fresh_batch = False
+                self.arrived = 0
             return "validation"
         if timeline.inside("backward"):
             return "recompute"
@@ -144,6 +148,7 @@ class Probe:
         self.stepped = True
         self.steps_on_batch += 1
         self.in_micro_batch = False
+        self.arrived = 0
 
     def end_of_step(self) -> None:
         """The script said that a step ends here."""
@@ -157,7 +162,7 @@ class Probe:
         timeline = self.timeline
         index = timeline.first_input()
         # Batches that arrived for the step that begins now are not this step's.
-        arrived = sum(mark.kind == DATA for mark in timeline.marks[index:]) if self.fresh_batch else 0
+        arrived = self.arrived if self.fresh_batch else 0
         marks = timeline.cut(index, now)
         phases = attribute(marks, timeline.roles)
         paused = phases.pop(PAUSED, 0.0)
