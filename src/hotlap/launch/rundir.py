@@ -1,0 +1,101 @@
+"""The run directory, and reading a Run back from one, whole or cut off anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hotlap.errors import RunError
+from hotlap.records import Facts, Metric, Run, RunInfo, Step, read_record
+
+RunDirectory = Path
+
+#: Where run directories live, below the working directory, unless the user says otherwise.
+DEFAULT_ROOT = Path(".hotlap/runs")
+
+
+def new_run_directory(kind: str, root: Path | None = None) -> Path:
+    """Make an empty run directory ``ROOT/KIND-DATE-N``."""
+    root = (root or DEFAULT_ROOT).absolute()
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        path = root / (f"{kind}-{stamp}" + (f"-{number}" if number else ""))
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            if not root.is_dir():
+                raise RunError(f"cannot make a run directory: {root} is not a directory") from None
+        except OSError as error:
+            raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another with --run-dir") from error
+    raise RunError(f"cannot make a run directory below {root}: all names are taken")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines of ``steps.jsonl``; a last line that was cut off is left out."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
+    lines = []
+    for line in data.split(b"\n")[:-1]:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def steps_of(lines: list[dict[str, Any]]) -> list[Step]:
+    return [msgspec.convert(_numbers(line), Step, strict=False) for line in lines if line["k"] == "step"]
+
+
+def _numbers(line: dict[str, Any]) -> dict[str, Any]:
+    loss = line.get("loss")
+    return {**line, "loss": float(loss)} if isinstance(loss, str) else line
+
+
+def facts_of(lines: list[dict[str, Any]]) -> Facts:
+    found: dict[str, Any] = {}
+    for line in lines:
+        if line["k"] == "facts":
+            found.update(line)
+    found.pop("k", None)
+    return msgspec.convert(found, Facts)
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory.
+
+    Raises:
+        RunError: it is none, or was written by a newer hotlap.
+    """
+    info_path = path / "run.json"
+    if not info_path.exists():
+        raise RunError(f"{path} is not a run directory: it has no run.json")
+    info = read_record(info_path, RunInfo)
+    lines = read_lines(path / "steps.jsonl")
+    return Run(
+        info=info,
+        facts=facts_of(lines),
+        steps=steps_of(lines),
+        metrics=[Metric(name=m["name"], value=m["value"], step=m["step"]) for m in lines if m["k"] == "metric"],
+        notes=[line["text"] for line in lines if line["k"] == "note"],
+    )
+
+
+def has_room(path: Path, needed: int = 32 << 20) -> None:
+    """Refuse to begin on a full disk."""
+    stat = os.statvfs(path)
+    if stat.f_bavail * stat.f_frsize < needed:
+        raise RunError(
+            f"the disk of {path} is full: {stat.f_bavail * stat.f_frsize >> 20} MB are free, {needed >> 20} MB are needed; "
+            "free some space or choose another place with --run-dir"
+        )
