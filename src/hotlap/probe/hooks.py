@@ -209,6 +209,7 @@ class Probe:
             return
         if self.torch.cuda.is_available() and self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
+        self.writer.line("facts", **self.facts.collect(self.own_seconds / max(self.steps, 1)))
         self.writer.line("gate", i=self.steps, t=self.clock())
         self.writer.flush(self.clock())
         counts = self.timeline.push(self.clock(), PAUSED)
