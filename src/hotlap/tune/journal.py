@@ -1,0 +1,76 @@
+"""What a tuning has already measured, so that one that was stopped goes on where it stopped.
+
+A directory ``tune-FINGERPRINT-N`` with a journal and no ``result.json`` is unfinished. Lines are appended
+whole; a last line that was cut off is forgotten and measured again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from hotlap.errors import RunError
+from hotlap.launch.rundir import DEFAULT_ROOT, has_room
+
+T = TypeVar("T")
+
+
+class Journal:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "journal.jsonl"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            has_room(directory)
+            self._file = open(self.path, "ab+")  # noqa: SIM115 (kept open: it holds the lock)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{directory} is being tuned by another hotlap; wait for it, or pass --run-dir") from None
+        except OSError as error:
+            raise RunError(f"cannot write {self.path}: {error.strerror}") from error
+        self._file.seek(0)
+        data = self._file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            os.truncate(self.path, len(whole))
+        self.entries: dict[str, Any] = {}
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            self.entries[entry["key"]] = entry["value"]
+        self.resumed = len(self.entries)
+
+    def once(self, key: str, kind: type[T], compute: Callable[[], T]) -> T:
+        """Return the recorded value, or compute and record it."""
+        if key in self.entries:
+            return msgspec.convert(self.entries[key], kind)
+        value = compute()
+        line = msgspec.json.encode({"key": key, "value": value}) + b"\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(f"cannot write {self.path}: {error.strerror}; free some space and run the command again") from error
+        self.entries[key] = json.loads(line)["value"]
+        return value
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def open_journal(fingerprint: str, root: Path | None, fresh: bool) -> Journal:
+    """The unfinished tuning of this target, or a new one."""
+    root = (root or DEFAULT_ROOT).absolute()
+    number = 0
+    while True:
+        directory = root / f"tune-{fingerprint}-{number}"
+        finished = (directory / "result.json").exists()
+        if not finished and not (fresh and (directory / "journal.jsonl").exists()):
+            return Journal(directory)
+        number += 1

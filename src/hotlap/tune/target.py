@@ -1,0 +1,79 @@
+"""What is tuned: a command, and the configuration file that it reads, where it has one.
+
+    hotlap tune configs/restoration.yaml        the reference trainer with this configuration
+    hotlap tune -- python train.py ...          any script; changes are applied from outside
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hotlap.errors import UsageError
+from hotlap.records import Change, write_whole
+from hotlap.tune.adopt import edit_yaml
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    command: list[str]
+    #: Path of the configuration, and its text, if it is one whose keys we know.
+    config: str | None = None
+    text: str = ""
+    keys: dict[str, Any] | None = None
+
+    @classmethod
+    def of_config(cls, path: Path) -> Target:
+        """Raises ConfigError where the configuration is wrong."""
+        from hotlap.train.config import load_config
+
+        config = load_config(path)
+        keys = {name: getattr(config, name) for name in config.__struct_fields__}
+        command = [sys.executable, "-m", "hotlap", "train", str(path)]
+        return cls(command=command, config=str(path), text=path.read_bytes().decode(), keys=keys)
+
+    @classmethod
+    def of_command(cls, command: Sequence[str]) -> Target:
+        if not command:
+            raise UsageError("there is no training command: write it after `--`, as in `hotlap tune -- python train.py`")
+        return cls(command=list(command))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the command, or the text of its configuration or script, does."""
+        parts = [json.dumps(self.command), self.text]
+        for word in self.command[1:]:
+            path = Path(word)
+            if path.suffix == ".py" and path.is_file():
+                parts.append(path.read_bytes().decode(errors="replace"))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+    def edits(self, changes: Sequence[Change]) -> dict[str, object]:
+        """Edits of the configuration for those changes that it has keys for."""
+        return {key: value for change in changes if self._has_keys(change) for key, value in change.edits.items()}
+
+    def levers(self, changes: Sequence[Change]) -> dict[str, Any]:
+        return {key: value for change in changes if not self._has_keys(change) for key, value in change.inject.items()}
+
+    def _has_keys(self, change: Change) -> bool:
+        return self.keys is not None and bool(change.edits) and all(key in self.keys for key in change.edits)
+
+    def with_steps(self, steps: int | None) -> dict[str, object]:
+        """Edits that make the training a short one of so many steps, judged at its end alone."""
+        if steps is None or self.keys is None:
+            return {}
+        return {"steps": steps, "validate_every": 0, "save_every": 0, "warmup_steps": min(self.keys["warmup_steps"], steps // 4)}
+
+    def arrange(self, changes: Sequence[Change], directory: Path, steps: int | None = None) -> list[str]:
+        """Return the command to run with these changes; an edited configuration is written into ``directory``."""
+        edits = self.edits(changes) | self.with_steps(steps)
+        if not edits or self.config is None:
+            return self.command
+        path = directory / Path(self.config).name
+        write_whole(path, edit_yaml(self.text, edits).encode())
+        return [str(path) if word == self.config else word for word in self.command]
