@@ -340,7 +340,8 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         schema = msgspec.json.decode(raw, type=dict[str, Any]).get("schema", 0)
         if schema > SCHEMA:
             raise RunError(
-                f"{path} has schema {schema}, written by a newer hotlap than this one, which reads up to {SCHEMA}: upgrade hotlap"
+                f"{path} has schema {schema}, written by a newer hotlap than this one, which reads up to {SCHEMA}: "
+                "upgrade hotlap"
             )
         return msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError as error:

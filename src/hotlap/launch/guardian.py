@@ -10,6 +10,7 @@ in a few hundredths of a second.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -72,16 +73,12 @@ def kill_all(group: int) -> None:
     """Kill the group and everything below this process, until nothing is left."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         left = descendants(os.getpid())
         for pid in left:
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
         while True:
             try:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
@@ -133,10 +130,8 @@ def main() -> int:
             for word in words.split():
                 number = {b"stop": signal.SIGSTOP, b"continue": signal.SIGCONT, b"interrupt": signal.SIGINT}.get(word)
                 if number is not None:
-                    try:
+                    with contextlib.suppress(ProcessLookupError):
                         os.killpg(child.pid, number)
-                    except ProcessLookupError:
-                        pass
                     if word == b"stop":
                         os.write(report, b'{"stopped": true}\n')
         now = time.monotonic()

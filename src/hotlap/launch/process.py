@@ -1,13 +1,14 @@
 """One training process under a guardian: started with the probe inside, gated, limited, ended for sure.
 
-    with Training(command, directory, gated=True) as training:
-        training.wait_for_gate()                 the first step boundary
-        steps = training.block(seconds, steps)   let it run, get the steps
-    run = training.run()
+with Training(command, directory, gated=True) as training:
+    training.wait_for_gate()                 the first step boundary
+    steps = training.block(seconds, steps)   let it run, get the steps
+run = training.run()
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -24,7 +25,7 @@ from typing import Any
 from hotlap.errors import RunError, TrainingFailed
 from hotlap.launch import guardian
 from hotlap.launch.environment import environment
-from hotlap.launch.rundir import has_room, read_run, steps_of
+from hotlap.launch.rundir import has_room, read_run, run_of, steps_of
 from hotlap.records import Environment, Outcome, Run, RunInfo, Step, write_record
 
 _SITE = Path(__file__).parent.parent / "probe" / "site"
@@ -140,7 +141,9 @@ class Training:
     def __enter__(self) -> Training:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._interrupted = kind is KeyboardInterrupt
         self.close()
 
@@ -174,7 +177,12 @@ class Training:
                 return None
             received = os.read(self._report_fd, 65536)
             if not received:
-                self.exit = self.exit or {"exit": None, "peak": None, "reason": "guardian_gone", "ended": time.perf_counter()}
+                self.exit = self.exit or {
+                    "exit": None,
+                    "peak": None,
+                    "reason": "guardian_gone",
+                    "ended": time.perf_counter(),
+                }
                 return None
             self._report += received
         line, _, self._report = self._report.partition(b"\n")
@@ -235,10 +243,8 @@ class Training:
                 if error.errno == errno.ENXIO:
                     return  # nobody reads: the training has ended, and wait() will see it
                 raise
-        try:
+        with contextlib.suppress(BrokenPipeError):
             os.write(self._control_fifo, line.encode())
-        except BrokenPipeError:
-            pass
 
     def freeze(self) -> None:
         """Stop every process of the training, its workers included, while another one is measured."""
@@ -275,19 +281,23 @@ class Training:
             if self.pid:
                 write_record(self.directory / "run.json", self._info())
 
+    def snapshot(self) -> Run:
+        """The record so far, while the training lives."""
+        return run_of(self._info(), self.lines)
+
     def _info(self) -> RunInfo:
-        assert self.exit is not None
-        outcome, why = self._outcome()
+        outcome, why = self._outcome() if self.exit is not None else ("stopped", None)
+        ended = self.exit or {"exit": None, "ended": time.perf_counter()}
         return RunInfo(
             name=self.directory.name,
             command=self.command,
             cwd=os.getcwd(),
             environment=self.environment,
             started=self.started,
-            ended=self.exit["ended"],
+            ended=ended["ended"],
             date=self.date,
             outcome=outcome,
-            exit_code=self.exit["exit"],
+            exit_code=ended["exit"],
             reason=why,
             changes=self.changes,
         )

@@ -32,7 +32,9 @@ def new_run_directory(kind: str, root: Path | None = None) -> Path:
             if not root.is_dir():
                 raise RunError(f"cannot make a run directory: {root} is not a directory") from None
         except OSError as error:
-            raise RunError(f"cannot make the run directory {path}: {error.strerror}; choose another with --run-dir") from error
+            raise RunError(
+                f"cannot make the run directory {path}: {error.strerror}; choose another with --run-dir"
+            ) from error
     raise RunError(f"cannot make a run directory below {root}: all names are taken")
 
 
@@ -81,7 +83,10 @@ def read_run(path: Path) -> Run:
     if not info_path.exists():
         raise RunError(f"{path} is not a run directory: it has no run.json")
     info = read_record(info_path, RunInfo)
-    lines = read_lines(path / "steps.jsonl")
+    return run_of(info, read_lines(path / "steps.jsonl"))
+
+
+def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
     return Run(
         info=info,
         facts=facts_of(lines),
@@ -96,6 +101,6 @@ def has_room(path: Path, needed: int = 32 << 20) -> None:
     stat = os.statvfs(path)
     if stat.f_bavail * stat.f_frsize < needed:
         raise RunError(
-            f"the disk of {path} is full: {stat.f_bavail * stat.f_frsize >> 20} MB are free, {needed >> 20} MB are needed; "
-            "free some space or choose another place with --run-dir"
+            f"the disk of {path} is full: {stat.f_bavail * stat.f_frsize >> 20} MB are free, {needed >> 20} MB are "
+            "needed; free some space or choose another place with --run-dir"
         )

@@ -73,7 +73,8 @@ class Facts:
             parameter_tensors=len(parameters),
             parameter_dtype=str(first.dtype).removeprefix("torch.") if first is not None else None,
             convolutions=len(convolutions),
-            compiled=type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None,
+            compiled=type(module).__name__ == "OptimizedModule"
+            or getattr(module, "_compiled_call_impl", None) is not None,
             world_size=int(os.environ.get("WORLD_SIZE", "1")),
         )
 

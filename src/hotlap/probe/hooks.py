@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -72,11 +72,7 @@ class Probe:
     # spans
 
     def push(self, kind: str, info: int = 0) -> bool:
-        return (
-            self.enabled
-            and threading.get_ident() == self.thread
-            and self.timeline.push(self.clock(), kind, info)
-        )
+        return self.enabled and threading.get_ident() == self.thread and self.timeline.push(self.clock(), kind, info)
 
     def pop(self) -> None:
         self.timeline.pop(self.clock())
@@ -227,10 +223,8 @@ class Probe:
         """End the process here, without the script's own clean-up (which might write its files)."""
         self.finish(outcome)
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with suppress(Exception):
                 stream.flush()
-            except Exception:
-                pass
         _leave(0)
 
     def finish(self, outcome: str = "finished") -> None:
@@ -286,7 +280,9 @@ def install(torch: ModuleType, settings: Settings, started: float) -> Probe | No
     if settings.silent:
         probe.enabled = False
     else:
-        probe.writer.line("start", t=started, pid=os.getpid(), torch=torch.__version__, rank=os.environ.get("RANK", "0"))
+        probe.writer.line(
+            "start", t=started, pid=os.getpid(), torch=torch.__version__, rank=os.environ.get("RANK", "0")
+        )
         atexit.register(probe.finish)
         os.register_at_fork(after_in_child=probe.disable)
     _wrap_modules(torch, probe)
@@ -309,7 +305,9 @@ def _wrap_modules(torch: ModuleType, probe: Probe) -> None:
         if probe.depth:
             probe.calls += 1
             return call(self, *args, **kwargs)
-        if tracing() or threading.get_ident() != probe.thread and probe.begun and not probe.timeline.inside("backward"):
+        if tracing() or (
+            threading.get_ident() != probe.thread and probe.begun and not probe.timeline.inside("backward")
+        ):
             return call(self, *args, **kwargs)
         kind = probe.forward_begins(self, args) if probe.enabled else "forward"
         args = levers.before_forward(self, args, training=torch.is_grad_enabled() and kind != "recompute")
@@ -388,7 +386,14 @@ def _wrap_backward(torch: ModuleType, probe: Probe) -> None:
     def checkpoint(function: Any, *args: Any, **kwargs: Any) -> Any:
         probe.facts.checkpointing = True
         if levers.checkpointing_off():
-            for option in ("use_reentrant", "preserve_rng_state", "context_fn", "determinism_check", "debug", "early_stop"):
+            for option in (
+                "use_reentrant",
+                "preserve_rng_state",
+                "context_fn",
+                "determinism_check",
+                "debug",
+                "early_stop",
+            ):
                 kwargs.pop(option, None)
             return function(*args, **kwargs)
 

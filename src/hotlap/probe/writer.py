@@ -1,4 +1,4 @@
-"""Appends lines to ``steps.jsonl``: whole lines only, flushed a few times a second, never in the way of the training."""
+"""Appends whole lines to ``steps.jsonl``, flushed a few times a second, never in the way of the training."""
 
 from __future__ import annotations
 

@@ -128,6 +128,12 @@ class Arm:
         training.close()
         return training.run()
 
+    def so_far(self) -> Run:
+        """What has been recorded while the training lives."""
+        training = self.start()
+        training.poll()
+        return training.snapshot()
+
     def close(self) -> None:
         if self.training is not None:
             self.training.close()
@@ -140,9 +146,13 @@ class Arm:
         steps = len(steps_of(read_lines(self.training.directory / "steps.jsonl")))
         log = self.training.directory / "output.log"
         if info.outcome in ("finished", "stopped"):
-            what = "never called optimizer.step()" if not steps else f"ended after {steps} steps, too few to be measured"
+            what = (
+                "never called optimizer.step()" if not steps else f"ended after {steps} steps, too few to be measured"
+            )
             raise ArmFailed(f"the training {what}: give it more steps or epochs (its output: {log})")
-        raise ArmFailed(f"the training {info.outcome.replace('_', ' ')} after {steps} steps: {info.reason} (its output: {log})")
+        raise ArmFailed(
+            f"the training {info.outcome.replace('_', ' ')} after {steps} steps: {info.reason} (its output: {log})"
+        )
 
 
 def throughput(block: Sequence[Step]) -> float:

@@ -97,7 +97,8 @@ def _within_spread(verdict, steps, ends, others, metric, baseline_quality, candi
     spread = max(ends) - min(ends)
     shift = sum(b - a for a, b in zip(ends, others, strict=True)) / len(ends)
     evidence = (
-        f"over {len(ends)} seeds the mean loss of steps {steps - max(1, steps // 3)} to {steps - 1} shifts by {shift:+.2g}; "
+        f"over {len(ends)} seeds the mean loss of steps {steps - max(1, steps // 3)} to {steps - 1} "
+        f"shifts by {shift:+.2g}; "
         f"between its own seeds the baseline differs by {spread:.2g}"
     )
     same = abs(shift) <= spread

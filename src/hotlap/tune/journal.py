@@ -56,7 +56,9 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise RunError(f"cannot write {self.path}: {error.strerror}; free some space and run the command again") from error
+            raise RunError(
+                f"cannot write {self.path}: {error.strerror}; free some space and run the command again"
+            ) from error
         self.entries[key] = json.loads(line)["value"]
         return value
 

@@ -1,7 +1,7 @@
 """What is tuned: a command, and the configuration file that it reads, where it has one.
 
-    hotlap tune configs/restoration.yaml        the reference trainer with this configuration
-    hotlap tune -- python train.py ...          any script; changes are applied from outside
+hotlap tune configs/restoration.yaml        the reference trainer with this configuration
+hotlap tune -- python train.py ...          any script; changes are applied from outside
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of_command(cls, command: Sequence[str]) -> Target:
         if not command:
-            raise UsageError("there is no training command: write it after `--`, as in `hotlap tune -- python train.py`")
+            raise UsageError(
+                "there is no training command: write it after `--`, as in `hotlap tune -- python train.py`"
+            )
         return cls(command=list(command))
 
     @property
@@ -67,7 +69,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """Edits that make the training a short one of so many steps, judged at its end alone."""
         if steps is None or self.keys is None:
             return {}
-        return {"steps": steps, "validate_every": 0, "save_every": 0, "warmup_steps": min(self.keys["warmup_steps"], steps // 4)}
+        return {
+            "steps": steps,
+            "validate_every": 0,
+            "save_every": 0,
+            "warmup_steps": min(self.keys["warmup_steps"], steps // 4),
+        }
 
     def arrange(self, changes: Sequence[Change], directory: Path, steps: int | None = None) -> list[str]:
         """Return the command to run with these changes; an edited configuration is written into ``directory``."""

@@ -15,7 +15,7 @@ def _start_probe() -> None:
         return
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if "hotlap" not in sys.modules and importlib.util.find_spec("hotlap") is None:
-        # Another environment than hotlap's own: load this very package by path, without making its neighbours importable.
+        # Another environment than hotlap's own: load this package by path, without making its neighbours importable.
         spec = importlib.util.spec_from_file_location(
             "hotlap", os.path.join(package, "__init__.py"), submodule_search_locations=[package]
         )

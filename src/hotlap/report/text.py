@@ -1,0 +1,134 @@
+"""Figures as words: sensible units, and ``n/a`` for whatever is missing."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from hotlap.records import Effect
+
+NA = "n/a"
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a finite figure to show."""
+    return value is not None and math.isfinite(value)
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """Return a number with about ``digits`` significant digits and no exponent where one can read it."""
+    if value is None or not math.isfinite(value):
+        return NA
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude >= digits - 1:
+        return f"{value:,.0f}" if magnitude < 12 else f"{value:.2e}"
+    return f"{value:.{digits - 1 - magnitude}f}" if magnitude >= -4 else f"{value:.1e}"
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration in the unit in which it reads best."""
+    if value is None or not math.isfinite(value):
+        return NA
+    size = abs(value)
+    if size >= 3599.5:
+        minutes = round(value / 60)
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    if size >= 119.5:
+        whole = round(value)
+        return f"{whole // 60} min {whole % 60:02d} s"
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if size >= 0.9995 * factor:
+            return f"{figure(value / factor)} {unit}"
+    return "0 ms" if value == 0 else f"{figure(value / 1e-6)} µs"
+
+
+class Unit(NamedTuple):
+    """A unit that a whole table or axis shares, with the decimals that its largest figure deserves."""
+
+    name: str
+    factor: float
+    decimals: int
+
+    def number(self, value: float | None) -> str:
+        if value is None or not math.isfinite(value):
+            return NA
+        return f"{value / self.factor + 0.0:,.{self.decimals}f}"
+
+    def __call__(self, value: float | None) -> str:
+        number = self.number(value)
+        return number if number == NA else f"{number} {self.name}"
+
+
+def unit(values: Iterable[float]) -> Unit:
+    """Return the unit of time in which figures of this size line up."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    name, factor = ("s", 1.0) if largest >= 0.9995 else ("ms", 1e-3) if largest >= 0.9995e-3 else ("µs", 1e-6)
+    scaled = largest / factor
+    return Unit(name, factor, 0 if scaled >= 1000 else 1 if scaled >= 100 else 2)
+
+
+def size(value: float | None) -> str:
+    """Return bytes in decimal units (1 GB is 10⁹ bytes)."""
+    if value is None or not math.isfinite(value):
+        return NA
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= 0.9995 * factor:
+            return f"{figure(value / factor)} {unit}"
+    return f"{value:.0f} B"
+
+
+def ratio(value: float | None, sign: str = "x") -> str:
+    if value is None or not math.isfinite(value):
+        return NA
+    return f"{value:.0f}{sign}" if value >= 99.5 else f"{value:.2f}{sign}"
+
+
+def interval(effect: Effect | None) -> str:
+    if effect is None or not (math.isfinite(effect.low) and math.isfinite(effect.high)):
+        return NA
+    return f"[{effect.low:.2f}, {effect.high:.2f}]"
+
+
+def percent(share: float | None) -> str:
+    if share is None or not math.isfinite(share):
+        return NA
+    return f"{100 * share:.1f} %"
+
+
+def rate(value: float | None) -> str:
+    return NA if not known(value) else f"{figure(value)} samples/s"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def confidence(effect: Effect) -> str:
+    return f"{100 * effect.confidence:g} %"
+
+
+def effect_sentence(effect: Effect | None, sign: str = "x") -> str:
+    """Return e.g. ``1.83x [1.71, 1.95], 12 pairs, 99 % interval``."""
+    if effect is None:
+        return NA
+    return f"{ratio(effect.ratio, sign)} {interval(effect)}, {plural(effect.n, 'pair')}, {confidence(effect)} interval"
+
+
+def command(words: Sequence[str]) -> str:
+    return shlex.join(words) if words else NA
+
+
+def lower_first(sentence: str) -> str:
+    """Return a sentence to go on with after a colon, leaving names and abbreviations as they are."""
+    head = sentence.split(" ", 1)[0]
+    return sentence[0].lower() + sentence[1:] if head[1:].islower() or head == "A" else sentence
+
+
+def stop(sentence: str) -> str:
+    """Return the sentence with a full stop at its end."""
+    sentence = sentence.strip()
+    return sentence if not sentence or sentence[-1] in ".!?" else sentence + "."

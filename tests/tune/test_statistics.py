@@ -1,0 +1,183 @@
+"""Statistics of pairs: what the intervals cover, and what a tuning claims."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hotlap.records import Effect
+from hotlap.tune.statistics import (
+    ALPHA,
+    MINIMUM_GAIN,
+    PLANNED_LOOKS,
+    UNBOUNDED,
+    confidence_at_look,
+    effect,
+    judge,
+    noise,
+)
+
+Array = NDArray[np.float64]
+
+
+def an_effect(ratio: float, low: float, high: float) -> Effect:
+    return Effect(ratio=ratio, low=low, high=high, n=5, confidence=0.99, pairs=[])
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    return rng.standard_normal(shape)
+
+
+def heavy_tailed(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    return rng.standard_t(3, shape)
+
+
+def autocorrelated(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    values = rng.standard_normal(shape)
+    for i in range(1, shape[1]):
+        values[:, i] = 0.2 * values[:, i - 1] + math.sqrt(1 - 0.2**2) * values[:, i]
+    return values
+
+
+@pytest.mark.parametrize("draw", [normal, heavy_tailed, autocorrelated])
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+@pytest.mark.parametrize("n", [3, 5, 7, 9, 10])
+def test_interval_covers_the_truth_at_least_as_often_as_it_says(draw, confidence, n):
+    """For normal, heavy-tailed and slightly autocorrelated noise, from three pairs on."""
+    truth = 1.1
+    repeats = 2000
+    pairs = truth * np.exp(0.02 * draw(np.random.default_rng(n), (repeats, n)))
+    effects = [effect(row, confidence) for row in pairs.tolist()]
+    missed = sum(not each.low <= truth <= each.high for each in effects)
+    allowed = (1 - confidence) * repeats
+    assert missed <= allowed + 2 * math.sqrt(allowed)
+
+
+def test_interval_ignores_the_shape_of_the_noise_once_there_are_enough_pairs():
+    """The order statistics do not move when the largest pair becomes larger still."""
+    pairs = [1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07, 1.08, 1.09]
+    plain, stalled = effect(pairs, 0.95), effect([*pairs[:-1], 50.0], 0.95)
+    assert (plain.ratio, plain.low, plain.high) == (stalled.ratio, stalled.low, stalled.high)
+    assert (plain.low, plain.high) == (1.01, 1.08)
+
+
+@pytest.mark.parametrize("pairs", [[], [1.5], [1.5, math.nan], [1.5, 1.5, math.inf], [1.5, 1.5, 1.5, 0.0]])
+def test_too_little_or_unusable_data_is_unclear(pairs):
+    """Nothing is known, nothing is claimed, and the record still is JSON."""
+    unknown = effect(pairs, 0.95)
+    assert (unknown.low, unknown.high) == (0.0, UNBOUNDED)
+    assert judge(unknown) == "unclear"
+    assert msgspec.json.decode(msgspec.json.encode(unknown), type=Effect) == unknown
+
+
+def test_pairs_far_apart_stay_finite():
+    """Two pairs that disagree wildly give a wide interval, not an overflow."""
+    wide = effect([1e-6, 1e6], 0.999)
+    assert 0 <= wide.low < wide.ratio < wide.high <= UNBOUNDED * 1.001
+    assert judge(wide) == "unclear"
+
+
+def test_equal_pairs_still_have_an_interval():
+    """Three equal figures are luck or a coarse clock, not certainty."""
+    assert effect([1.03, 1.03, 1.03], 0.99).low < 1.03 < effect([1.03, 1.03, 1.03], 0.99).high
+
+
+def test_exchanging_a_and_b_mirrors_the_effect():
+    """Neither arm is favoured, whichever interval is used."""
+    for n in (3, 5, 9, 15):
+        pairs = [1.02 + 0.01 * i for i in range(n)]
+        there, back = effect(pairs, 0.95), effect([1 / pair for pair in pairs], 0.95)
+        assert (1 / back.high, 1 / back.ratio, 1 / back.low) == pytest.approx((there.low, there.ratio, there.high))
+
+
+def test_confidence_lies_between_0_and_1():
+    """95 is not a confidence."""
+    with pytest.raises(ValueError, match="between 0 and 1, not 95"):
+        effect([1.0, 1.0], 95)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "judgement"),
+    [
+        (1.10, 1.05, 1.15, "faster"),
+        (1.10, 1.00, 1.20, "unclear"),
+        (1.015, 1.005, 1.025, "unclear"),
+        (1.015, 1.005, 1.018, "not faster"),
+        (1.00, 0.99, 1.01, "not faster"),
+        (1.00, 0.90, 1.10, "unclear"),
+        (1 / 1.10, 1 / 1.15, 1 / 1.05, "slower"),
+        (1 / 1.015, 1 / 1.02, 1 / 1.01, "not faster"),
+        (0.90, 0.80, 1.01, "not faster"),
+        (math.nan, math.nan, math.nan, "unclear"),
+    ],
+)
+def test_judge(ratio, low, high, judgement):
+    """Faster and slower need an interval clear of 1 and more than the least gain; the rest is not faster or unclear."""
+    assert judge(an_effect(ratio, low, high)) == judgement
+
+
+def test_looks_share_the_error():
+    """All planned looks together may err in alpha, and nobody takes one more."""
+    confidences = [confidence_at_look(ALPHA, PLANNED_LOOKS, look) for look in PLANNED_LOOKS]
+    assert sum(1 - each for each in confidences) == pytest.approx(ALPHA)
+    with pytest.raises(ValueError, match=r"4 pairs was not planned \(planned: 3, 5, 7\)"):
+        confidence_at_look(ALPHA, PLANNED_LOOKS, 4)
+
+
+def test_noise_is_what_identical_commands_differ_by():
+    """A few pairs: the largest difference. Many: a robust one, which a single stall does not move."""
+    assert noise([1.0, 1.0, 1.0]) == 0
+    assert noise([1.01, 0.99, 1.04]) == pytest.approx(0.04)
+    assert noise([0.5, 1.0]) == pytest.approx(1.0)
+    many = np.exp(0.02 * np.random.default_rng(0).standard_normal(201)).tolist()
+    assert noise(many) == pytest.approx(0.02, rel=0.15)
+    assert noise([*many, 5.0]) == pytest.approx(noise(many), rel=0.05)
+    assert noise([1.1 * pair for pair in many]) == pytest.approx(0.12, rel=0.15)
+
+
+@pytest.mark.parametrize("pairs", [[], [1.0, math.nan], [1.0, 0.0]])
+def test_noise_of_nothing_is_unknown(pairs):
+    """Not 0: that would let every gain pass."""
+    with pytest.raises(ValueError, match="is unknown"):
+        noise(pairs)
+
+
+def launches(rng: np.random.Generator, tunings: int, block: float, launch: float, stalls: float) -> Array:
+    """Seconds of launches (tunings, pairs) of five blocks each, which share what is particular to their launch."""
+    shape = (tunings, PLANNED_LOOKS[-1])
+    blocks = np.exp(block * rng.standard_normal((*shape, 5)))
+    blocks[rng.random(blocks.shape) < stalls] *= 1.3
+    seconds: Array = blocks.sum(axis=2) * np.exp(launch * rng.standard_normal(shape))
+    return seconds
+
+
+def claim(pairs: list[float]) -> str:
+    """What a tuning says that looks as planned and stops at the first clear answer."""
+    for look in PLANNED_LOOKS:
+        judgement = judge(effect(pairs[:look], confidence_at_look(ALPHA, PLANNED_LOOKS, look)), MINIMUM_GAIN)
+        if judgement in ("faster", "slower"):
+            return judgement
+    return judgement
+
+
+@pytest.mark.parametrize("stalls", [0.0, 0.03, 0.2])
+def test_identical_commands_are_called_faster_in_at_most_1_of_100_tunings(stalls):
+    """With 2 % noise per block, 1 % per launch, and blocks that now and then take 30 % longer."""
+    rng = np.random.default_rng(0)
+    pairs = launches(rng, 2000, 0.02, 0.01, stalls) / launches(rng, 2000, 0.02, 0.01, stalls)
+    claims = [claim(row) for row in pairs.tolist()]
+    assert claims.count("faster") <= 20
+    assert claims.count("slower") <= 20
+
+
+def test_a_gain_of_10_percent_is_found_on_a_quiet_machine():
+    """With 0.5 % noise per block and per launch, in at least nine of ten tunings."""
+    rng = np.random.default_rng(0)
+    pairs = 1.1 * launches(rng, 1000, 0.005, 0.005, 0.0) / launches(rng, 1000, 0.005, 0.005, 0.0)
+    claims = [claim(row) for row in pairs.tolist()]
+    assert claims.count("faster") >= 900
+    assert claims.count("slower") == 0
