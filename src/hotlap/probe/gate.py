@@ -23,7 +23,7 @@ class Gate:
         if self.free:
             return False
         self.steps_left -= 1
-        return self.steps_left < 0 and now >= self.open_until
+        return self.steps_left <= 0 and now >= self.open_until
 
     def wait(self) -> tuple[str, float, int]:
         """Block until the controller speaks. ``quit`` when it is gone."""
