@@ -4,7 +4,9 @@ The names of the command line, as functions::
 
     import hotlap
     run = hotlap.profile(["python", "train.py"])        # -> Run
+    hotlap.diagnose(run)                                # -> Diagnosis
     tuning = hotlap.tune(["python", "train.py"])        # -> Tuning
+    hotlap.run(tuning)                                  # trains with what was adopted
     comparison = hotlap.compare(a=[...], b=[...])       # -> Comparison
 
 and marks for a training loop, which cost nothing when no probe is there::
@@ -23,10 +25,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hotlap.api import compare, explain, profile, report, train, tune
+    from hotlap.api import compare, diagnose, explain, profile, report, run, train, tune
     from hotlap.probe.marks import metric, phase, step
 
-__all__ = ["compare", "explain", "metric", "phase", "profile", "report", "step", "train", "tune"]
+__all__ = [
+    "compare",
+    "diagnose",
+    "explain",
+    "metric",
+    "phase",
+    "profile",
+    "report",
+    "run",
+    "step",
+    "train",
+    "tune",
+]
 
 _MARKS = {"metric", "phase", "step"}
 

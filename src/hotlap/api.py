@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from hotlap.records import Comparison, Run, Tuning
+from hotlap.errors import UsageError
+from hotlap.records import Comparison, Diagnosis, Run, Tuning
+
+#: A real training may be silent for long: between steps it may validate, or wait for a queue.
+_A_DAY = 86400.0
 
 
 def _quiet(message: str) -> None:
     pass
+
+
+def _nonempty(command: Sequence[str]) -> None:
+    if not command:
+        raise UsageError("there is no training command: write it after `--`, as in `hotlap profile -- python train.py`")
 
 
 def profile(
@@ -19,54 +28,113 @@ def profile(
     steps: int | None = None,
     seconds: float | None = None,
     run_dir: Path | None = None,
-    show_output: bool = False,
 ) -> Run:
     """Run a training command with the probe inside and return its record.
 
-    With ``steps`` or ``seconds`` the training is ended early and what it writes goes to the run directory;
+    With ``steps`` or ``seconds`` (of training) it is ended early, and what it writes goes to the run directory;
     without, it runs to its end and writes its files as usual.
+
+    Raises:
+        TrainingFailed: the command cannot be started. How it ended otherwise is ``run.info.outcome``.
     """
     from hotlap.launch import Limits, Training, new_run_directory
     from hotlap.launch.process import Plan
 
-    directory = new_run_directory("profile", run_dir)
+    _nonempty(command)
     short = steps is not None or seconds is not None
     plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short)
-    with Training(list(command), directory, plan, Limits(silence=86400.0), show_output=show_output) as training:
+    directory = new_run_directory("profile", run_dir)
+    with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:
         training.wait()
     return training.run()
+
+
+def diagnose(run: Run) -> Diagnosis:
+    """Name what costs the time of a run.
+
+    Raises:
+        TrainingFailed: the run has no step.
+    """
+    from hotlap.diagnose import diagnose as diagnose_run
+
+    return diagnose_run(run)
 
 
 def tune(
     target: str | Path | Sequence[str],
     *,
     budget: float = 600.0,
-    guard_steps: int = 120,
     run_dir: Path | None = None,
     fresh: bool = False,
     progress: Callable[[str], None] = _quiet,
 ) -> Tuning:
-    """Tune a configuration of the reference trainer (a path), or any training command (a list of words)."""
+    """Tune a configuration of the reference trainer (a path), or any training command (a list of words).
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        TrainingFailed: the training itself crashes, or never steps.
+    """
     from hotlap.tune.search import Options
     from hotlap.tune.search import tune as search
     from hotlap.tune.target import Target
 
     chosen = Target.of_config(Path(target)) if isinstance(target, (str, Path)) else Target.of_command(target)
-    options = Options(budget=budget, guard_steps=guard_steps, run_dir=run_dir, fresh=fresh)
-    return search(chosen, options, progress)[0]
+    return search(chosen, Options(budget=budget, run_dir=run_dir, fresh=fresh), progress)[0]
 
 
 def compare(
-    a: Sequence[str], b: Sequence[str], *, run_dir: Path | None = None, progress: Callable[[str], None] = _quiet
+    a: Sequence[str],
+    b: Sequence[str],
+    *,
+    budget: float = 600.0,
+    run_dir: Path | None = None,
+    fresh: bool = False,
+    progress: Callable[[str], None] = _quiet,
 ) -> Comparison:
-    """Say whether B is faster than A, and whether it is the same training."""
+    """Say whether B is faster than A, and whether it is the same training.
+
+    Raises:
+        TrainingFailed: one of them crashes, or never steps.
+    """
     from hotlap.tune.compare import compare as compare_commands
 
-    return compare_commands(list(a), list(b), run_dir=run_dir, progress=progress)[0]
+    return compare_commands(a, b, budget=budget, run_dir=run_dir, fresh=fresh, progress=progress)[0]
+
+
+def run(result: Tuning, command: Sequence[str] | None = None, *, run_dir: Path | None = None) -> int:
+    """Train for real with the adopted changes of a tuning; return the exit code of the training.
+
+    Without ``command`` it is the tuned one.
+
+    Raises:
+        UsageError: a change can only be made in the configuration file, and another command was given.
+    """
+    from hotlap.launch import Limits, Training, new_run_directory
+    from hotlap.launch.process import Plan
+    from hotlap.tune.target import Target
+
+    if command is None and result.config is not None:
+        target = Target.of_config(Path(result.config))
+    else:
+        target = Target.of_command(result.command if command is None else command)
+    levers = target.levers(result.adopted)
+    unapplied = [change.id for change in result.adopted if not change.inject and not target.has_keys(change)]
+    if unapplied:
+        raise UsageError(
+            f"{', '.join(unapplied)} can only be set in the configuration file: use the one that was written"
+        )
+    directory = new_run_directory("run", run_dir)
+    arranged = target.arrange(result.adopted, directory)
+    plan = Plan(levers=levers, silent=True)
+    with Training(arranged, directory, plan, Limits(silence=_A_DAY), output="inherit") as training:
+        training.wait()
+    assert training.exit is not None
+    code = training.exit["exit"]
+    return 128 - code if code is not None and code < 0 else int(code or 0)
 
 
 def report(path: str | Path) -> str:
-    """Return the HTML page for a run, a tuning or a comparison."""
+    """Return the HTML page of a run, a tuning or a comparison."""
     from hotlap.report import load_report
 
     return load_report(Path(path))
@@ -79,22 +147,13 @@ def explain(code: str) -> str:
     return explain_code(code)
 
 
-def train(config: str | Path) -> dict[str, object]:
-    """Run a reference training."""
+def train(config: str | Path) -> dict[str, Any]:
+    """Run a reference training and return its results.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+        TrainingFailed: the loss is no longer a number.
+    """
     from hotlap.train import main
 
     return main(config)
-
-
-def run(tuning: Tuning, command: Sequence[str]) -> int:
-    """Run a command for real with the adopted changes of a tuning; return its exit code."""
-    from hotlap.launch import Limits, Training, new_run_directory
-    from hotlap.launch.process import Plan
-
-    levers = {key: value for change in tuning.adopted for key, value in change.inject.items()}
-    directory = new_run_directory("run")
-    plan = Plan(levers=levers, silent=True)
-    with Training(list(command), directory, plan, Limits(silence=float(sys.maxsize)), show_output=True) as training:
-        training.wait()
-    assert training.exit is not None
-    return int(training.exit["exit"] or 0)

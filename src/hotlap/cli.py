@@ -1,8 +1,437 @@
+"""The command line: one function a command, whose docstring is the help.
+
+    argv ──> split at `--` ──> cyclopts (before it)  +  the training command (after it) ──> the command's function
+                                                                                             └─> exit code
+
+Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train`` itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import App, Parameter
+
+import hotlap
+from hotlap.errors import EXIT_INTERRUPTED, FindingsPresent, HotlapError, RunError, TrainingFailed, UsageError
+from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
+
+app = App(
+    name="hotlap",
+    version=hotlap.__version__,
+    help="Find out why your PyTorch training is slow, make it fast, and prove it.\n\n"
+    "`--` separates hotlap's own options from the training command.",
+    help_format="markdown",
+)
+
+#: What stands after `--`. None where there is no `--`.
+Command = Annotated[list[str] | None, Parameter(parse=False)]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
+RunDir = Annotated[
+    Path | None,
+    Parameter(name="--run-dir", help="Where run directories go. [default: .hotlap/runs]", show_default=False),
+]
+Page = Annotated[Path | None, Parameter(help="Write the HTML page to this file, too.")]
+Force = Annotated[bool, Parameter(negative="", help="Replace output files that exist.")]
+Fresh = Annotated[bool, Parameter(negative="", help="Measure anew what an unfinished run of this has measured.")]
+FailOn = Annotated[str | None, Parameter(name="--fail-on", help="")]
+Budget = Annotated[str, Parameter(help="Time for all of it, e.g. 90s, 10m, 1h.")]
+MemoryLimit = Annotated[
+    str | None, Parameter(help="End a training whose processes hold more than this together, e.g. 8GiB.")
+]
 
 
-def main():
-    if sys.argv[1] == "train":
-        from hotlap.train import main as m
+@app.command(usage="Usage: hotlap profile [OPTIONS] -- COMMAND")
+def profile(
+    *,
+    steps: int | None = None,
+    seconds: str | None = None,
+    report: Page = None,
+    force: Force = False,
+    fail_on: Annotated[
+        str | None, Parameter(help="Leave with exit code 1 if one of these findings is there, e.g. DATA01,PREC01.")
+    ] = None,
+    run_dir: RunDir = None,
+    json: Json = False,
+    command: Command = None,
+) -> None:
+    """Find out where a step's time goes, and why.
 
-        m(sys.argv[2])
+    Runs an unchanged training command to its end with the probe inside:
+
+    `hotlap profile -- python train.py --config my.yaml`
+
+    Parameters
+    ----------
+    steps
+        End the training after so many steps; what it writes then goes to the run directory.
+    seconds
+        End the training after so much time in steps, e.g. 30s; what it writes then goes to the run directory.
+    """
+    from hotlap import api
+    from hotlap.diagnose import diagnose, rule
+
+    training = _training(command, "hotlap profile -- python train.py")
+    wanted = [rule(code).code for code in (fail_on or "").split(",") if code.strip()]
+    may_write(report, force=force)
+    if steps is not None and steps < 1:
+        raise UsageError(f"--steps {steps}: a profile needs at least one step")
+    run = api.profile(
+        training, steps=steps, seconds=None if seconds is None else as_seconds("--seconds", seconds), run_dir=run_dir
+    )
+    directory = _directory(run_dir, run.info.name)
+    if not run.steps:
+        diagnose(run)  # raises, with what was seen
+    diagnosis = diagnose(run)
+    if json:
+        print_json({"directory": str(directory), "info": run.info, "facts": run.facts, "diagnosis": diagnosis})
+    else:
+        from hotlap.report import terminal
+
+        print_view(terminal.profile(run, diagnosis))
+    _write_page(report, directory)
+    if run.info.outcome not in ("finished", "stopped"):
+        raise TrainingFailed(f"the training {run.info.outcome.replace('_', ' ')}: {run.info.reason}")
+    there = sorted({finding.code for finding in diagnosis.findings} & set(wanted))
+    if there:
+        raise FindingsPresent(f"found {', '.join(there)}, which --fail-on asked for")
+
+
+@app.command(usage="Usage: hotlap tune [OPTIONS] CONFIG\n       hotlap tune [OPTIONS] -- COMMAND")
+def tune(
+    config: Path | None = None,
+    /,
+    *,
+    budget: Budget = "10m",
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    report: Page = None,
+    force: Force = False,
+    memory_limit: MemoryLimit = None,
+    fresh: Fresh = False,
+    run_dir: RunDir = None,
+    json: Json = False,
+    command: Command = None,
+) -> None:
+    """Try what could make a training faster, keep what is proven, write it down.
+
+    For a configuration of `hotlap train`, whose keys are known, or for any training command:
+
+    `hotlap tune configs/restoration.yaml`
+
+    `hotlap tune -- python train.py --config my.yaml`
+
+    Your files stay as they are: trials write into the run directory. A tuning that was stopped goes on where it
+    stopped when the same command is given again.
+
+    Parameters
+    ----------
+    config
+        A configuration of `hotlap train`. The faster one is written next to it as NAME_optimized.yaml.
+    output
+        Write the faster configuration to this file instead.
+    """
+    from hotlap.launch.process import Limits
+    from hotlap.tune.adopt import edit_yaml, unified_diff
+    from hotlap.tune.search import Options
+    from hotlap.tune.search import tune as search
+    from hotlap.tune.target import Target
+
+    if (config is None) == (command is None):
+        raise UsageError(
+            "give either a configuration (`hotlap tune configs/restoration.yaml`) or, after `--`, a training command "
+            "(`hotlap tune -- python train.py`)"
+        )
+    if config is None:
+        if output is not None:
+            raise UsageError("--output is for a tuned configuration; with a command use `hotlap run --with RESULT`")
+        target = Target.of_command(_training(command, "hotlap tune -- python train.py"))
+    else:
+        target = Target.of_config(config)
+        output = output or config.with_name(f"{config.stem}_optimized{config.suffix}")
+    may_write(output, force=force)
+    may_write(report, force=force)
+    limits = Limits(memory=None if memory_limit is None else as_bytes("--memory-limit", memory_limit))
+    options = Options(budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, limits=limits)
+    with Progress() as progress:
+        tuning, directory = search(target, options, progress)
+    written = None
+    edits = target.edits(tuning.adopted)
+    if edits and output is not None and target.config is not None:
+        from hotlap.records import write_whole
+
+        tuned = edit_yaml(target.text, edits)
+        write_whole(output, tuned)
+        write_whole(directory / "changes.patch", unified_diff(target.text, tuned, target.config))
+        written = output
+    page = directory / "report.html"
+    _write_page(page, directory)
+    _write_page(report, directory)
+    if json:
+        print_json(tuning)
+    else:
+        from hotlap.report import terminal
+
+        print_view(terminal.tuning(tuning))
+        if written is not None:
+            sys.stdout.write("\n" + (directory / "changes.patch").read_text())
+    for what, path in (("configuration", written), ("result", directory / "result.json"), ("page", page)):
+        if path is not None:
+            progress.say(f"{what}: {_short(path)}")
+    if tuning.adopted:
+        progress.say(f"train with it: {_how_to_run(target.config, written, directory)}")
+
+
+@app.command(usage='Usage: hotlap compare [OPTIONS] --a "COMMAND" --b "COMMAND"')
+def compare(
+    *,
+    a: str,
+    b: str,
+    budget: Budget = "10m",
+    report: Page = None,
+    force: Force = False,
+    fail_on: Annotated[
+        str | None,
+        Parameter(
+            help="Leave with exit code 1 in one of these cases: slower, not-faster (or unclear), other-training."
+        ),
+    ] = None,
+    fresh: Fresh = False,
+    run_dir: RunDir = None,
+    json: Json = False,
+) -> None:
+    """Say whether command B really trains faster than command A, and whether it is the same training.
+
+    Both are started in pairs of fresh processes and run in alternating blocks:
+
+    `hotlap compare --a "python train.py" --b "python train.py --amp"`
+
+    Parameters
+    ----------
+    a
+        The first training command, in quotes.
+    b
+        The second training command, in quotes.
+    """
+    from hotlap.tune.compare import compare as compare_commands
+
+    cases = [case.strip() for case in (fail_on or "").split(",") if case.strip()]
+    for case in cases:
+        if case not in _REGRESSIONS:
+            raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
+    may_write(report, force=force)
+    commands = _words("--a", a), _words("--b", b)
+    with Progress() as progress:
+        comparison, directory = compare_commands(
+            *commands, budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, progress=progress
+        )
+    if json:
+        print_json(comparison)
+    else:
+        from hotlap.report import terminal
+
+        print_view(terminal.comparison(comparison))
+    _write_page(report, directory)
+    progress.say(f"result: {_short(directory / 'result.json')}")
+    seen = [comparison.judgement.replace(" ", "-")]
+    seen += ["not-faster"] if comparison.judgement in ("slower", "unclear") else []
+    seen += ["other-training"] if comparison.same_training.same is False else []
+    there = [case for case in cases if case in seen]
+    if there:
+        raise FindingsPresent(f"B is {' and '.join(there)}, which --fail-on asked for")
+
+
+_REGRESSIONS = ("slower", "not-faster", "other-training")
+
+
+@app.command(usage="Usage: hotlap run --with RESULT [-- COMMAND]")
+def run(
+    *,
+    with_: Annotated[Path, Parameter(name="--with")],
+    run_dir: RunDir = None,
+    command: Command = None,
+) -> int:
+    """Train for real with the proven changes of a tuning, the source untouched.
+
+    `hotlap run --with .hotlap/runs/tune-.../result.json -- python train.py --config my.yaml`
+
+    Leaves with the exit code of the training.
+
+    Parameters
+    ----------
+    with_
+        The result of a tuning: its result.json, or its directory.
+    """
+    from hotlap import api
+    from hotlap.records import Tuning
+    from hotlap.report import load
+
+    result = load(with_)
+    if not isinstance(result, Tuning):
+        raise RunError(f"{with_} is not the result of a tuning: `hotlap tune` writes one")
+    if not result.adopted:
+        raise UsageError(f"{with_} adopted no change, so there is nothing to train with: {result.summary}")
+    return api.run(result, command, run_dir=run_dir)
+
+
+@app.command
+def report(
+    path: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Make one HTML page of a run, a tuning or a comparison; it needs no network.
+
+    Parameters
+    ----------
+    path
+        A run directory, or a result.json.
+    output
+        Write the page to this file. [default: report.html beside the result]
+    """
+    from hotlap.records import write_whole
+    from hotlap.report import load, load_report
+
+    page = load_report(path)
+    inside = path if path.is_dir() else path.parent
+    place = inside / "report.html" if output is None else output
+    if output is not None:
+        may_write(output, force=force)
+    write_whole(place, page)
+    if json:
+        print_json({"report": str(place), "record": load(path)})
+    else:
+        print(place)
+
+
+@app.command
+def explain(code: str | None = None, /, *, json: Json = False) -> None:
+    """Say what a finding means, how it is measured, what to do and what it cannot tell.
+
+    Parameters
+    ----------
+    code
+        The code of a finding, e.g. DATA01. Without one, all of them are listed.
+    """
+    from hotlap.diagnose import catalogue
+    from hotlap.diagnose import explain as explain_code
+
+    if code is None:
+        if json:
+            print_json({rule.code: rule.title for rule in catalogue()})
+        else:
+            print("\n".join(f"{rule.code:10} {rule.title}" for rule in catalogue()))
+        return
+    text = explain_code(code)
+    print_json({"code": code.strip().upper(), "text": text}) if json else print(text, end="")
+
+
+@app.command
+def train(config: Path, /, *, json: Json = False) -> None:
+    """Train one of the reference trainings.
+
+    `hotlap train configs/restoration.yaml`
+
+    Parameters
+    ----------
+    config
+        The configuration; every key is explained in the files of the folder configs.
+    """
+    from hotlap.train import main as train_config
+    from hotlap.train import summary
+
+    result = train_config(config)
+    print_json(result) if json else print(summary(result), flush=True)
+
+
+def _training(command: list[str] | None, example: str) -> list[str]:
+    if not command:
+        raise UsageError(f"there is no training command: write it after `--`, as in `{example}`")
+    return command
+
+
+def _words(option: str, command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{option} {command!r}: {error}") from None
+    return _training(words, f'hotlap compare {option} "python train.py" ...')
+
+
+def _directory(root: Path | None, name: str) -> Path:
+    from hotlap.launch.rundir import DEFAULT_ROOT
+
+    return (root or DEFAULT_ROOT) / name
+
+
+def _write_page(place: Path | None, directory: Path) -> None:
+    if place is not None:
+        from hotlap.records import write_whole
+        from hotlap.report import load_report
+
+        write_whole(place, load_report(directory))
+
+
+def _short(path: Path) -> str:
+    """Relative to the working directory, where the path is below it."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _how_to_run(config: str | None, written: Path | None, directory: Path) -> str:
+    if config is not None and written is not None:
+        return f"hotlap train {shlex.quote(_short(written))}"
+    return f"hotlap run --with {shlex.quote(_short(directory))} -- COMMAND"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(_main(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _main(words: list[str]) -> int:
+    own, training = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, None)
+    try:
+        function, bound, unparsed = app.parse_args(own, exit_on_error=False, print_error=False)
+        if "command" in unparsed:
+            bound.arguments["command"] = training
+        elif training is not None:
+            raise UsageError(f"hotlap {own[0] if own else ''} takes no training command after `--`".replace("  ", " "))
+        code = function(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except cyclopts.CycloptsError as error:
+        return _fail(_plain(error, own, training), 2)
+    except HotlapError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Nobody reads the output any more, as in `hotlap explain | head -1`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _plain(error: cyclopts.CycloptsError, own: list[str], training: list[str] | None) -> str:
+    command = own[0] if own else ""
+    message = " ".join(str(error).split())
+    if isinstance(error, cyclopts.UnusedCliTokensError) and training is None and command in ("profile", "tune", "run"):
+        words = shlex.join(error.unused_tokens or [])
+        return f"{words}: a training command comes after `--`, as in `hotlap {command} -- {words}`"
+    return f"{message} (see `hotlap {command} --help`)".replace("hotlap  ", "hotlap ")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"hotlap: {message}", file=sys.stderr)
+    return code

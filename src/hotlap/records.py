@@ -316,6 +316,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The result of ``hotlap compare``."""
 
     schema: int = SCHEMA
+    name: str
+    date: str
     a: list[str]
     b: list[str]
     environment: Environment

@@ -5,6 +5,7 @@ Run -> steady steps -> Context (means) -> rules -> Diagnosis
 
 from __future__ import annotations
 
+from hotlap.callable import make_callable
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.machine import Machine
@@ -13,6 +14,8 @@ from hotlap.diagnose.steady import core, steady
 from hotlap.diagnose.will_not_help import will_not_help
 from hotlap.errors import TrainingFailed
 from hotlap.records import Diagnosis, Finding, Run
+
+make_callable(__name__)
 
 __all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "steady"]
 

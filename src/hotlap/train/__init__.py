@@ -14,19 +14,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hotlap.callable import make_callable
 from hotlap.train.config import TrainConfig, load_config
+
+make_callable(__name__)
 
 __all__ = ["TrainConfig", "load_config", "main", "summary"]
 
 
 def main(config_path: str | Path) -> dict[str, Any]:
-    """Train what the file says, print the summary to stdout and return the results (see ``loop.train``)."""
+    """Train what the file says and return the results (see ``loop.train``)."""
     config = load_config(config_path)
     from hotlap.train.loop import train  # imports torch, which a wrong configuration need not wait for
 
-    result = train(config)
-    print(summary(result), flush=True)
-    return result
+    return train(config)
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -4,18 +4,19 @@
     B        |=====|              |=====|             a pair is one block of each, AB then BA
 
 Every process of a frozen arm is stopped, its loader's workers too, so that no arm works ahead of its block.
-A pair's ratio is the throughput of B's block over that of A's.
+A pair's ratio is the throughput of B's block over that of A's. A training that comes to its end while it is
+still needed is started again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from hotlap.diagnose import steady
 from hotlap.errors import TrainingFailed
 from hotlap.launch.process import Limits, Plan, Training
-from hotlap.launch.rundir import read_lines, steps_of
+from hotlap.launch.rundir import steps_of
 from hotlap.records import Change, Environment, Run, Step
 from hotlap.tune.target import Target
 
@@ -52,6 +53,7 @@ class Arm:
         self.seed_offset = seed_offset
         self.steps = steps
         self.training: Training | None = None
+        #: Seconds from the start of the command to the end of its first step.
         self.first_step: float | None = None
 
     @property
@@ -59,6 +61,7 @@ class Arm:
         return [change.id for change in self.changes]
 
     def start(self) -> Training:
+        """Start the training, unless it runs, and hold it at the end of its first step."""
         if self.training is None:
             # A directory left by a tuning that was killed is of no use: the process that filled it is gone.
             number = sum(1 for _ in self.directory.parent.glob(f"{self.directory.name}*"))
@@ -80,47 +83,61 @@ class Arm:
                 known_environment=self.environment,
             )
             if not self.training.wait_for_gate():
-                self._fail()
+                self.fail()
             first = steps_of(self.training.lines)
             self.first_step = first[0].t + first[0].wall - self.training.started if first else None
-            self._warm_up()
             self.training.freeze()
         return self.training
 
-    def _warm_up(self) -> None:
+    def warm(self) -> None:
+        """Start, and run until the speed has settled."""
+        if self.training is not None:
+            return
+        training = self.start()
         previous = None
         for _ in range(WARM_BLOCKS):
-            speed = throughput(self._block(BLOCK_SECONDS, BLOCK_STEPS))
+            speed = throughput(self._steps(BLOCK_SECONDS, BLOCK_STEPS) or self.fail())
             if previous is not None and abs(speed / previous - 1) < WARM:
-                return
+                break
             previous = speed
-
-    def _block(self, seconds: float, steps: int) -> list[Step]:
-        assert self.training is not None
-        block = self.training.block(seconds, steps)
-        if block is None:
-            self._fail()
-        assert block is not None
-        return block
+        training.freeze()
 
     def block(self) -> list[Step]:
+        """Run for a block and freeze again."""
+        self.warm()
+        block = self._steps(BLOCK_SECONDS, BLOCK_STEPS)
+        if not block:
+            self.close()
+            self.warm()
+            block = self._steps(BLOCK_SECONDS, BLOCK_STEPS) or self.fail()
+        self.start().freeze()
+        return block
+
+    def train_until(self, step: int) -> list[Step]:
+        """Let the training go on to this many steps in all; return the new ones, none where it has ended."""
         training = self.start()
-        block = self._block(BLOCK_SECONDS, BLOCK_STEPS)
+        missing = step - len(steps_of(training.lines))
+        if missing <= 0 or training.exit is not None:
+            return []
+        block = self._steps(0.0, missing - 1)
         training.freeze()
         return block
 
-    def run_until(self, step: int) -> None:
-        """Let the training go on to this many steps in all."""
-        training = self.start()
-        missing = step - len(steps_of(training.lines))
-        if missing > 0:
-            self._block(0.0, missing)
-            training.freeze()
+    def _steps(self, seconds: float, steps: int) -> list[Step]:
+        """Steps of a block; none where the training came to its end instead."""
+        assert self.training is not None
+        block = self.training.block(seconds, steps)
+        if block is None:
+            if self.training.exit is None or self.training.exit["exit"] != 0:
+                self.fail()
+            return []
+        return block
 
     def run_to_end(self) -> None:
         training = self.start()
-        training.release()
-        training.wait()
+        if training.exit is None:
+            training.release()
+            training.wait()
 
     def recorded(self) -> Run:
         """End the training and return its record."""
@@ -139,20 +156,23 @@ class Arm:
             self.training.close()
             self.training = None
 
-    def _fail(self) -> None:
+    def fail(self, what: str | None = None) -> NoReturn:
+        """Raise, with the reason that the training gave."""
         assert self.training is not None
         self.training.close()
-        info = self.training.run().info
-        steps = len(steps_of(read_lines(self.training.directory / "steps.jsonl")))
+        run = self.training.run()
+        info, steps = run.info, len(run.steps)
         log = self.training.directory / "output.log"
+        self.training = None
         if info.outcome in ("finished", "stopped"):
-            what = (
-                "never called optimizer.step()" if not steps else f"ended after {steps} steps, too few to be measured"
-            )
-            raise ArmFailed(f"the training {what}: give it more steps or epochs (its output: {log})")
-        raise ArmFailed(
-            f"the training {info.outcome.replace('_', ' ')} after {steps} steps: {info.reason} (its output: {log})"
-        )
+            if what is None:
+                what = (
+                    "never called optimizer.step()" if not steps else f"ended after {steps} steps, too few to measure"
+                )
+            advice = "give it more steps or epochs" if steps else "is this the command that trains?"
+            raise ArmFailed(f"the training {what}: {advice} (its output: {log})")
+        outcome = info.outcome.replace("_", " ")
+        raise ArmFailed(f"the training {outcome} after {steps} steps: {info.reason} (its output: {log})")
 
 
 def throughput(block: Sequence[Step]) -> float:
@@ -163,25 +183,17 @@ def throughput(block: Sequence[Step]) -> float:
     return work / max(seconds, 1e-9)
 
 
-def measure_pairs(a: Arm, b: Arm, count: int, begun: int = 0, tick: Callable[[], None] = lambda: None) -> list[float]:
+def measure_pairs(a: Arm, b: Arm, count: int, begun: int = 0) -> list[float]:
     """Return ``count`` ratios of B's throughput to A's, alternating which arm goes first."""
-    a.start(), b.start()
+    a.warm()
+    b.warm()
     pairs = []
     for number in range(begun, begun + count):
         order = (a, b) if number % 2 == 0 else (b, a)
         speed = {id(arm): throughput(arm.block()) for arm in order}
         pairs.append(speed[id(b)] / speed[id(a)])
-        tick()
     return pairs
 
 
 def losses(run: Run) -> list[float | None]:
     return [step.loss for step in run.steps]
-
-
-def steady_seconds(run: Run) -> float:
-    """Mean seconds of a steady step."""
-    walls = [step.wall for step in run.steps]
-    first, outliers = steady(walls)
-    kept = [wall for index, wall in enumerate(walls) if index >= first and index not in outliers] or walls
-    return sum(kept) / len(kept)

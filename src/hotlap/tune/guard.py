@@ -2,7 +2,7 @@
 
     exact       losses bit-identical, step by step, with the same seed
     rounding    with several seeds: candidate less baseline of the same seed, on average, is no more than the baseline
-                itself differs between seeds; the final quality, where the training reports one, is not worse by more
+                itself differs between seeds; so with the quality at equal samples, where the training reports one
     trajectory  another training: never the same by itself
 
 No fixed per cent anywhere: a noisy training allows more than a quiet one, and neither is asked in advance.
@@ -17,13 +17,14 @@ from hotlap.records import NumericsClass, SameTraining
 
 Curve = Sequence[float | None]
 
+#: With fewer, the range of the baseline's seeds says too little.
+FEWEST_SEEDS = 3
+
 
 def strictest(classes: Sequence[NumericsClass]) -> NumericsClass:
     """The class of several changes together."""
-    for numerics in ("trajectory", "rounding"):
-        if numerics in classes:
-            return numerics  # type: ignore[return-value]
-    return "exact"
+    order: tuple[NumericsClass, ...] = ("trajectory", "rounding")
+    return next((numerics for numerics in order if numerics in classes), "exact")
 
 
 def identical(a: Curve, b: Curve) -> tuple[bool | None, str]:
@@ -60,51 +61,59 @@ def compare_trainings(
 
     ``deterministic``: the baseline repeated itself to the last bit, so that ``exact`` can be tested.
     """
-
-    def verdict(same: bool | None, evidence: str) -> SameTraining:
-        return SameTraining(
-            same=same,
-            numerics=numerics,
-            evidence=evidence,
-            baseline_losses=[list(curve) for curve in baseline],
-            candidate_losses=[list(curve) for curve in candidate],
-            metric=metric,
-            baseline_quality=list(baseline_quality),
-            candidate_quality=list(candidate_quality),
-        )
-
     if numerics == "trajectory":
-        return verdict(None, "another training by design: compare the final quality before adopting it")
-    if numerics == "exact" and deterministic:
-        for a, b in zip(baseline, candidate, strict=True):
-            same, why = identical(a, b)
-            if not same:
-                return verdict(same, why)
-        return verdict(True, f"{why}, for each of {len(baseline)} seed{'s' if len(baseline) != 1 else ''}")
+        same, evidence = None, "another training by design: compare the final quality before adopting it"
+    elif numerics == "exact" and deterministic:
+        same, evidence = _bit_identical(baseline, candidate)
+    else:
+        same, evidence = _within_spread(baseline, candidate)
+        if metric and same is not None:
+            alike, more = _same_quality(metric, baseline_quality, candidate_quality)
+            same, evidence = same and alike, f"{evidence}; {more}"
+    return SameTraining(
+        same=same,
+        numerics=numerics,
+        evidence=evidence,
+        baseline_losses=[list(curve) for curve in baseline],
+        candidate_losses=[list(curve) for curve in candidate],
+        metric=metric,
+        baseline_quality=list(baseline_quality),
+        candidate_quality=list(candidate_quality),
+    )
+
+
+def _bit_identical(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tuple[bool | None, str]:
+    why = "no losses were seen"
+    for a, b in zip(baseline, candidate, strict=True):
+        same, why = identical(a, b)
+        if not same:
+            return same, why
+    return True, f"{why}, for each of {len(baseline)} seed{'s' if len(baseline) != 1 else ''}"
+
+
+def _within_spread(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tuple[bool | None, str]:
     steps = min(len(curve) for curve in (*baseline, *candidate))
     ends = [tail(curve, steps) for curve in baseline]
     others = [tail(curve, steps) for curve in candidate]
-    if any(value is None for value in ends):
-        return verdict(None, "the baseline's own losses are not all known and finite")
-    if any(value is None for value in others):
-        return verdict(False, "losses of the candidate are missing, NaN or infinite")
-    if len(ends) < 3:
-        return verdict(None, f"{len(ends)} seeds say too little about the baseline's own spread; 3 are needed")
-    return _within_spread(verdict, steps, ends, others, metric, baseline_quality, candidate_quality)
-
-
-def _within_spread(verdict, steps, ends, others, metric, baseline_quality, candidate_quality):  # type: ignore[no-untyped-def]
-    spread = max(ends) - min(ends)
-    shift = sum(b - a for a, b in zip(ends, others, strict=True)) / len(ends)
-    evidence = (
-        f"over {len(ends)} seeds the mean loss of steps {steps - max(1, steps // 3)} to {steps - 1} "
-        f"shifts by {shift:+.2g}; "
+    known = [value for value in ends if value is not None]
+    after = [value for value in others if value is not None]
+    if len(known) < len(ends):
+        return None, "the baseline's own losses are not all known and finite"
+    if len(after) < len(others):
+        return False, "losses of the candidate are missing, NaN or infinite"
+    if len(known) < FEWEST_SEEDS:
+        return None, f"{len(known)} seeds say too little about the baseline's own spread; {FEWEST_SEEDS} are needed"
+    spread = max(known) - min(known)
+    shift = sum(b - a for a, b in zip(known, after, strict=True)) / len(known)
+    first = steps - max(1, steps // 3)
+    return abs(shift) <= spread, (
+        f"over {len(known)} seeds the mean loss of steps {first} to {steps - 1} shifts by {shift:+.2g}; "
         f"between its own seeds the baseline differs by {spread:.2g}"
     )
-    same = abs(shift) <= spread
-    if metric and len(baseline_quality) == len(candidate_quality) >= 3:
-        between = max(baseline_quality) - min(baseline_quality)
-        moved = sum(candidate_quality) / len(candidate_quality) - sum(baseline_quality) / len(baseline_quality)
-        evidence += f"; {metric} at equal samples moves by {moved:+.3f}, the baseline's seeds differ by {between:.3f}"
-        same = same and moved >= -between
-    return verdict(same, evidence)
+
+
+def _same_quality(metric: str, baseline: Sequence[float], candidate: Sequence[float]) -> tuple[bool, str]:
+    between = max(baseline) - min(baseline)
+    moved = sum(candidate) / len(candidate) - sum(baseline) / len(baseline)
+    words = f"{metric} at equal samples moves by {moved:+.3f}, the baseline's seeds differ by {between:.3f}"
+    return abs(moved) <= between, words

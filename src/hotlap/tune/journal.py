@@ -1,4 +1,4 @@
-"""What a tuning has already measured, so that one that was stopped goes on where it stopped.
+"""What a tuning or a comparison has already measured, so that one that was stopped goes on where it stopped.
 
 A directory ``tune-FINGERPRINT-N`` with a journal and no ``result.json`` is unfinished. Lines are appended
 whole; a last line that was cut off is forgotten and measured again.
@@ -31,7 +31,7 @@ class Journal:
             self._file = open(self.path, "ab+")  # noqa: SIM115 (kept open: it holds the lock)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"{directory} is being tuned by another hotlap; wait for it, or pass --run-dir") from None
+            raise RunError(f"{directory} is being filled by another hotlap; wait for it, or pass --run-dir") from None
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}") from error
         self._file.seek(0)
@@ -66,12 +66,12 @@ class Journal:
         self._file.close()
 
 
-def open_journal(fingerprint: str, root: Path | None, fresh: bool) -> Journal:
-    """The unfinished tuning of this target, or a new one."""
+def open_journal(name: str, root: Path | None, fresh: bool) -> Journal:
+    """The unfinished measurement of this name, or a new one."""
     root = (root or DEFAULT_ROOT).absolute()
     number = 0
     while True:
-        directory = root / f"tune-{fingerprint}-{number}"
+        directory = root / f"{name}-{number}"
         finished = (directory / "result.json").exists()
         if not finished and not (fresh and (directory / "journal.jsonl").exists()):
             return Journal(directory)

@@ -6,7 +6,7 @@
        ├─ change 2 against the best set so far ──> ...          rejected ones once more when the set has grown
        └─ the best set against the baseline, fresh processes, a seed each: the claim, and the same-training proof
 
-What was searched for with blocks is claimed with fresh launches; see ``statistics``.
+What was searched for with blocks is claimed with fresh launches; see ``statistics`` and ``proof``.
 """
 
 from __future__ import annotations
@@ -32,34 +32,33 @@ from hotlap.records import (
     Environment,
     Facts,
     Judgement,
-    Run,
     SameTraining,
     Trial,
     Tuning,
     write_record,
 )
 from hotlap.tune.arms import Arm, ArmFailed, losses, measure_pairs
-from hotlap.tune.guard import compare_trainings, identical, strictest
+from hotlap.tune.guard import identical, strictest
 from hotlap.tune.journal import Journal, open_journal
-from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, PLANNED_LOOKS, confidence_at_look, effect, judge, noise
+from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
+from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, confidence_at_look, effect, judge, noise
 from hotlap.tune.target import Target
 
 #: Pairs of blocks after which a change is judged while searching; the claim itself is made elsewhere.
 SCREEN_LOOKS = (4, 7, 10)
 SCREEN_ALPHA = 0.05
 NO_OP_PAIRS = 5
-#: Pairs of blocks in each pair of fresh launches.
-BLOCKS_PER_LAUNCH = 3
 #: A no-op arm that moves by more than this makes every verdict doubtful.
 NOISY = 0.05
+#: Share of the time budget that the search may use up; the rest is the proof's.
+SEARCH_SHARE = 0.6
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    #: Seconds for the search; the proof comes on top.
+    #: Seconds for all of it. The proof is shortened to fit, but three pairs of launches are always made.
     budget: float = 600.0
-    #: Steps of each training in the same-training proof.
-    guard_steps: int = 120
     run_dir: Path | None = None
+    #: Measure all anew instead of going on with what an unfinished tuning has measured.
     fresh: bool = False
     minimum: float = MINIMUM_GAIN
     limits: Limits = Limits()
@@ -74,16 +73,18 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     first_step: float | None
 
 
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair of fresh processes with the same seed."""
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What the proof of one set of changes came to."""
 
-    ratio: float
-    baseline: list[float | None]
-    candidate: list[float | None]
-    baseline_quality: dict[str, float]
-    candidate_quality: dict[str, float]
-    diagnosis: Diagnosis
-    candidate_peak: int | None
+    changes: list[Change]
+    launches: list[Launch]
+    effect: Effect
+    judgement: Judgement
+    same: SameTraining
+
+    @property
+    def holds(self) -> bool:
+        return self.judgement == "faster" and self.same.same is True
 
 
 Progress = Callable[[str], None]
@@ -96,22 +97,22 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
         TrainingFailed: the baseline itself crashes, or never steps.
         RunError: the run directory cannot be written.
     """
-    began = time.monotonic()
-    journal = open_journal(target.fingerprint, options.run_dir, options.fresh)
+    journal = open_journal(f"tune-{target.fingerprint}", options.run_dir, options.fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
-    search = _Search(target, options, progress, journal, began)
+    search = _Search(target, options, progress, journal)
     try:
         tuning = search.run()
+        write_record(journal.directory / "result.json", tuning)
     finally:
         search.close()
-    write_record(journal.directory / "result.json", tuning)
     return tuning, journal.directory
 
 
 class _Search:
-    def __init__(self, target: Target, options: Options, progress: Progress, journal: Journal, began: float) -> None:
-        self.target, self.options, self.progress, self.journal, self.began = target, options, progress, journal, began
+    def __init__(self, target: Target, options: Options, progress: Progress, journal: Journal) -> None:
+        self.target, self.options, self.progress, self.journal = target, options, progress, journal
+        self.began = time.monotonic()
         self.environment: Environment = environment()
         self.arms: list[Arm] = []
         self.trials: list[Trial] = []
@@ -131,8 +132,8 @@ class _Search:
         )
         changes, skipped = propose(situation, self.options.minimum)
         best = self.climb(baseline_arm, changes, baseline)
-        proof = self.prove(best.changes, baseline) if best.changes else []
-        return self.conclude(baseline, best, proof, skipped)
+        best.close()
+        return self.conclude(baseline, self.prove(best.changes, baseline), skipped)
 
     def calibrate(self) -> Machine:
         """In the interpreter that trains, where it can be told; a machine that cannot be calibrated is unknown."""
@@ -150,11 +151,11 @@ class _Search:
     def measure_baseline(self, arm: Arm, machine: Machine) -> Baseline:
         self.progress("baseline: starting and warming up")
         twin = self.arm([], "no-op")
-        arm.start()
+        arm.warm()
         self.progress("no-op arm: the same command again, to see what this machine calls a difference")
         pairs = measure_pairs(arm, twin, NO_OP_PAIRS)
-        run = self.snapshot(arm)
-        same, _ = identical(losses(run), losses(self.snapshot(twin)))
+        run = arm.so_far()
+        same, _ = identical(losses(run), losses(twin.so_far()))
         twin.close()
         return Baseline(
             diagnosis=diagnose(run, machine),
@@ -166,10 +167,11 @@ class _Search:
         )
 
     def check_noise(self, baseline: Baseline) -> None:
-        self.least_gain = max(self.options.minimum, min(noise(baseline.no_op.pairs), NOISY))
-        if noise(baseline.no_op.pairs) > NOISY:
+        moved = noise(baseline.no_op.pairs)
+        self.least_gain = max(self.options.minimum, min(moved, NOISY))
+        if moved > NOISY:
             self.warnings.append(
-                f"machine too noisy: the same command differed from itself by {noise(baseline.no_op.pairs):.0%}; "
+                f"machine too noisy: the same command differed from itself by {moved:.0%}; "
                 "small effects cannot be seen here, so close other programs and run again with --fresh"
             )
         if not baseline.deterministic:
@@ -179,17 +181,17 @@ class _Search:
 
     def climb(self, reference: Arm, changes: list[Change], baseline: Baseline) -> Arm:
         """Try each change on top of the best set so far; then those that were rejected once more."""
-        rejected: list[Change] = []
+        rejected: list[Trial] = []
         for change in changes:
-            if any(change.name == other.name for other in reference.changes):
+            if change.name in {other.name for other in reference.changes}:
                 continue
             trial, reference = self.try_change(reference, change, baseline)
-            if not trial.kept and trial.judgement in ("unclear", "not faster") and change.numerics != "exact":
-                rejected.append(change)
-        grown_since = {trial.change.id: trial.against for trial in self.trials}
-        for change in rejected:
-            if grown_since[change.id] != reference.ids and not any(change.name == c.name for c in reference.changes):
-                _, reference = self.try_change(reference, change, baseline)
+            if trial.effect is not None and not trial.kept and change.numerics != "exact":
+                rejected.append(trial)
+        for trial in rejected:
+            taken = {other.name for other in reference.changes}
+            if trial.against != reference.ids and trial.change.name not in taken:
+                _, reference = self.try_change(reference, trial.change, baseline)
         return reference
 
     def try_change(self, reference: Arm, change: Change, baseline: Baseline) -> tuple[Trial, Arm]:
@@ -197,17 +199,11 @@ class _Search:
         key = f"try {'+'.join(reference.ids) or 'baseline'} | {change.id}"
         trial = self.journal.once(key, Trial, lambda: self.screen(reference, candidate, change, baseline))
         self.trials.append(trial)
-        if trial.effect is not None:
-            self.progress(
-                f"{change.title}: {trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: {trial.why}"
-            )
-        else:
-            self.progress(f"{change.title}: {trial.why}")
-        if trial.kept:
-            reference.close()
-            return trial, candidate
-        candidate.close()
-        return trial, reference
+        figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
+        self.progress(f"{change.title}: {figure}{trial.why}")
+        loser, winner = (reference, candidate) if trial.kept else (candidate, reference)
+        loser.close()
+        return trial, winner
 
     def screen(self, reference: Arm, candidate: Arm, change: Change, baseline: Baseline) -> Trial:
         def trial(judgement: Judgement, kept: bool, why: str, measured: Effect | None = None) -> Trial:
@@ -219,33 +215,33 @@ class _Search:
                 kept=kept,
                 why=why,
                 first_step=candidate.first_step,
-                peak_memory=self.snapshot(candidate).facts.peak_memory if candidate.training else None,
+                peak_memory=candidate.so_far().facts.peak_memory if candidate.training else None,
             )
 
-        if time.monotonic() - self.began > self.options.budget:
-            return trial("unclear", False, "not tried: the time budget was used up")
+        if self.elapsed() > self.options.budget * SEARCH_SHARE:
+            return trial("unclear", False, "not tried: the search's share of the time budget was used up")
         self.progress(f"trying {change.title}")
-        reference.start()
-        try:
-            candidate.start()
-        except ArmFailed as error:
-            return trial("unclear", False, f"it could not be run: {error}")
+        reference.warm()
         pairs: list[float] = []
+        measured: Effect | None = None
+        judgement: Judgement = "unclear"
         for look in SCREEN_LOOKS:
             try:
                 pairs += measure_pairs(reference, candidate, look - len(pairs), len(pairs))
             except ArmFailed as error:
+                if candidate.training is not None:
+                    raise  # it was the reference that failed
                 return trial("unclear", False, f"it could not be run: {error}")
             measured = effect(pairs, confidence_at_look(SCREEN_ALPHA, SCREEN_LOOKS, look))
             judgement = judge(measured, self.least_gain)
             if judgement != "unclear":
                 break
-        notes = self.snapshot(candidate).notes
-        if notes:
-            return trial("unclear", False, f"it could not be applied: {notes[0]}", measured)
+        run = candidate.so_far()
+        if run.notes:
+            return trial("unclear", False, f"it could not be applied: {run.notes[0]}", measured)
         if judgement != "faster":
             return trial(judgement, False, _dropped(judgement, self.least_gain), measured)
-        curve = losses(self.snapshot(candidate))
+        curve = losses(run)
         if any(value is not None and value != value for value in curve):
             return trial(judgement, False, "its loss became NaN", measured)
         if strictest([c.numerics for c in candidate.changes]) == "exact" and baseline.deterministic:
@@ -254,87 +250,62 @@ class _Search:
                 return trial(judgement, False, f"not the same training: {why}", measured)
         return trial(judgement, True, f"faster than the set before it by more than {self.least_gain:.0%}", measured)
 
-    def prove(self, changes: list[Change], baseline: Baseline) -> list[Launch]:
-        """Pairs of fresh launches, a seed each, until the verdict is clear or the looks are used up."""
-        launches: list[Launch] = []
-        for look in PLANNED_LOOKS:
-            while len(launches) < look:
-                number = len(launches)
-                self.progress(f"proving the set in fresh processes: pair {number + 1}, seed +{number}")
-                key = f"prove {'+'.join(c.id for c in changes)} {number}"
-                launches.append(self.journal.once(key, Launch, lambda n=number: self.launch_pair(changes, n)))  # type: ignore[misc]
-                self.progress(f"  {launches[-1].ratio:.2f}x")
-            if self.claim(launches)[1] != "unclear":
+    def prove(self, changes: list[Change], baseline: Baseline) -> Claim | None:
+        """Claim the set; where it turns out to be another training, claim what of it is exact."""
+        exact = [change for change in changes if change.numerics == "exact"]
+        sets = [each for each in (changes, exact if exact != changes else []) if each]
+        claim = None
+        for each in sets:
+            claim = self.claim(each, baseline, ALPHA / len(sets))
+            if claim.holds:
                 break
-        return launches
+        return claim
 
-    def claim(self, launches: list[Launch]) -> tuple[Effect, Judgement]:
-        confidence = confidence_at_look(ALPHA, PLANNED_LOOKS, len(launches))
-        measured = effect([launch.ratio for launch in launches], confidence)
-        return measured, judge(measured, self.least_gain)
-
-    def launch_pair(self, changes: list[Change], seed: int) -> Launch:
-        steps = self.options.guard_steps
-        a = self.arm([], f"proof-{seed}-baseline", seed=seed, steps=steps)
-        b = self.arm(changes, f"proof-{seed}-candidate", seed=seed, steps=steps)
-        pairs = measure_pairs(a, b, BLOCKS_PER_LAUNCH)
-        runs = []
-        for arm in (a, b):
-            if self.target.keys is not None:
-                arm.run_to_end()
-            else:
-                arm.run_until(steps)
-            runs.append(arm.recorded())
-        return Launch(
-            ratio=effect(pairs, 0.5).ratio,
-            baseline=losses(runs[0])[:steps],
-            candidate=losses(runs[1])[:steps],
-            baseline_quality={metric.name: metric.value for metric in runs[0].metrics},
-            candidate_quality={metric.name: metric.value for metric in runs[1].metrics},
-            diagnosis=diagnose(runs[1]),
-            candidate_peak=runs[1].facts.peak_memory,
+    def claim(self, changes: list[Change], baseline: Baseline, alpha: float) -> Claim:
+        ids = "+".join(change.id for change in changes)
+        steps = self.journal.once(
+            f"steps {ids}",
+            int,
+            lambda: proof_steps(baseline.diagnosis.step_seconds, self.options.budget - self.elapsed()),
         )
+        self.progress(f"proving {ids} in fresh processes of {steps} steps, a seed for each pair")
 
-    def conclude(self, baseline: Baseline, best: Arm, proof: list[Launch], skipped: list[Trial]) -> Tuning:
-        measured, judgement = self.claim(proof) if proof else (None, "not faster")
-        same = self.same_training(best.changes, proof, baseline) if proof else None
-        adopt = judgement == "faster" and same is not None and same.same is True
-        even = None
-        if adopt and proof:
-            even = self.break_even(baseline, proof[0].diagnosis)
-        summary = _summary(measured, judgement, same, adopt, baseline.diagnosis)
+        def pair(number: int) -> Launch:
+            return self.journal.once(f"prove {ids} {number}", Launch, lambda: self.launch_pair(changes, number, steps))
+
+        launches, measured, judgement = prove(pair, alpha, self.least_gain, self.progress)
+        same = same_training(
+            launches, strictest([change.numerics for change in changes]), deterministic=baseline.deterministic
+        )
+        return Claim(changes=changes, launches=launches, effect=measured, judgement=judgement, same=same)
+
+    def launch_pair(self, changes: list[Change], number: int, steps: int) -> Launch:
+        a = self.arm([], f"proof-{number}-baseline", seed=number, steps=steps)
+        b = self.arm(changes, f"proof-{number}-candidate", seed=number, steps=steps)
+        return launch_pair(a, b, steps, to_the_end=self.target.keys is not None)
+
+    def conclude(self, baseline: Baseline, claim: Claim | None, skipped: list[Trial]) -> Tuning:
+        adopted = claim if claim is not None and claim.holds else None
         return Tuning(
             name=self.journal.directory.name,
             command=self.target.command,
             config=self.target.config,
             environment=self.environment,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            seconds=time.monotonic() - self.began,
+            seconds=self.elapsed(),
             diagnosis=baseline.diagnosis,
-            optimized=proof[0].diagnosis if adopt else None,
+            optimized=adopted.launches[0].diagnosis if adopted else None,
             facts=baseline.facts,
             no_op=baseline.no_op,
             trials=self.trials,
             skipped=skipped,
-            adopted=best.changes if adopt else [],
-            effect=measured,
-            judgement=judgement,
-            same_training=same,
-            break_even_steps=even,
-            summary=summary,
+            adopted=adopted.changes if adopted else [],
+            effect=claim.effect if claim else None,
+            judgement=claim.judgement if claim else "not faster",
+            same_training=claim.same if claim else None,
+            break_even_steps=self.break_even(baseline, adopted.launches[0].diagnosis) if adopted else None,
+            summary=_summary(claim, baseline.diagnosis),
             warnings=self.warnings,
-        )
-
-    def same_training(self, changes: list[Change], proof: list[Launch], baseline: Baseline) -> SameTraining:
-        metric = next(iter(proof[0].baseline_quality), None)
-        return compare_trainings(
-            [launch.baseline for launch in proof],
-            [launch.candidate for launch in proof],
-            strictest([change.numerics for change in changes]),
-            deterministic=baseline.deterministic,
-            metric=metric,
-            baseline_quality=[launch.baseline_quality[metric] for launch in proof] if metric else (),
-            candidate_quality=[launch.candidate_quality[metric] for launch in proof] if metric else (),
         )
 
     def break_even(self, baseline: Baseline, optimized: Diagnosis) -> int | None:
@@ -352,9 +323,8 @@ class _Search:
         self.arms.append(arm)
         return arm
 
-    def snapshot(self, arm: Arm) -> Run:
-        """What an arm has recorded so far, while it lives."""
-        return arm.so_far()
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
 
     def close(self) -> None:
         for arm in self.arms:
@@ -370,15 +340,14 @@ def _dropped(judgement: Judgement, least: float) -> str:
     }.get(judgement, judgement)
 
 
-def _summary(
-    measured: Effect | None, judgement: Judgement, same: SameTraining | None, adopt: bool, diagnosis: Diagnosis
-) -> str:
-    if measured is None:
+def _summary(claim: Claim | None, diagnosis: Diagnosis) -> str:
+    if claim is None:
         return f"Nothing to gain: none of the changes made a step of {diagnosis.step_seconds * 1000:.3g} ms faster."
+    measured = claim.effect
     figure = f"{measured.ratio:.2f}x [{measured.low:.2f}, {measured.high:.2f}], {measured.n} pairs of fresh processes"
-    if adopt:
+    if claim.holds:
         return f"{figure}: faster, and the same training."
-    if judgement == "faster":
-        word = "is not" if same is not None and same.same is False else "could not be shown to be"
+    if claim.judgement == "faster":
+        word = "is not" if claim.same.same is False else "could not be shown to be"
         return f"{figure}: faster, but it {word} the same training; nothing was adopted."
-    return f"Nothing adopted: in fresh processes the best set was {judgement} ({figure})."
+    return f"Nothing adopted: in fresh processes the best set was {claim.judgement} ({figure})."

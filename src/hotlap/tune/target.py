@@ -57,12 +57,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     def edits(self, changes: Sequence[Change]) -> dict[str, object]:
         """Edits of the configuration for those changes that it has keys for."""
-        return {key: value for change in changes if self._has_keys(change) for key, value in change.edits.items()}
+        return {key: value for change in changes if self.has_keys(change) for key, value in change.edits.items()}
 
     def levers(self, changes: Sequence[Change]) -> dict[str, Any]:
-        return {key: value for change in changes if not self._has_keys(change) for key, value in change.inject.items()}
+        return {key: value for change in changes if not self.has_keys(change) for key, value in change.inject.items()}
 
-    def _has_keys(self, change: Change) -> bool:
+    def has_keys(self, change: Change) -> bool:
         return self.keys is not None and bool(change.edits) and all(key in self.keys for key in change.edits)
 
     def with_steps(self, steps: int | None) -> dict[str, object]:

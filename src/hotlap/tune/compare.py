@@ -1,0 +1,116 @@
+"""Two commands: is B really faster than A, and is it the same training? The proof of a tuning, without its search."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from hotlap.launch import environment
+from hotlap.launch.process import Limits
+from hotlap.records import Comparison, Diagnosis, Environment, SameTraining, write_record
+from hotlap.tune.arms import Arm, losses, measure_pairs
+from hotlap.tune.guard import identical
+from hotlap.tune.journal import open_journal
+from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
+from hotlap.tune.search import NO_OP_PAIRS, NOISY
+from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, noise
+from hotlap.tune.target import Target
+
+
+class _First(msgspec.Struct, frozen=True, kw_only=True):
+    """What A shows against itself, before it is compared."""
+
+    no_op: list[float]
+    deterministic: bool
+    step_seconds: float
+
+
+def compare(
+    a: Sequence[str],
+    b: Sequence[str],
+    *,
+    budget: float = 600.0,
+    run_dir: Path | None = None,
+    fresh: bool = False,
+    limits: Limits | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> tuple[Comparison, Path]:
+    """Measure both commands in pairs of fresh processes; return the verdict with its directory.
+
+    Raises:
+        TrainingFailed: one of them crashes, or never steps.
+    """
+    began = time.monotonic()
+    targets = Target.of_command(a), Target.of_command(b)
+    name = hashlib.sha256("".join(target.fingerprint for target in targets).encode()).hexdigest()[:12]
+    journal = open_journal(f"compare-{name}", run_dir, fresh)
+    if journal.resumed:
+        progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
+    here: Environment = environment()
+    arms: list[Arm] = []
+
+    def arm(which: int, label: str, seed: int = 0) -> Arm:
+        directory = journal.directory / "arms" / label
+        made = Arm(targets[which], [], directory, here, limits=limits or Limits(), seed_offset=seed)
+        arms.append(made)
+        return made
+
+    def first() -> _First:
+        progress("A against itself, to see what this machine calls a difference")
+        one, other = arm(0, "a"), arm(0, "no-op")
+        pairs = measure_pairs(one, other, NO_OP_PAIRS)
+        runs = one.so_far(), other.so_far()
+        same, _ = identical(losses(runs[0]), losses(runs[1]))
+        walls = [step.wall for step in runs[0].steps]
+        one.close()
+        other.close()
+        return _First(no_op=pairs, deterministic=bool(same), step_seconds=median(walls))
+
+    def pair(number: int) -> Launch:
+        def measure() -> Launch:
+            pair_of = arm(0, f"proof-{number}-a", number), arm(1, f"proof-{number}-b", number)
+            return launch_pair(*pair_of, steps, to_the_end=False)
+
+        return journal.once(f"pair {number}", Launch, measure)
+
+    try:
+        alone = journal.once("first", _First, first)
+        steps = journal.once("steps", int, lambda: proof_steps(alone.step_seconds, budget - (time.monotonic() - began)))
+        progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
+        moved = noise(alone.no_op)
+        launches, measured, judgement = prove(pair, ALPHA, max(MINIMUM_GAIN, min(moved, NOISY)), progress)
+        comparison = Comparison(
+            name=journal.directory.name,
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            a=list(a),
+            b=list(b),
+            environment=here,
+            effect=measured,
+            judgement=judgement,
+            same_training=_judged(launches, alone.deterministic),
+            a_step_seconds=_step(each.baseline_diagnosis for each in launches),
+            b_step_seconds=_step(each.diagnosis for each in launches),
+            warnings=[f"machine too noisy: A differed from itself by {moved:.0%}"] if moved > NOISY else [],
+        )
+        write_record(journal.directory / "result.json", comparison)
+    finally:
+        for each in arms:
+            each.close()
+        journal.close()
+    return comparison, journal.directory
+
+
+def _judged(launches: Sequence[Launch], deterministic: bool) -> SameTraining:
+    """Nobody said what B changes: bit-identical if it is, or else what seeds do to A."""
+    exact = deterministic and all(identical(each.baseline, each.candidate)[0] for each in launches)
+    return same_training(launches, "exact" if exact else "rounding", deterministic=deterministic)
+
+
+def _step(diagnoses: Iterable[Diagnosis]) -> float:
+    return median(each.step_seconds for each in diagnoses)
