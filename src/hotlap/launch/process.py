@@ -97,6 +97,7 @@ class Training:
                 os.mkfifo(directory / "control")
             settings = {
                 "run_dir": str(directory),
+                "cwd": os.getcwd(),
                 "gated": plan.gated,
                 "stop_steps": plan.stop_steps,
                 "stop_seconds": plan.stop_seconds,

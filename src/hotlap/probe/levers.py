@@ -35,7 +35,7 @@ def install(torch: ModuleType, settings: dict[str, Any], seed_offset: int) -> No
         _wrap_loader_construction(torch)
 
 
-def _shift_seeds(torch: ModuleType, offset: int) -> None:
+def _shift_seeds(torch: Any, offset: int) -> None:
     def shifted(original: Any) -> Any:
         @functools.wraps(original)
         def manual_seed(*args: Any) -> Any:
