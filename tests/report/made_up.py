@@ -258,6 +258,8 @@ def nothing_to_gain() -> Tuning:
 
 def comparison(**fields: Any) -> Comparison:
     base = Comparison(
+        name="compare-größe",
+        date="2026-11-21T09:50:00Z",
         a=COMMAND,
         b=[*COMMAND, "--workers", "2"],
         environment=ENVIRONMENT,

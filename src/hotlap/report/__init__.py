@@ -1,0 +1,27 @@
+"""Any record as something to read: ``terminal`` for rich, ``html`` for one page without a network.
+
+    path -> load -> Run | Tuning | Comparison -> html.render -> str
+                                              -> terminal.profile, tuning, comparison -> what rich prints
+
+``view`` holds what both say, ``text`` how figures are written. Renderers return; they measure and print nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hotlap.report.loading import load
+
+__all__ = ["load", "load_report"]
+
+
+def load_report(path: Path) -> str:
+    """Return the page of what is recorded at ``path``: a run, a tuning or a comparison.
+
+    Raises:
+        RunError: nothing is there, it is none of the three, or it was written by a newer hotlap.
+    """
+    # Templates take longer to import than everything else here, and most commands need none.
+    from hotlap.report.html import render
+
+    return render(load(path))

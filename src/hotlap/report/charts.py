@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from hotlap.diagnose import core
-from hotlap.records import Budget, Diagnosis, Effect, Run, SameTraining, Tuning
+from hotlap.records import Comparison, Diagnosis, Effect, Run, SameTraining, Tuning
 from hotlap.report import figures as svg
-from hotlap.report import text, view
+from hotlap.report import text, verdicts, view
 
 #: More points than a screen has pixels only make the page heavy.
-_MOST_POINTS = 600
-#: Characters of a label per per cent of the widest chart (about 940 pixels).
-_CHARACTERS = 1.25
+_MOST_POINTS = 500
+_MOST_PAIRS = 150
+#: Steps of the warm-up that are drawn one by one however many steps there are.
+_WARMUP_SHOWN = 20
+#: Characters of a label per per cent of the narrowest chart that shows labels inside bars (700 pixels).
+_CHARACTERS = 1.0
+#: Characters of a label beside another one that a telephone shows without touching.
+_NAME = 26
+#: A loss beyond this has diverged, and is left out like NaN.
+_LARGEST = 1e30
 
 
 def phase_bars(bars: Sequence[tuple[str, Diagnosis]]) -> Markup:
-    """Return a step as one stacked bar per diagnosis, on one axis of milliseconds."""
+    """Return a step as one stacked bar per diagnosis, on one axis of time."""
     stacks = [(name, view.leaves(diagnosis.phases)) for name, diagnosis in bars]
-    totals = [math.fsum(stack.values()) for _, stack in stacks]
-    if not max(totals, default=0.0) > 0:
-        return Markup("")
-    unit = text.unit(totals)
-    scale = svg.Scale(0.0, max(totals) / unit.factor, 0.0, 100.0)
-    parts: list[Markup] = []
-    y = 14.0
-    for (name, stack), total in zip(stacks, totals, strict=True):
-        if name:
-            parts.append(svg.label(0, y, f"{name}: {unit(total)}", class_="row"))
-        parts += _stack(stack.items(), total, unit, scale, y + 7 if name else y - 8, 34)
-        y += 68.0 if name else 34.0
-    bottom = y - 16
-    parts += svg.horizontal_axis(scale, bottom, f"mean time of a step by phase ({unit.name})")
-    words = "; ".join(f"{name or 'a step'} {unit(total)}" for (name, _), total in zip(stacks, totals, strict=True))
-    return svg.svg(bottom + 38, f"Time of a step by phase: {words}", *parts)
+    return _stacks(stacks, "Time of a step by phase", "mean time of a step by phase")
 
 
-def budget_bar(budget: Budget) -> Markup:
-    """Return the wall clock of the process as one stacked bar."""
-    rows = [(name, value) for name, value in view.budget_rows(budget) if value > 0]
-    total = math.fsum(value for _, value in rows)
-    if not total > 0:
-        return Markup("")
-    unit = text.unit([total])
-    scale = svg.Scale(0.0, total / unit.factor, 0.0, 100.0)
-    parts = [*_stack(rows, total, unit, scale, 4, 34)]
-    parts += svg.horizontal_axis(scale, 40, f"wall clock of the process ({unit.name})")
-    return svg.svg(78, f"Wall clock of the process: {unit(total)}", *parts)
+def budget_bars(bars: Sequence[tuple[str, Diagnosis]]) -> Markup:
+    """Return the wall clock of the process as one stacked bar per diagnosis, on one axis of time."""
+    stacks = [(name, dict(view.budget_rows(diagnosis.budget))) for name, diagnosis in bars]
+    return _stacks(stacks, "Wall clock of the process", "wall clock of the process")
 
 
 class Row(NamedTuple):
@@ -65,52 +50,69 @@ class Row(NamedTuple):
 
 def pairs(rows: Sequence[Row]) -> Markup:
     """Return every pair's ratio as a dot, with interval and estimate, one line per change, on one axis."""
-    rows = [row for row in rows if text.known(row.effect.ratio)]
+    rows = [row for row in rows if text.known(row.effect.ratio) and row.effect.n > 0]
     if not rows:
         return Markup("")
-    ends = [1.0] + [value for row in rows for value in (row.effect.low, row.effect.high, row.effect.ratio)]
-    ends = [value for value in ends if math.isfinite(value)]
-    # A pair that a stall spoilt must not squeeze the others: beyond this it is drawn at the edge.
-    room = 0.6 * (max(ends) - min(ends)) + 0.05
-    shown = [pair for row in rows for pair in row.effect.pairs if min(ends) - room <= pair <= max(ends) + room]
-    low, high = min(ends + shown), max(ends + shown)
-    margin = 0.04 * (high - low) + 0.005
-    scale = svg.Scale(max(0.0, low - margin), high + margin, 1.0, 99.0)
+    scale = _ratios([row.effect for row in rows])
     bottom = 8.0 + 50 * len(rows)
-    parts = svg.horizontal_axis(scale, bottom, "throughput against what it was compared with (ratio)", top=4)
+    parts = svg.horizontal_axis(scale, bottom, "throughput against the reference (ratio)", top=4)
     parts.append(svg.line(scale(1), 4, scale(1), bottom, "one"))
     for i, row in enumerate(rows):
         y = 8.0 + 50 * i
-        effect = row.effect
-        parts.append(svg.label(1, y + 13, row.name, class_="row halo"))
+        parts.append(svg.label(1, y + 13, text.shorten(row.name, _NAME), class_="row halo"))
         parts.append(svg.label(99, y + 13, row.note, anchor="end", class_="tick halo"))
-        y += 30
-        if math.isfinite(effect.low) and math.isfinite(effect.high):
-            start, end = scale.inside(effect.low), scale.inside(effect.high)
-            tooltip = f"{row.name}: {text.effect_sentence(effect, '×')}"
-            parts.append(svg.bar(start, y - 8, max(end - start, 0.3), 16, f"interval {row.class_}", tooltip))
-        for k, pair in enumerate(effect.pairs):
-            tooltip = f"{row.name}, pair {k + 1}: {text.ratio(pair, '×')}"
-            if not math.isfinite(pair):
-                continue
-            if scale.low <= pair <= scale.high:
-                parts.append(svg.dot(scale(pair), y, f"pair {row.class_}", tooltip))
-            else:
-                parts.append(svg.triangle(scale.inside(pair), y, "beyond", f"{tooltip}, beyond the axis"))
-        middle = scale.inside(effect.ratio)
-        parts.append(svg.line(middle, y - 11, middle, y + 11, f"middle {row.class_}"))
+        parts += _pairs_row(row, scale, y + 30)
     words = "; ".join(f"{row.name} {text.effect_sentence(row.effect, '×')}" for row in rows)
-    return svg.svg(bottom + 38, f"Ratio of throughput, pair by pair: {words}", *parts)
+    return svg.svg(bottom + 38, "Ratio of throughput, pair by pair", words, *parts)
+
+
+def _ratios(effects: Sequence[Effect]) -> svg.Scale:
+    """Return an axis that holds 1, the estimates and the known ends, whatever single pairs did."""
+    ends = [1.0]
+    for effect in effects:
+        ends += [end for end in (*text.bounded(effect), effect.ratio) if end is not None]
+    # A pair that a stall spoilt must not squeeze the others: beyond this it is drawn at the edge.
+    room = 0.6 * (max(ends) - min(ends)) + 0.05
+    seen = [pair for effect in effects for pair in effect.pairs if min(ends) - room <= pair <= max(ends) + room]
+    low, high = min(ends + seen), max(ends + seen)
+    margin = 0.04 * (high - low) + 0.005
+    return svg.Scale(max(0.0, low - margin), high + margin, 1.0, 99.0)
+
+
+def _pairs_row(row: Row, scale: svg.Scale, y: float) -> list[Markup]:
+    parts, effect = [], row.effect
+    low, high = text.bounded(effect)
+    if low is not None or high is not None:
+        start = scale.start if low is None else scale.inside(low)
+        end = scale.end if high is None else scale.inside(high)
+        tooltip = f"{row.name}: {text.effect_sentence(effect, '×')}"
+        parts.append(svg.bar(start, y - 8, max(end - start, 0.3), 16, f"interval {row.class_}", tooltip))
+    for k, pair in enumerate(effect.pairs[:_MOST_PAIRS]):
+        tooltip = f"{row.name}, pair {k + 1}: {text.ratio(pair, '×')}"
+        if not math.isfinite(pair):
+            continue
+        if scale.low <= pair <= scale.high:
+            parts.append(svg.dot(scale(pair), y, f"pair {row.class_}", tooltip))
+        else:
+            parts.append(svg.triangle(scale.inside(pair), y, "beyond", f"{tooltip}, beyond the axis"))
+    middle = scale.inside(effect.ratio)
+    return [*parts, svg.line(middle, y - 11, middle, y + 11, f"middle {row.class_}")]
 
 
 def tuning_pairs(tuning: Tuning) -> Markup:
-    rows = [Row("no-op arm", "changes nothing", tuning.no_op, "quiet")]
-    for trial in tuning.trials:
-        if trial.effect is not None:
-            rows.append(Row(trial.change.id, view.fate(trial), trial.effect, "kept" if trial.kept else "quiet"))
+    rows = [Row("no-op", "changes nothing", tuning.no_op, "quiet")]
+    rows += [
+        Row(trial.change.id, verdicts.fate(trial), trial.effect, "kept" if trial.kept else "quiet")
+        for trial in tuning.trials
+        if trial.effect is not None
+    ]
     if tuning.effect is not None:
-        rows.append(Row("all that was kept", "against the baseline", tuning.effect, "final"))
+        rows.append(Row("all that was kept", "fresh processes", tuning.effect, "final"))
     return pairs(rows)
+
+
+def comparison_pairs(comparison: Comparison) -> Markup:
+    return pairs([Row("B against A", comparison.judgement, comparison.effect, "final")])
 
 
 def loss_curves(same: SameTraining) -> list[tuple[str, Markup]]:
@@ -132,27 +134,35 @@ def loss_curves(same: SameTraining) -> list[tuple[str, Markup]]:
 
 
 def memory_bars(tuning: Tuning) -> Markup:
-    """Return the peak memory of the baseline and of each trial where it is known."""
+    """Return the peak memory of the baseline's process and of each trial's where it is known."""
     rows: list[tuple[str, int, str]] = []
-    baseline = view.peak(tuning.facts)
-    if baseline:
-        rows.append(("baseline", baseline, "quiet"))
-    for trial in tuning.trials:
-        if trial.peak_memory:
-            rows.append((trial.change.id, trial.peak_memory, "kept" if trial.kept else "quiet"))
-    if not any(name != "baseline" for name, _, _ in rows):
+    if tuning.facts.peak_memory:
+        rows.append(("baseline", tuning.facts.peak_memory, "quiet"))
+    rows += [
+        (trial.change.id, trial.peak_memory, "kept" if trial.kept else "quiet")
+        for trial in tuning.trials
+        if trial.peak_memory
+    ]
+    if not any(trial.peak_memory for trial in tuning.trials):
         return Markup("")
     largest = max(value for _, value, _ in rows)
-    factor, unit = (1e9, "GB") if largest >= 1e9 else (1e6, "MB")
+    factor, unit = next((each for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if largest >= each[0]), (1.0, "B"))
     scale = svg.Scale(0.0, largest / factor, 0.0, 100.0)
     parts: list[Markup] = []
     for i, (name, value, class_) in enumerate(rows):
         y = 4.0 + 40 * i
-        parts.append(svg.label(0, y + 11, f"{name}: {text.size(value)}", class_="row"))
+        words = f"{text.shorten(name, _NAME)}: {text.size(value)}"
+        parts.append(svg.label(0, y + 11, words, class_="row"))
         parts.append(svg.bar(0, y + 17, scale(value / factor), 14, f"memory {class_}", f"{name}: {text.size(value)}"))
     bottom = 6.0 + 40 * len(rows)
-    parts += svg.horizontal_axis(scale, bottom, f"peak memory ({unit})")
-    return svg.svg(bottom + 38, "Peak memory of the baseline and of the trials", *parts)
+    parts += svg.horizontal_axis(scale, bottom, f"peak memory of the process ({unit})")
+    words = "; ".join(f"{name} {text.size(value)}" for name, value, _ in rows)
+    return svg.svg(bottom + 38, "Peak memory of the baseline and of the trials", words, *parts)
+
+
+def losses(run: Run) -> Markup:
+    """Return the loss of each step of a run."""
+    return _losses([("loss", [step.loss for step in run.steps], "baseline")], "Loss over the steps")
 
 
 def step_times(run: Run, diagnosis: Diagnosis) -> Markup:
@@ -173,24 +183,29 @@ def step_times(run: Run, diagnosis: Diagnosis) -> Markup:
         width = across(min(diagnosis.steady_from - 0.5, len(values) - 1)) - svg.LEFT
         tooltip = f"warm-up: the first {text.plural(diagnosis.steady_from, 'step')}"
         parts.append(svg.bar(svg.LEFT, 22, max(width, 0.3), bottom - 22, "warmup", tooltip))
-    parts += svg.vertical_axis(down, f"time of a step without validation, saving and logging ({unit.name})")
+    parts += svg.vertical_axis(down, f"step time without what is between steps ({unit.name})")
     stride = math.ceil(len(values) / _MOST_POINTS)
+    marks = 0
     for i, value in enumerate(values):
         kind = "warm-up" if i < diagnosis.steady_from else "outlier" if i in apart else "steady"
         tooltip = f"step {run.steps[i].i}: {text.seconds(times[i])} ({kind})"
         if value > down.high or i in apart:
             above = ", beyond the axis" if value > down.high else ""
+            marks += 1
+            if marks > _MOST_POINTS:
+                continue
             parts.append(svg.triangle(across(i), down.inside(value), f"mark {kind}", tooltip + above))
-        elif i % stride == 0 or i < diagnosis.steady_from:
+        elif i % stride == 0 or i < _WARMUP_SHOWN:
             parts.append(svg.dot(across(i), down(value), f"step {kind}", tooltip, 2.2))
     middle = down.inside(diagnosis.step_seconds / unit.factor)
     parts.append(svg.line(svg.LEFT, middle, svg.RIGHT, middle, "median"))
     parts += svg.horizontal_axis(across, bottom, "step")
-    return svg.svg(height + 18, f"Time of each of {len(values)} steps", *parts)
+    words = f"median {text.seconds(diagnosis.step_seconds)}, steady from step {diagnosis.steady_from}"
+    return svg.svg(height + 18, f"Time of each of {len(values)} steps", words, *parts)
 
 
 def _losses(curves: Sequence[tuple[str, Sequence[float | None], str]], title: str) -> Markup:
-    values = [value for _, losses, _ in curves for value in losses if value is not None and math.isfinite(value)]
+    values = [value for _, losses, _ in curves for value in losses if value is not None and abs(value) < _LARGEST]
     longest = max((len(losses) for _, losses, _ in curves), default=0)
     if not values:
         return Markup("")
@@ -206,16 +221,49 @@ def _losses(curves: Sequence[tuple[str, Sequence[float | None], str]], title: st
         parts.append(svg.curve(points, bottom, f"loss {class_}"))
     across = svg.Scale(0.0, max(longest - 1, 1), svg.LEFT, svg.RIGHT)
     parts += svg.horizontal_axis(across, bottom, "step")
-    return svg.svg(bottom + 38, title, *parts)
+    return svg.svg(bottom + 38, title, "; ".join(_ends(name, losses) for name, losses, _ in curves), *parts)
+
+
+def _ends(name: str, losses: Sequence[float | None]) -> str:
+    known = [value for value in losses if value is not None and abs(value) < _LARGEST]
+    missing = (
+        f", {len(losses) - len(known)} of {len(losses)} not finite or not known" if len(known) < len(losses) else ""
+    )
+    span = f"from {text.figure(known[0])} to {text.figure(known[-1])}" if known else "n/a"
+    return f"{name} {span}{missing}"
 
 
 def _points(
     values: Sequence[float | None], across: Callable[[int], float], down: svg.Scale
 ) -> list[tuple[float, float] | None]:
     return [
-        (across(i), down(value)) if value is not None and math.isfinite(value) else None
+        (across(i), down(value)) if value is not None and abs(value) < _LARGEST else None
         for i, value in enumerate(values)
     ]
+
+
+def _stacks(stacks: Sequence[tuple[str, Mapping[str, float]]], title: str, axis: str) -> Markup:
+    """Return stacked bars below each other; a part that is negative, which a clock can make of nothing, is left out."""
+    shown = [(name, {part: value for part, value in stack.items() if value > 0}) for name, stack in stacks]
+    totals = [math.fsum(stack.values()) for _, stack in shown]
+    if not max(totals, default=0.0) > 0:
+        return Markup("")
+    unit = text.unit(totals)
+    scale = svg.Scale(0.0, max(totals) / unit.factor, 0.0, 100.0)
+    parts: list[Markup] = []
+    y = 0.0
+    for (name, stack), total in zip(shown, totals, strict=True):
+        if name:
+            parts.append(svg.label(0, y + 14, f"{name}: {unit(total)}", class_="row"))
+            y += 21
+        parts += _stack(stack.items(), total, unit, scale, y, 34)
+        y += 46
+    parts += svg.horizontal_axis(scale, y - 10, f"{axis} ({unit.name})")
+    words = ". ".join(
+        ", ".join([f"{name or 'total'} {unit(total)}", *(f"{part} {unit(value)}" for part, value in stack.items())])
+        for (name, stack), total in zip(shown, totals, strict=True)
+    )
+    return svg.svg(y + 28, title, words, *parts)
 
 
 def _stack(

@@ -7,14 +7,17 @@ Colours are CSS classes of the page: light, dark and print are its business. Eve
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from hotlap.report.text import printable, shorten
+
 #: The plot area in per cent of the width: what is left of it holds the figures of the vertical axis.
-LEFT, RIGHT = 8.0, 98.5
+LEFT, RIGHT = 12.0, 99.0
 
 
 class Scale(NamedTuple):
@@ -40,7 +43,9 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low] if math.isfinite(low) else []
     rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
+    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 0.0
+    if not (power > 0 and math.isfinite(rough)):
+        return [low]
     step = min((factor * power for factor in (1, 2, 2.5, 5, 10)), key=lambda size: abs(size - rough))
     first = math.ceil(low / step - 1e-9)
     return [step * i for i in range(first, math.floor(high / step + 1e-9) + 1)]
@@ -48,12 +53,15 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 def tick_labels(values: Sequence[float]) -> list[str]:
     """Return the shortest labels that tell the ticks apart."""
-    for decimals in range(8):
+    gaps = [after - before for before, after in itertools.pairwise(values)]
+    apart = min(gaps, default=0.0) or max(map(abs, values), default=0.0)
+    for decimals in range(6):
         labels = [f"{value + 0.0:,.{decimals}f}" for value in values]
-        if all(
-            math.isclose(float(label.replace(",", "")), v, abs_tol=1e-9)
-            for label, v in zip(labels, values, strict=True)
-        ):
+        exact = all(
+            abs(float(label.replace(",", "")) - value) <= 1e-3 * apart
+            for label, value in zip(labels, values, strict=True)
+        )
+        if exact and max(map(len, labels), default=0) <= 7:
             return labels
     return [f"{value:.3g}" for value in values]
 
@@ -65,13 +73,17 @@ def element(name: str, *children: Markup | str, **attributes: object) -> Markup:
         for key, value in attributes.items()
         if value is not None
     )
-    inner = Markup("").join(escape(child) for child in children)
+    inner = Markup("").join(escape(child if isinstance(child, Markup) else printable(child)) for child in children)
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), shown, inner)
 
 
-def svg(height: float, title: str, *children: Markup | str) -> Markup:
-    """Return a chart as wide as its place, ``height`` pixels high; ``title`` is what a screen reader says."""
-    return element("svg", element("title", title), *children, class_="chart", role="img", width="100%", height=height)
+def svg(height: float, title: str, description: str, *children: Markup | str) -> Markup:
+    """Return a chart as wide as its place, ``height`` pixels high.
+
+    A screen reader says the title and what the chart shows, and none of its marks.
+    """
+    words = [element("title", title), element("desc", shorten(description))]
+    return element("svg", *words, *children, class_="chart", role="img", width="100%", height=height)
 
 
 def label(x: float, y: float, content: str, *, anchor: str = "start", class_: str = "tick") -> Markup:
@@ -83,8 +95,8 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def bar(x: float, y: float, width: float, height: float, class_: str, tooltip: str, inside: str = "") -> Markup:
-    """Return a bar with a tooltip; the words inside are cut off where they do not fit."""
-    words = element("text", inside, x=6, y=height / 2 + 4, class_=f"on {class_}") if inside else ""
+    """Return a bar with a tooltip; the page hides the words inside where it is too narrow for them."""
+    words = element("text", inside, x=6, y=height / 2 + 4, class_=f"on on-{class_}") if inside else ""
     return element(
         "svg",
         element("title", tooltip),

@@ -8,8 +8,22 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from hotlap.records import Effect
+from hotlap.report.secrets import MASK as MASK
+from hotlap.report.secrets import mask as mask
 
 NA = "n/a"
+UNKNOWN = "unknown"
+
+#: An interval's end from here on is not known: what ``tune.statistics.UNBOUNDED`` stands for, which costs an import
+#: of scipy to ask.
+_UNBOUNDED = 1e9
+#: Longer than any command or sentence that somebody reads; what is beyond only makes a page heavy.
+_LONGEST = 3000
+
+_CONTROLS: dict[int, str] = dict.fromkeys(
+    (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
+)
+_CONTROLS |= {ord("\n"): " ", ord("\r"): " ", ord("\t"): "    "}
 
 
 def known(value: float | None) -> bool:
@@ -23,7 +37,8 @@ def figure(value: float | None, digits: int = 3) -> str:
         return NA
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    # Of the rounded value: 9.996 is written 10.0.
+    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
     if magnitude >= digits - 1:
         return f"{value:,.0f}" if magnitude < 12 else f"{value:.2e}"
     return f"{value:.{digits - 1 - magnitude}f}" if magnitude >= -4 else f"{value:.1e}"
@@ -34,6 +49,8 @@ def seconds(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NA
     size = abs(value)
+    if size >= 1e10:
+        return f"{figure(value)} s"
     if size >= 3599.5:
         minutes = round(value / 60)
         return f"{minutes // 60} h {minutes % 60:02d} min"
@@ -58,6 +75,9 @@ class Unit(NamedTuple):
             return NA
         return f"{value / self.factor + 0.0:,.{self.decimals}f}"
 
+    def signed(self, difference: float) -> str:
+        return f"{difference / self.factor + 0.0:+,.{self.decimals}f} {self.name}"
+
     def __call__(self, value: float | None) -> str:
         number = self.number(value)
         return number if number == NA else f"{number} {self.name}"
@@ -66,7 +86,9 @@ class Unit(NamedTuple):
 def unit(values: Iterable[float]) -> Unit:
     """Return the unit of time in which figures of this size line up."""
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    name, factor = ("s", 1.0) if largest >= 0.9995 else ("ms", 1e-3) if largest >= 0.9995e-3 else ("µs", 1e-6)
+    names = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+    # Nothing but zeros is as well in milliseconds as in anything else.
+    name, factor = next((each for each in names if largest >= 0.9995 * each[1]), names[-1] if largest else names[1])
     scaled = largest / factor
     return Unit(name, factor, 0 if scaled >= 1000 else 1 if scaled >= 100 else 2)
 
@@ -84,13 +106,26 @@ def size(value: float | None) -> str:
 def ratio(value: float | None, sign: str = "x") -> str:
     if value is None or not math.isfinite(value):
         return NA
-    return f"{value:.0f}{sign}" if value >= 99.5 else f"{value:.2f}{sign}"
+    if value >= _UNBOUNDED:
+        return UNKNOWN
+    return f"{value:.2f}{sign}" if 0.095 <= value < 99.5 else f"{figure(value, 2)}{sign}"
+
+
+def bounded(effect: Effect) -> tuple[float | None, float | None]:
+    """Return the ends of the interval, None for one that is not known."""
+    low = effect.low if math.isfinite(effect.low) and effect.low > 0 else None
+    high = effect.high if math.isfinite(effect.high) and effect.high < _UNBOUNDED else None
+    return low, high
 
 
 def interval(effect: Effect | None) -> str:
-    if effect is None or not (math.isfinite(effect.low) and math.isfinite(effect.high)):
+    """Return e.g. ``[1.71, 1.95]``; an end that nobody knows is ``unknown``."""
+    if effect is None:
         return NA
-    return f"[{effect.low:.2f}, {effect.high:.2f}]"
+    low, high = bounded(effect)
+    if low is None and high is None:
+        return UNKNOWN
+    return f"[{', '.join(UNKNOWN if end is None else ratio(end, '') for end in (low, high))}]"
 
 
 def percent(share: float | None) -> str:
@@ -115,17 +150,37 @@ def effect_sentence(effect: Effect | None, sign: str = "x") -> str:
     """Return e.g. ``1.83x [1.71, 1.95], 12 pairs, 99 % interval``."""
     if effect is None:
         return NA
-    return f"{ratio(effect.ratio, sign)} {interval(effect)}, {plural(effect.n, 'pair')}, {confidence(effect)} interval"
+    if effect.n < 1:
+        return "no pair was measured"
+    figures = f"{ratio(effect.ratio, sign)} {interval(effect)}, {plural(effect.n, 'pair')}"
+    if bounded(effect) == (None, None):
+        return f"{ratio(effect.ratio, sign)}, {plural(effect.n, 'pair')}, interval unknown"
+    return f"{figures}, {confidence(effect)} interval"
 
 
 def command(words: Sequence[str]) -> str:
-    return shlex.join(words) if words else NA
+    """Return a command as one would type it, its secrets masked."""
+    return shorten(shlex.join(mask(words)).replace(f"'{MASK}'", MASK)) if words else NA
+
+
+def shorten(content: str, most: int = _LONGEST) -> str:
+    """Return the text, or its beginning and end where it is longer than anybody reads."""
+    return content if len(content) <= most else f"{content[: most * 2 // 3]} … {content[-most // 3 :]}"
+
+
+def printable(content: str, keep: str = "") -> str:
+    """Return the text without control characters, which could steer a terminal or hide what is shown."""
+    return content.translate({code: shown for code, shown in _CONTROLS.items() if chr(code) not in keep})
 
 
 def lower_first(sentence: str) -> str:
     """Return a sentence to go on with after a colon, leaving names and abbreviations as they are."""
     head = sentence.split(" ", 1)[0]
-    return sentence[0].lower() + sentence[1:] if head[1:].islower() or head == "A" else sentence
+    return sentence[:1].lower() + sentence[1:] if head[1:].islower() or head == "A" else sentence
+
+
+def upper_first(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def stop(sentence: str) -> str:

@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hotlap.diagnose import rule
 from hotlap.errors import HotlapError
 from hotlap.records import (
     PHASES,
     Budget,
-    Comparison,
     Diagnosis,
-    Effect,
-    Environment,
     Facts,
     Finding,
+    Metric,
     Run,
-    SameTraining,
-    Trial,
-    Tuning,
+    WillNotHelp,
 )
 from hotlap.report import text
 
 INSIDE_BACKWARD = ("recompute", "gradient_sync")
 
 OWN_BACKWARD = "backward itself"
+
+SUM = "sum of the leaves"
 
 
 class PhaseRow(NamedTuple):
@@ -99,7 +97,7 @@ def before_after(before: Diagnosis, after: Diagnosis) -> list[Shift]:
     """Return the leaves of a step before and after, and their sums as the last row."""
     old, new = leaves(before.phases), leaves(after.phases)
     rows = [Shift(name, old.get(name), new.get(name)) for name in in_order([*old, *new])]
-    return [*rows, Shift("sum of the leaves", math.fsum(old.values()), math.fsum(new.values()))]
+    return [*rows, Shift(SUM, math.fsum(old.values()), math.fsum(new.values()))]
 
 
 def budget_rows(budget: Budget) -> list[tuple[str, float]]:
@@ -173,77 +171,43 @@ def trouble(run: Run) -> str | None:
     return text.stop(f"{ended}. {info.reason}" if info.reason else ended)
 
 
-def machine(facts: Facts, environment: Environment) -> str:
-    """Return the machine in one line."""
-    gpus = environment.gpus
-    device = ", ".join(f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus)) or environment.cpu or "CPU n/a"
-    parts = [device, text.plural(environment.cores, "core"), f"torch {environment.torch or text.NA}"]
-    if facts.world_size > 1:
-        parts.append(f"{facts.world_size} ranks")
-    return ", ".join(parts)
+def will_not_help(item: WillNotHelp, sign: str = "x") -> str:
+    return f"{text.upper_first(item.remedy)}: at most {text.ratio(item.bound, sign)}. {text.stop(item.reason)}"
 
 
-def fate(trial: Trial) -> Literal["kept", "dropped", "not run"]:
-    if trial.kept:
-        return "kept"
-    return "dropped" if trial.effect is not None else "not run"
+def total(phases: Mapping[str, float]) -> float:
+    return math.fsum(leaves(phases).values())
 
 
-def nothing_gained(tuning: Tuning) -> bool:
-    return not tuning.adopted
+def last_metrics(run: Run) -> list[Metric]:
+    """Return the last value of each metric, in the order in which they first came."""
+    return list({metric.name: metric for metric in run.metrics}.values())
 
 
-def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
-    """Return the verdict of a tuning in one sentence, with the interval."""
-    if nothing_gained(tuning):
-        tried = sum(trial.effect is not None for trial in tuning.trials)
-        if not tried:
-            return "Nothing to gain: no change was worth a trial."
-        return f"Nothing to gain: of {text.plural(tried, 'change')} measured, none was proven faster."
-    if tuning.effect is None:
-        return f"{text.plural(len(tuning.adopted), 'change')} kept, but not measured together in fresh processes."
-    words = {"faster": "Faster", "not faster": "Not faster", "slower": "Slower", "unclear": "Unclear"}
-    changes = ", ".join(change.id for change in tuning.adopted)
-    same = {True: "", False: "; it is another training", None: "; whether it is the same training is unclear"}
-    but = same[tuning.same_training.same if tuning.same_training else None]
-    return f"{words[tuning.judgement]}: {text.effect_sentence(tuning.effect, sign)}, with {changes}{but}."
+def speed(diagnosis: Diagnosis) -> str:
+    rate = f", {text.rate(diagnosis.throughput)}" if text.known(diagnosis.throughput) else ""
+    return f"{text.seconds(diagnosis.step_seconds)} a step{rate}"
 
 
-def comparison_headline(comparison: Comparison, sign: str = "x") -> str:
-    words = {
-        "faster": "B is faster than A",
-        "not faster": "B is not faster than A",
-        "slower": "B is slower than A",
-        "unclear": "Unclear whether B is faster than A",
-    }
-    same = {
-        True: "it is the same training",
-        False: "but it is another training",
-        None: "and whether it is the same training is unclear",
-    }
-    effect = text.effect_sentence(comparison.effect, sign)
-    return f"{words[comparison.judgement]}: {effect}; {same[comparison.same_training.same]}."
+#: A figure that a page shows large: its label, the figure, and a note that may be empty.
+Tile = tuple[str, str, str]
 
 
-def no_op_sentence(effect: Effect, sign: str = "x") -> str:
-    """Return what the arm that changes nothing says about the machine."""
-    figures = text.effect_sentence(effect, sign)
-    if not (text.known(effect.low) and text.known(effect.high)) or effect.n < 1:
-        return f"No-op arm: {figures}; whether the machine is quiet enough is not known."
-    if effect.low <= 1 <= effect.high:
-        return f"No-op arm: {figures}; it does not move, as it must."
-    return f"No-op arm: {figures}; it moves although nothing changed, so the machine is too noisy."
-
-
-def same_word(same: SameTraining | None) -> str:
-    if same is None:
-        return text.NA
-    return {True: "yes", False: "no", None: "unclear"}[same.same]
-
-
-def break_even(tuning: Tuning) -> str:
-    steps = tuning.break_even_steps
-    return text.NA if steps is None else text.plural(steps, "step")
+def run_tiles(run: Run, diagnosis: Diagnosis | None, sign: str = "x") -> list[Tile]:
+    wall = text.seconds(run.info.ended - run.info.started)
+    ended: Tile = ("The run", run.info.outcome.replace("_", " "), f"{text.plural(len(run.steps), 'step')} in {wall}")
+    memory: Tile = ("Peak memory", text.size(peak(run.facts)), "of the device" if run.facts.peak_device_memory else "")
+    if diagnosis is None:
+        return [ended, memory]
+    found = causes(diagnosis)
+    steady = f"median of {text.plural(diagnosis.steady_steps, 'steady step')}"
+    tiles: list[Tile] = [
+        ("A step", text.seconds(diagnosis.step_seconds), steady),
+        ("Throughput", text.rate(diagnosis.throughput), ""),
+    ]
+    if found:
+        tiles.append(("Most to gain", text.ratio(found[0].bound, sign), f"{found[0].code}, an upper bound"))
+    return [*tiles, ended, memory]
 
 
 def peak(facts: Facts) -> int | None:

@@ -1,0 +1,84 @@
+"""What ran, and on what: the rows of the page that describe rather than judge."""
+
+from __future__ import annotations
+
+from hotlap.records import Environment, Facts
+from hotlap.report import text
+
+#: Fields of ``Facts`` in the order of the page, with their words.
+_FACTS = {
+    "device": "Device",
+    "world_size": "Ranks",
+    "threads": "Threads",
+    "parameters": "Parameters",
+    "parameter_tensors": "Parameter tensors",
+    "parameter_dtype": "Type of the parameters",
+    "autocast": "Autocast of the script",
+    "channels_last": "Channels last",
+    "convolutions": "Convolutions",
+    "compiled": "Compiled",
+    "module_calls": "Calls of modules per step",
+    "checkpointing": "Activation checkpointing",
+    "optimizer": "Optimizer",
+    "optimizer_foreach": "Optimizer, foreach",
+    "optimizer_fused": "Optimizer, fused",
+    "batch_size": "Batch size",
+    "workers": "Loader workers",
+    "prefetch_factor": "Prefetch factor",
+    "persistent_workers": "Persistent workers",
+    "pin_memory": "Pinned memory",
+    "iterable_dataset": "Iterable data set",
+    "fetch_uses_rng": "Fetching draws random numbers",
+    "fetch_seconds": "Fetching one batch",
+    "peak_memory": "Peak memory of the process",
+    "peak_device_memory": "Peak memory of the device",
+    "probe_seconds": "Cost of the probe per step",
+}
+
+
+def facts_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what is known about the training, and the words for what is not."""
+    rows, unknown = [], []
+    for field, words in _FACTS.items():
+        value = getattr(facts, field)
+        if value is None:
+            unknown.append(words)
+        else:
+            rows.append((words, _fact(field, value)))
+    return rows, unknown
+
+
+def environment_rows(environment: Environment) -> list[tuple[str, str]]:
+    gpus = environment.gpus
+    return [
+        ("GPU", ", ".join(gpus) or "none seen"),
+        ("CPU", environment.cpu or text.NA),
+        ("Cores for the process", str(environment.cores)),
+        ("Memory", text.size(environment.memory)),
+        ("Load when it began", text.figure(environment.load)),
+        ("Platform", environment.platform or text.NA),
+        ("Python", environment.python),
+        ("PyTorch", environment.torch or text.NA),
+        ("hotlap", environment.hotlap),
+    ]
+
+
+def machine(facts: Facts, environment: Environment) -> str:
+    """Return the machine in one line."""
+    counts = {name: environment.gpus.count(name) for name in environment.gpus}
+    gpus = ", ".join(name if count == 1 else f"{count} × {name}" for name, count in counts.items())
+    device = gpus or environment.cpu or "CPU n/a"
+    parts = [device, text.plural(environment.cores, "core"), f"torch {environment.torch or text.NA}"]
+    if facts.world_size > 1:
+        parts.append(f"{facts.world_size} ranks")
+    return ", ".join(parts)
+
+
+def _fact(field: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field.startswith("peak_") and isinstance(value, int):
+        return text.size(value)
+    if isinstance(value, float):
+        return text.seconds(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,54 @@
+"""One page for any record: a single file that needs no network, no script and no other file."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from hotlap.diagnose import diagnose
+from hotlap.errors import TrainingFailed
+from hotlap.records import Comparison, Diagnosis, Facts, Run, Tuning
+from hotlap.report import about, charts, text, verdicts, view
+
+
+def render(record: Run | Tuning | Comparison, diagnosis: Diagnosis | None = None) -> str:
+    """Return the page of a record. A run is diagnosed here where the caller has not done it already."""
+    if isinstance(record, Tuning):
+        return _page("tuning", tuning=record)
+    if isinstance(record, Comparison):
+        return _page("comparison", comparison=record, facts=Facts())
+    if diagnosis is None:
+        try:
+            diagnosis = diagnose(record)
+        except TrainingFailed:
+            diagnosis = None  # A run without a step has nothing to diagnose; its page says how it ended.
+    return _page("run", run=record, diagnosis=diagnosis)
+
+
+def _page(kind: str, **records: object) -> str:
+    return _environment().get_template(f"{kind}.html.j2").render(sign="×", **records)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hotlap.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(about=about, charts=charts, text=text, verdicts=verdicts, view=view)
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template prints: text without control characters and of a length that one reads."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return text.shorten(text.printable(value, keep="\n"))

@@ -1,0 +1,170 @@
+"""The words of a verdict: what a tuning or a comparison found, how sure it is, and whether it is the same training."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from hotlap.records import Comparison, Effect, SameTraining, Trial, Tuning
+from hotlap.report import text, view
+
+NUMERICS = {
+    "exact": "bit-identical losses expected",
+    "rounding": "same arithmetic, other order or precision",
+    "trajectory": "another training: batch, learning rate or model",
+}
+
+
+def fate(trial: Trial) -> Literal["kept", "dropped", "not run"]:
+    if trial.kept:
+        return "kept"
+    return "dropped" if trial.effect is not None else "not run"
+
+
+def trial_sentence(trial: Trial) -> str:
+    """Return what was changed, what it was tried on top of, and why it had its fate."""
+    title = text.upper_first(trial.change.title.rstrip(".")) or trial.change.id
+    on_top = f", on top of {', '.join(trial.against)}" if trial.against and trial.effect is not None else ""
+    return text.stop(f"{title}{on_top}: {text.lower_first(trial.why)}" if trial.why.strip() else title + on_top)
+
+
+def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
+    """Return the verdict of a tuning in one sentence, with the interval."""
+    same = tuning.same_training.same if tuning.same_training else None
+    if not tuning.adopted and tuning.effect is not None:
+        but = ""
+        if tuning.judgement == "faster" and same is not True:
+            but = (
+                ", but it is another training" if same is False else ", but whether it is the same training is unclear"
+            )
+        figures = text.effect_sentence(tuning.effect, sign)
+        return f"Nothing adopted: what the search kept is {tuning.judgement} in fresh processes{but}: {figures}."
+    if not tuning.adopted:
+        if not tuning.trials:
+            return "Nothing to gain: no change was worth a trial."
+        measured = sum(trial.effect is not None for trial in tuning.trials)
+        if not measured:
+            return f"Nothing gained: of {text.plural(len(tuning.trials), 'change')} tried, none could be measured."
+        return f"Nothing to gain: of {text.plural(measured, 'change')} measured, none was proven faster."
+    if tuning.effect is None:
+        return f"{text.plural(len(tuning.adopted), 'change')} kept, but not measured together in fresh processes."
+    changes = ", ".join(change.id for change in tuning.adopted)
+    but = {True: "", False: "; it is another training", None: "; whether it is the same training is unclear"}[same]
+    figures = text.effect_sentence(tuning.effect, sign)
+    return f"{tuning.judgement.capitalize()}: {figures}, with {changes}{but}."
+
+
+def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
+    """Return the figures of a tuning that one looks for first."""
+    memory = f"peak memory {text.size(view.peak(tuning.facts))}"
+    rows = [("Baseline", f"{view.speed(tuning.diagnosis)}, {memory}")]
+    if tuning.optimized is not None:
+        rows.append(("With the changes", view.speed(tuning.optimized)))
+    rows.append(("Kept", ", ".join(change.id for change in tuning.adopted) or "nothing"))
+    if tuning.effect is not None:
+        rows.append(("Final effect", f"{text.effect_sentence(tuning.effect, sign)}, {tuning.judgement}"))
+    if tuning.same_training is not None:
+        rows.append(("Same training", same_word(tuning.same_training)))
+    if tuning.adopted:
+        rows.append(("Pays back after", break_even(tuning)))
+    return rows
+
+
+def reproduce(tuning: Tuning) -> list[str]:
+    """Return what to type to train with the adopted changes, the source untouched."""
+    return [f"hotlap run --with .hotlap/runs/{shlex.quote(tuning.name)}/result.json -- {text.command(tuning.command)}"]
+
+
+def comparison_headline(comparison: Comparison, sign: str = "x") -> str:
+    words = {
+        "faster": "B is faster than A",
+        "not faster": "B is not faster than A",
+        "slower": "B is slower than A",
+        "unclear": "Unclear whether B is faster than A",
+    }
+    same = {
+        True: "it is the same training",
+        False: "but it is another training",
+        None: "and whether it is the same training is unclear",
+    }
+    effect = text.effect_sentence(comparison.effect, sign)
+    return f"{words[comparison.judgement]}: {effect}; {same[comparison.same_training.same]}."
+
+
+def no_op_sentence(effect: Effect, sign: str = "x") -> str:
+    """Return what the arm that changes nothing says about the machine."""
+    figures = f"The same command against itself: {text.effect_sentence(effect, sign)}"
+    if effect.n < 1 or None in text.bounded(effect):
+        return f"{figures}; whether the machine is quiet enough is not known."
+    if effect.low <= 1 <= effect.high:
+        return f"{figures}; it does not move, as it must."
+    return f"{figures}; it moves although nothing changed, so the machine is too noisy."
+
+
+def spread(effect: Effect, sign: str = "x") -> str:
+    pairs = [pair for pair in effect.pairs if math.isfinite(pair)]
+    return f"{text.ratio(min(pairs), sign)} to {text.ratio(max(pairs), sign)}" if pairs else text.NA
+
+
+def same_sentence(same: SameTraining) -> str:
+    return f"{text.stop(same.evidence)} Numerics class: {same.numerics} ({NUMERICS[same.numerics]}).".strip()
+
+
+def same_word(same: SameTraining | None) -> str:
+    if same is None:
+        return text.NA
+    return {True: "yes", False: "no", None: "unclear"}[same.same]
+
+
+def break_even(tuning: Tuning) -> str:
+    steps = tuning.break_even_steps
+    return text.NA if steps is None else text.plural(steps, "step") if steps > 0 else "at once"
+
+
+def by_seed(baseline: Sequence[float], candidate: Sequence[float]) -> list[tuple[float | None, float | None]]:
+    return list(itertools.zip_longest(baseline, candidate))
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Return settings as one would write them, secrets masked."""
+    return ", ".join(text.mask([f"{key}={value}" for key, value in values.items()])) or text.NA
+
+
+def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
+    effect, before, after = tuning.effect, tuning.diagnosis, tuning.optimized
+    tiles: list[view.Tile] = []
+    if effect is not None:
+        tiles.append(_effect_tile("Throughput", effect, sign))
+    step = text.seconds(before.step_seconds)
+    tiles.append(("A step", f"{step} → {text.seconds(after.step_seconds)}" if after else step, "median"))
+    rates = [text.rate(each.throughput) for each in (before, after) if each and text.known(each.throughput)]
+    if rates:
+        tiles.append(("Samples", " → ".join(rates).replace(" samples/s →", " →"), ""))
+    if tuning.same_training is not None:
+        numerics = f"numerics: {tuning.same_training.numerics}"
+        tiles.append(("Same training", same_word(tuning.same_training), numerics))
+    if tuning.adopted:
+        tiles.append(("Pays back after", break_even(tuning), "for a longer start"))
+    tried = sum(trial.effect is not None for trial in tuning.trials)
+    return [*tiles, ("The tuning", text.seconds(tuning.seconds), f"{text.plural(tried, 'change')} measured")]
+
+
+def comparison_tiles(comparison: Comparison, sign: str = "x") -> list[view.Tile]:
+    a, b = text.seconds(comparison.a_step_seconds), text.seconds(comparison.b_step_seconds)
+    return [
+        _effect_tile("B against A", comparison.effect, sign),
+        ("A step of A", a, ""),
+        ("A step of B", b, ""),
+        ("Same training", same_word(comparison.same_training), f"numerics: {comparison.same_training.numerics}"),
+    ]
+
+
+def _effect_tile(label: str, effect: Effect, sign: str) -> view.Tile:
+    if effect.n < 1:
+        return label, text.NA, "no pair was measured"
+    interval = text.interval(effect)
+    bounds = "interval unknown" if interval == text.UNKNOWN else f"{interval}, {text.confidence(effect)} interval"
+    return label, text.ratio(effect.ratio, sign), f"{bounds}, {text.plural(effect.n, 'pair')}"
