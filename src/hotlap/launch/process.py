@@ -1,6 +1,6 @@
 """One training process under a guardian: started with the probe inside, gated, limited, ended for sure.
 
-with Training(command, directory, gated=True) as training:
+with Training(command, directory, Plan(gated=True)) as training:
     training.wait_for_gate()                 the first step boundary
     steps = training.block(seconds, steps)   let it run, get the steps
 run = training.run()
@@ -9,55 +9,50 @@ run = training.run()
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import select
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO, Literal
+
+import msgspec
 
 from hotlap.errors import RunError, TrainingFailed
 from hotlap.launch import guardian
+from hotlap.launch.ending import Exit, Reason, outcome_of, shell_status
 from hotlap.launch.environment import environment
-from hotlap.launch.rundir import has_room, read_run, run_of, steps_of
-from hotlap.records import Environment, Outcome, Run, RunInfo, Step, write_record
+from hotlap.launch.following import Lines, Tee
+from hotlap.launch.plan import Limits, Plan
+from hotlap.launch.rundir import UNFINISHED, has_room, read_run, run_of, steps_of
+from hotlap.records import Environment, Run, RunInfo, Step, write_record
 
-_SITE = Path(__file__).parent.parent / "probe" / "site"
-_OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", "MemoryError")
+__all__ = ["Limits", "Output", "Plan", "Training"]
 
+#: What becomes of the training's output: kept in ``output.log``; kept, and copied to our stderr as it comes; or
+#: ours, like stdin, untouched and not kept.
+Output = Literal["capture", "tee", "inherit"]
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """When a training is ended from outside."""
-
-    #: Seconds without a new step, an ended process or a gate.
-    silence: float = 300.0
-    #: Resident bytes of all its processes together.
-    memory: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the probe is told; see ``hotlap.probe.Settings``."""
-
-    gated: bool = False
-    stop_steps: int | None = None
-    stop_seconds: float | None = None
-    levers: dict[str, Any] = field(default_factory=dict)
-    #: Whether the script's files are kept as they are; what it writes goes to the run directory.
-    contained: bool = False
-    seed_offset: int = 0
-    silent: bool = False
+#: Seconds between looks: what the training wrote is seldom awaited by the millisecond, and looking costs.
+_LOOK = 0.02
+_LOOK_AT_GATE = 0.003
+#: A training whose first rank has left on purpose may leave other ranks waiting for it.
+_OTHER_RANKS = 5.0
+_TAIL = 16384
 
 
 class Training:
-    """A running training command. Use as a context manager: leaving it ends the command and all it started."""
+    """A running training command. Use as a context manager: leaving it ends the command and all it started.
+
+    Raises:
+        RunError: the run directory cannot be written, or holds a run already.
+        TrainingFailed: the command cannot be started.
+    """
 
     def __init__(
         self,
@@ -66,78 +61,83 @@ class Training:
         plan: Plan,
         limits: Limits | None = None,
         *,
-        show_output: bool = False,
+        output: Output = "capture",
+        stream: BinaryIO | None = None,
         changes: dict[str, Any] | None = None,
         known_environment: Environment | None = None,
     ) -> None:
         self.command = command
-        self.directory = directory
+        self.directory = directory.absolute()
         self.plan = plan
         self.limits = limits or Limits()
         self.changes = changes or {}
         self.environment = known_environment or environment()
         self.pid = 0
-        self.exit: dict[str, Any] | None = None
+        #: How it ended, None while it runs.
+        self.exit: Exit | None = None
         self.frozen = False
         self.lines: list[dict[str, Any]] = []
-        self._offset = 0
-        self._partial = b""
+        self.started = time.perf_counter()
+        self._date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._cwd = os.getcwd()
         self._report = b""
+        self._gates = 0
         self._control_fifo: int | None = None
-        self._interrupted = False
         self._seen_at = time.monotonic()
-        self._start(show_output)
+        self._left_at: float | None = None
+        self._prepare()
+        self._file = Lines(self.directory / "steps.jsonl")
+        self._tee = Tee(self.directory / "output.log", stream) if output == "tee" else None
+        self._start(output)
 
-    def _start(self, show_output: bool) -> None:
-        directory, plan = self.directory, self.plan
+    def _prepare(self) -> None:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            has_room(directory)
-            if plan.gated:
-                os.mkfifo(directory / "control")
-            settings = {
-                "run_dir": str(directory),
-                "cwd": os.getcwd(),
-                "gated": plan.gated,
-                "stop_steps": plan.stop_steps,
-                "stop_seconds": plan.stop_seconds,
-                "levers": plan.levers,
-                "contain": str(directory / "files") if plan.contained else None,
-                "seed_offset": plan.seed_offset,
-                "silent": plan.silent,
-            }
-            (directory / "probe.json").write_text(json.dumps(settings))
+            self.directory.mkdir(parents=True, exist_ok=True)
+            has_room(self.directory)
+            if (self.directory / "probe.json").exists():
+                raise RunError(f"{self.directory} holds a run already: choose another with --run-dir")
+            if self.plan.gated:
+                os.mkfifo(self.directory / "control")
+            (self.directory / "probe.json").write_text(self.plan.settings(self.directory))
         except OSError as error:
-            raise RunError(f"cannot write the run directory {directory}: {error.strerror}") from error
-        environ = dict(os.environ)
-        environ["HOTLAP_PROBE"] = str(directory / "probe.json")
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SITE), environ.get("PYTHONPATH")]))
+            raise RunError(f"cannot write the run directory {self.directory}: {error.strerror}") from error
+
+    def _start(self, output: Output) -> None:
         control_read, self._control = os.pipe()
         self._report_fd, report_write = os.pipe()
         spec = {
             "command": self.command,
-            "cwd": os.getcwd(),
-            "output": None if show_output else str(directory / "output.log"),
+            "cwd": self._cwd,
+            "output": None if output == "inherit" else str(self.directory / "output.log"),
             "memory_limit": self.limits.memory,
             "control": control_read,
             "report": report_write,
         }
-        self.started = time.perf_counter()
-        self.date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._guardian = subprocess.Popen(
-            [sys.executable, "-S", "-E", guardian.__file__, json.dumps(spec)],
-            pass_fds=(control_read, report_write),
-            env=environ,
-            start_new_session=not show_output,
-        )
-        os.close(control_read)
-        os.close(report_write)
-        first = self._next_report(timeout=30)
-        if first is None or "error" in first:
+        try:
+            self._guardian = subprocess.Popen(
+                [sys.executable, "-S", "-E", guardian.__file__, json.dumps(spec)],
+                pass_fds=(control_read, report_write),
+                env=self.plan.environ(self.directory),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(self._control)
+            os.close(self._report_fd)
+            raise TrainingFailed(f"cannot start {self.command[0]!r}: {error.strerror}") from error
+        finally:
+            os.close(control_read)
+            os.close(report_write)
+        try:
+            first = self._next_report(timeout=30)
+            if first is None or "error" in first:
+                reason = first["error"] if first else "its guardian did not answer"
+                raise TrainingFailed(f"cannot start {self.command[0]!r}: {reason}; check the command after `--`")
+            self.pid = first["pid"]
+            # From now on the directory can be read, even if this process is killed.
+            write_record(self.directory / "run.json", self._info())
+        except BaseException:
             self.close()
-            reason = first["error"] if first else "its guardian did not answer"
-            raise TrainingFailed(f"cannot start {self.command[0]!r}: {reason}; check the command after `--`")
-        self.pid = first["pid"]
+            raise
 
     def __enter__(self) -> Training:
         return self
@@ -145,30 +145,26 @@ class Training:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._interrupted = kind is KeyboardInterrupt
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.interrupt()
         self.close()
 
-    # what the probe says
+    # what the probe and the guardian say
 
     def poll(self) -> None:
-        """Read what the probe has written and what the guardian has reported since the last look."""
-        try:
-            with open(self.directory / "steps.jsonl", "rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            data = b""
-        if data:
-            self._offset += len(data)
-            *whole, self._partial = (self._partial + data).split(b"\n")
-            for line in whole:
-                try:
-                    self.lines.append(json.loads(line))
-                except ValueError:
-                    continue
-            self._seen_at = time.monotonic()
+        """Take in what the probe and the training have written and what the guardian has reported."""
         if self.exit is None:
             self._next_report(timeout=0)
+        if self._tee is not None:
+            self._tee.copy()
+        new = self._file.read()
+        if new:
+            self.lines += new
+            self._seen_at = time.monotonic()
+            for line in new:
+                self._gates += line["k"] == "gate"
+                if line["k"] == "end" and line.get("outcome") == "stopped":
+                    self._left_at = self._seen_at
 
     def _next_report(self, timeout: float) -> dict[str, Any] | None:
         deadline = time.monotonic() + timeout
@@ -178,44 +174,52 @@ class Training:
                 return None
             received = os.read(self._report_fd, 65536)
             if not received:
-                self.exit = self.exit or {
-                    "exit": None,
-                    "peak": None,
-                    "reason": "guardian_gone",
-                    "ended": time.perf_counter(),
-                }
+                if self.exit is None:
+                    self._ended("guardian_gone")
                 return None
             self._report += received
         line, _, self._report = self._report.partition(b"\n")
         report: dict[str, Any] = json.loads(line)
         if "exit" in report:
-            self.exit = report
+            self.exit = msgspec.convert(report, Exit)
         return report
 
-    def wait(self, until: int | None = None) -> bool:
-        """Wait for the end, or until ``until`` lines are there that say the training waits at its gate.
+    def _ended(self, reason: Reason) -> None:
+        self.exit = Exit(exit=None, peak=None, reason=reason, ended=time.perf_counter())
 
-        Returns False when the training has ended. Ends it when it has been silent for too long.
-        """
+    def wait(self) -> bool:
+        """Wait for the end. Ends the training when it has been silent for too long. Returns False."""
+        return self._wait(lambda: False, _LOOK)
+
+    def _wait(self, until: Callable[[], bool], look: float) -> bool:
+        """Wait for the end, or until something is so. Returns whether it is."""
         while True:
+            over = self.exit is not None
             self.poll()
-            if until is not None and sum(line["k"] == "gate" for line in self.lines) >= until:
+            if until():
                 return True
-            if self.exit is not None:
-                self.poll()
+            if over:
                 return False
-            if time.monotonic() - self._seen_at > self.limits.silence:
+            now = time.monotonic()
+            if now - self._seen_at > self.limits.silence and not self.plan.silent:
                 self.close(reason="hung")
                 return False
-            time.sleep(0.003)
+            if self._left_at is not None and now - self._left_at > _OTHER_RANKS:
+                self.close()
+                return False
+            if self.exit is None:
+                select.select([self._report_fd], [], [], look)
 
     # gates
 
     def gates(self) -> int:
-        return sum(line["k"] == "gate" for line in self.lines)
+        """How many times the training has come to a closed gate."""
+        return self._gates
 
     def wait_for_gate(self) -> bool:
-        return self.wait(until=self.gates() + 1)
+        """Wait until the training stands at its next gate; False when it ended instead."""
+        wanted = self._gates + 1
+        return self._wait(lambda: self._gates >= wanted, _LOOK_AT_GATE)
 
     def block(self, seconds: float, steps: int) -> list[Step] | None:
         """Let the training run for at least so long and so many steps; return them, None if it ended instead.
@@ -225,9 +229,8 @@ class Training:
         self.thaw()
         self.poll()
         before = len(self.lines)
-        gates = self.gates()
         self._say(f"go {seconds:.6f} {steps + 1}\n")
-        if not self.wait(until=gates + 1):
+        if not self.wait_for_gate():
             return None
         return steps_of(self.lines[before:])[1:]
 
@@ -238,103 +241,101 @@ class Training:
 
     def _say(self, line: str) -> None:
         if self._control_fifo is None:
-            try:
-                self._control_fifo = os.open(self.directory / "control", os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    return  # nobody reads: the training has ended, and wait() will see it
-                raise
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._control_fifo, line.encode())
+            # Opened for reading as well: what is said before the training listens then waits in the pipe.
+            self._control_fifo = os.open(self.directory / "control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.write(self._control_fifo, line.encode())
 
     def freeze(self) -> None:
         """Stop every process of the training, its workers included, while another one is measured."""
-        if not self.frozen and self.exit is None:
-            os.write(self._control, b"stop\n")
-            self._next_report(timeout=5)
+        if not self.frozen and self.exit is None and self._tell_guardian("stop"):
+            self._next_report(timeout=10)
             self.frozen = True
 
     def thaw(self) -> None:
         if self.frozen and self.exit is None:
-            os.write(self._control, b"continue\n")
+            self._tell_guardian("continue")
         self.frozen = False
         self._seen_at = time.monotonic()
 
+    def _tell_guardian(self, word: str) -> bool:
+        try:
+            os.write(self._control, f"{word}\n".encode())
+        except OSError:  # it has just ended
+            return False
+        return True
+
     # the end
 
-    def close(self, reason: str | None = None) -> None:
+    def interrupt(self) -> None:
+        """End the training as Ctrl-C does: it is asked first, and has a while to save what it wants to."""
+        with contextlib.suppress(KeyboardInterrupt):  # a second one means now
+            if self.exit is None and not self.plan.gated and self._tell_guardian("interrupt"):
+                self._seen_at = time.monotonic()
+                deadline = self._seen_at + self.limits.grace
+                self._wait(lambda: time.monotonic() > deadline, _LOOK)
+        self.close(reason="interrupted")
+        assert self.exit is not None
+        self.exit["reason"] = "interrupted"
+        write_record(self.directory / "run.json", self._info())
+
+    def close(self, reason: Reason = "stopped") -> None:
         """End the training and everything it started, and write ``run.json``."""
-        if self._control >= 0:
-            os.close(self._control)
-            self._control = -1
-            if self._control_fifo is not None:
-                os.close(self._control_fifo)
-            try:
-                self._guardian.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                self._guardian.kill()
-                self._guardian.wait()
-            self.poll()
-            os.close(self._report_fd)
-            ended_by_us = self.exit is None or self.exit.get("reason") == "guardian_gone"
-            if ended_by_us:
-                self.exit = {"exit": None, "peak": None, "reason": reason or "stopped", "ended": time.perf_counter()}
-            if self.pid:
-                write_record(self.directory / "run.json", self._info())
+        if self._control < 0:
+            return
+        ran = self.exit is None
+        os.close(self._control)
+        self._control = -1
+        if self._control_fifo is not None:
+            os.close(self._control_fifo)
+        try:
+            self._guardian.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._guardian.kill()
+            self._guardian.wait()
+        self.poll()
+        if ran and (self.exit is None or self.exit["reason"] == "guardian_gone"):
+            self._ended(reason)
+        os.close(self._report_fd)
+        self._file.close()
+        if self._tee is not None:
+            self._tee.close()
+        if self.pid:
+            write_record(self.directory / "run.json", self._info())
+
+    @property
+    def exit_status(self) -> int:
+        """What a shell would give: the exit code, or 128 and the number of the signal that ended it."""
+        assert self.exit is not None
+        return shell_status(self.exit)
 
     def snapshot(self) -> Run:
         """The record so far, while the training lives."""
-        return run_of(self._info(), self.lines)
+        return run_of(msgspec.structs.replace(self._info(), outcome="stopped", reason=None), self.lines)
 
     def _info(self) -> RunInfo:
-        outcome, why = self._outcome() if self.exit is not None else ("stopped", None)
-        ended = self.exit or {"exit": None, "ended": time.perf_counter()}
+        outcome, why = outcome_of(self.exit, self.lines, self.tail(), self.limits) if self.exit else UNFINISHED
         return RunInfo(
             name=self.directory.name,
             command=self.command,
-            cwd=os.getcwd(),
+            cwd=self._cwd,
             environment=self.environment,
             started=self.started,
-            ended=ended["ended"],
-            date=self.date,
+            ended=self.exit["ended"] if self.exit is not None else time.perf_counter(),
+            date=self._date,
             outcome=outcome,
-            exit_code=ended["exit"],
+            exit_code=self.exit["exit"] if self.exit is not None else None,
             reason=why,
             changes=self.changes,
         )
 
-    def _outcome(self) -> tuple[Outcome, str | None]:
-        assert self.exit is not None
-        code, reason = self.exit["exit"], self.exit["reason"]
-        if self._interrupted:
-            return "interrupted", "interrupted by the user"
-        if reason == "hung":
-            return "hung", f"no step and no end for {self.limits.silence:.0f} s"
-        if reason == "memory_limit":
-            limit = (self.limits.memory or 0) / 2**30
-            return "out_of_memory", f"its processes held more than the limit of {limit:.1f} GiB"
-        if reason == "stopped":
-            return "stopped", None
-        if code == 0:
-            ended = [line for line in self.lines if line["k"] == "end"]
-            return ("stopped" if ended and ended[-1]["outcome"] == "stopped" else "finished"), None
-        tail = self.tail()
-        if code == -9:
-            return "out_of_memory", "it was killed (SIGKILL), most often by the kernel for want of memory"
-        if any(sign in tail for sign in _OUT_OF_MEMORY):
-            return "out_of_memory", _last_line(tail)
-        return "crashed", f"exit code {code}: {_last_line(tail)}" if tail else f"exit code {code}"
-
-    def tail(self, size: int = 4000) -> str:
+    def tail(self) -> str:
+        """The end of what the training printed."""
         try:
-            return (self.directory / "output.log").read_bytes()[-size:].decode(errors="replace")
+            with open(self.directory / "output.log", "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                return file.read().decode(errors="replace")
         except OSError:
             return ""
 
     def run(self) -> Run:
         return read_run(self.directory)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it printed nothing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,12 +10,16 @@ from typing import Any
 import msgspec
 
 from hotlap.errors import RunError
-from hotlap.records import Facts, Metric, Run, RunInfo, Step, read_record
+from hotlap.launch.following import decode
+from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
 RunDirectory = Path
 
 #: Where run directories live, below the working directory, unless the user says otherwise.
 DEFAULT_ROOT = Path(".hotlap/runs")
+
+#: What ``run.json`` says until the training has ended.
+UNFINISHED: tuple[Outcome, str] = ("interrupted", "it still runs, or hotlap was killed before it ended")
 
 
 def new_run_directory(kind: str, root: Path | None = None) -> Path:
@@ -46,13 +49,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
-    lines = []
-    for line in data.split(b"\n")[:-1]:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
+    return decode(data.split(b"\n")[:-1], path)
 
 
 def steps_of(lines: list[dict[str, Any]]) -> list[Step]:
@@ -67,7 +64,8 @@ def _numbers(line: dict[str, Any]) -> dict[str, Any]:
 def facts_of(lines: list[dict[str, Any]]) -> Facts:
     found: dict[str, Any] = {}
     for line in lines:
-        if line["k"] == "facts":
+        # torchrun and its like import torch too, but train nothing: what they know is of themselves.
+        if line["k"] == "facts" and ("device" in line or "device" not in found):
             found.update(line)
     found.pop("k", None)
     return msgspec.convert(found, Facts)
@@ -83,7 +81,11 @@ def read_run(path: Path) -> Run:
     if not info_path.exists():
         raise RunError(f"{path} is not a run directory: it has no run.json")
     info = read_record(info_path, RunInfo)
-    return run_of(info, read_lines(path / "steps.jsonl"))
+    lines = read_lines(path / "steps.jsonl")
+    if (info.outcome, info.reason) == UNFINISHED:
+        # Known to have lived as long as its last step.
+        info = msgspec.structs.replace(info, ended=max([info.ended, *(s.t + s.wall for s in steps_of(lines))]))
+    return run_of(info, lines)
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:

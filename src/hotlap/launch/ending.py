@@ -1,0 +1,73 @@
+"""How a training ended, read from its exit, its lines and the end of its output."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, TypedDict
+
+from hotlap.errors import EXIT_INTERRUPTED
+from hotlap.launch.plan import Limits
+from hotlap.records import Outcome
+
+#: Why a training was ended from outside, None where it ended by itself.
+Reason = Literal["stopped", "hung", "memory_limit", "interrupted", "guardian_gone"]
+
+_OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", "MemoryError")
+#: The last line of a traceback, of any rank.
+_EXCEPTION = re.compile(r"(?:\[rank\d+\]:\s*)?(?P<text>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*)")
+#: What torchrun says when a rank has failed; the rank's own error stands above it.
+_LAUNCHER = "torch.distributed.elastic"
+
+
+class Exit(TypedDict):
+    """What the guardian reports when a training is over."""
+
+    #: As in ``subprocess``: negative is the number of the signal; None when it was ended from outside.
+    exit: int | None
+    #: Most bytes resident at once, in all processes together.
+    peak: int | None
+    reason: Reason | None
+    #: Monotonic seconds.
+    ended: float
+
+
+def shell_status(end: Exit) -> int:
+    """The exit status as a shell gives it: 128 and the signal's number for a death by signal."""
+    code = end["exit"]
+    if code is None:
+        return {"stopped": 0, "interrupted": EXIT_INTERRUPTED}.get(end["reason"] or "", 1)
+    return 128 - code if code < 0 else code
+
+
+def outcome_of(end: Exit, lines: list[dict[str, Any]], output: str, limits: Limits) -> tuple[Outcome, str | None]:
+    """Return the outcome and, for a bad one, the reason in a sentence."""
+    if end["reason"] == "interrupted":
+        return "interrupted", "interrupted by the user"
+    if end["reason"] == "hung":
+        return "hung", f"no step and no end for {limits.silence:.0f} s"
+    if end["reason"] == "memory_limit":
+        return "out_of_memory", f"its processes held more than the limit of {(limits.memory or 0) / 2**30:.1f} GiB"
+    if end["reason"] == "guardian_gone":
+        return "crashed", "the process that watched it was killed, and it with it"
+    # With several ranks the others may fail, or say that they are finished, after rank 0 has left on purpose.
+    if end["reason"] == "stopped" or any(line["k"] == "end" and line.get("outcome") == "stopped" for line in lines):
+        return "stopped", None
+    if end["exit"] == 0:
+        return "finished", None
+    if any(sign in output for sign in _OUT_OF_MEMORY):
+        return "out_of_memory", last_words(output)
+    if end["exit"] == -9:
+        return "out_of_memory", "it was killed (SIGKILL), most often by the kernel for want of memory"
+    code = end["exit"]
+    how = f"exit code {code}" if code is None or code > 0 else f"killed by signal {-code}"
+    return "crashed", f"{how}: {last_words(output)}"
+
+
+def last_words(output: str) -> str:
+    """The line that says what went wrong: the last exception, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for line in reversed(lines):
+        found = _EXCEPTION.fullmatch(line)
+        if found and not found["text"].startswith(_LAUNCHER):
+            return found["text"][:300]
+    return lines[-1][:300] if lines else "it printed nothing"
