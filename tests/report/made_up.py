@@ -171,7 +171,7 @@ def trial(name: str = "workers", value: str = "2", **fields: Any) -> Trial:
         kept=True,
         why="The interval lies above 1.02 and the losses are bit-identical.",
         first_step=4.1,
-        peak_memory=9_350_000_000,
+        peak_memory=3_130_000_000,
     )
     return replace(base, **fields)
 
@@ -214,7 +214,7 @@ def tuning(**fields: Any) -> Tuning:
         no_op=effect(1.0, 12, 0.01),
         trials=[
             trial(),
-            trial("precision", "bf16", effect=effect(1.29, 14), against=["workers=2"], peak_memory=6_020_000_000),
+            trial("precision", "bf16", effect=effect(1.29, 14), against=["workers=2"], peak_memory=2_650_000_000),
             trial("compile", "default", effect=effect(1.01, 9), why="The gain does not clear the noise.", **dropped),
             trial("fused", "true", effect=None, why="The optimizer has no fused form on this device.", **dropped),
         ],

@@ -17,6 +17,8 @@ from hotlap.report import text
 
 #: Prose wider than this is hard to read.
 _MEASURE = 100
+#: Cells for the first column of a table, so that what belongs to a long name stays in sight.
+_NAME = 24
 #: One cell each, so that a table stays aligned.
 _STAND_INS = {"█": "#", "▏": "|", "…": "~", "×": "x", "µ": "u", "·": ".", "–": "-", "—": "-", "−": "-", "→": ">"}
 
@@ -50,6 +52,7 @@ def heading(title: str) -> list[RenderableType]:
 def table(rows: Sequence[Sequence[str]], columns: str, *, header: bool = False, indent: int = 2) -> list[Text]:
     """Return rows aligned in columns: ``<`` or ``>`` for each of them in ``columns``."""
     widths = [max(cell_len(text.printable(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    widths[0] = min(widths[0], _NAME)
     lines = [" " * indent + "  ".join(map(fit, row, widths, columns)) for row in rows]
     return [line(content, style="dim" if header and i == 0 else "") for i, content in enumerate(lines)]
 

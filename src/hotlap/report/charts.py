@@ -162,7 +162,7 @@ def memory_bars(tuning: Tuning) -> Markup:
 
 def losses(run: Run) -> Markup:
     """Return the loss of each step of a run."""
-    return _losses([("loss", [step.loss for step in run.steps], "baseline")], "Loss over the steps")
+    return _losses([("loss", [step.loss for step in run.steps], "alone")], "Loss over the steps")
 
 
 def step_times(run: Run, diagnosis: Diagnosis) -> Markup:

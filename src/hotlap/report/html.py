@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hotlap.diagnose import diagnose
 from hotlap.errors import TrainingFailed
 from hotlap.records import Comparison, Diagnosis, Facts, Run, Tuning
 from hotlap.report import about, charts, text, verdicts, view
+from hotlap.report.secrets import MASK
 
 
 def render(record: Run | Tuning | Comparison, diagnosis: Diagnosis | None = None) -> str:
@@ -43,7 +45,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals.update(about=about, charts=charts, text=text, verdicts=verdicts, view=view)
+    environment.filters["code"] = _code
+    environment.globals.update(MASK=MASK, about=about, charts=charts, text=text, verdicts=verdicts, view=view)
     return environment
 
 
@@ -52,3 +55,8 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return text.shorten(text.printable(value, keep="\n"))
+
+
+def _code(sentence: str) -> Markup:
+    """Return a sentence with what stands in backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_shown(sentence)))))

@@ -10,7 +10,6 @@ import io
 import math
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
@@ -19,8 +18,6 @@ from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 
 _BAR = 24
-#: Cells for the name of a change: with the widest figures a line of the table still fits 80 columns.
-_NAME = 24
 _STYLES = {"faster": "bold green", "slower": "bold red", "unclear": "bold yellow", "not faster": "bold"}
 
 
@@ -163,9 +160,9 @@ def _trials(tuning: Tuning) -> list[RenderableType]:
 
     def row(name: str, effect: Effect | None, numerics: str, fate: str) -> list[str]:
         figures = [text.ratio(effect.ratio), text.interval(effect), str(effect.n)] if effect else [text.NA] * 3
-        return [fit(name, min(_NAME, cell_len(name))), *figures, numerics, fate]
+        return [name, *figures, fate, numerics]
 
-    rows = [["change", "effect", "interval", "pairs", "numerics", "fate"]]
+    rows = [["change", "effect", "interval", "pairs", "fate", "numerics"]]
     rows.append(row("baseline (no-op)", tuning.no_op, "exact", "reference"))
     rows += [row(trial.change.id, trial.effect, trial.change.numerics, verdicts.fate(trial)) for trial in tuning.trials]
     header, no_op, *lines = table(rows, "<><><<", header=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from hotlap.records import Effect
-from hotlap.report.secrets import MASK as MASK
-from hotlap.report.secrets import mask as mask
+from hotlap.report.secrets import MASK, mask
 
 NA = "n/a"
 UNKNOWN = "unknown"
@@ -75,8 +74,8 @@ class Unit(NamedTuple):
             return NA
         return f"{value / self.factor + 0.0:,.{self.decimals}f}"
 
-    def signed(self, difference: float) -> str:
-        return f"{difference / self.factor + 0.0:+,.{self.decimals}f} {self.name}"
+    def signed(self, difference: float, name: bool = True) -> str:
+        return f"{difference / self.factor + 0.0:+,.{self.decimals}f}" + (f" {self.name}" if name else "")
 
     def __call__(self, value: float | None) -> str:
         number = self.number(value)
@@ -160,7 +159,13 @@ def effect_sentence(effect: Effect | None, sign: str = "x") -> str:
 
 def command(words: Sequence[str]) -> str:
     """Return a command as one would type it, its secrets masked."""
-    return shorten(shlex.join(mask(words)).replace(f"'{MASK}'", MASK)) if words else NA
+    return shorten(" ".join(_quote(word) for word in mask(words))) if words else NA
+
+
+def _quote(word: str) -> str:
+    """Quote a word where a shell needs it; the mask itself, which nobody types, needs no quotes."""
+    bare = word.replace(MASK, "_")
+    return word if shlex.quote(bare) == bare else shlex.quote(word)
 
 
 def shorten(content: str, most: int = _LONGEST) -> str:

@@ -8,8 +8,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from hotlap.records import Comparison, Effect, SameTraining, Trial, Tuning
+from hotlap.records import Comparison, Diagnosis, Effect, SameTraining, Trial, Tuning
 from hotlap.report import text, view
+from hotlap.report.secrets import mask
 
 NUMERICS = {
     "exact": "bit-identical losses expected",
@@ -51,7 +52,7 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
         return f"Nothing to gain: of {text.plural(measured, 'change')} measured, none was proven faster."
     if tuning.effect is None:
         return f"{text.plural(len(tuning.adopted), 'change')} kept, but not measured together in fresh processes."
-    changes = ", ".join(change.id for change in tuning.adopted)
+    changes = ", ".join(text.shorten(change.id, 40) for change in tuning.adopted)
     but = {True: "", False: "; it is another training", None: "; whether it is the same training is unclear"}[same]
     figures = text.effect_sentence(tuning.effect, sign)
     return f"{tuning.judgement.capitalize()}: {figures}, with {changes}{but}."
@@ -63,7 +64,7 @@ def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
     rows = [("Baseline", f"{view.speed(tuning.diagnosis)}, {memory}")]
     if tuning.optimized is not None:
         rows.append(("With the changes", view.speed(tuning.optimized)))
-    rows.append(("Kept", ", ".join(change.id for change in tuning.adopted) or "nothing"))
+    rows.append(("Adopted", ", ".join(change.id for change in tuning.adopted) or "nothing"))
     if tuning.effect is not None:
         rows.append(("Final effect", f"{text.effect_sentence(tuning.effect, sign)}, {tuning.judgement}"))
     if tuning.same_training is not None:
@@ -130,7 +131,7 @@ def by_seed(baseline: Sequence[float], candidate: Sequence[float]) -> list[tuple
 
 def settings(values: Mapping[str, Any]) -> str:
     """Return settings as one would write them, secrets masked."""
-    return ", ".join(text.mask([f"{key}={value}" for key, value in values.items()])) or text.NA
+    return ", ".join(mask([f"{key}={value}" for key, value in values.items()])) or text.NA
 
 
 def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
@@ -138,8 +139,7 @@ def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
     tiles: list[view.Tile] = []
     if effect is not None:
         tiles.append(_effect_tile("Throughput", effect, sign))
-    step = text.seconds(before.step_seconds)
-    tiles.append(("A step", f"{step} → {text.seconds(after.step_seconds)}" if after else step, "median"))
+    tiles.append(("A step", _from_to(before, after), "median"))
     rates = [text.rate(each.throughput) for each in (before, after) if each and text.known(each.throughput)]
     if rates:
         tiles.append(("Samples", " → ".join(rates).replace(" samples/s →", " →"), ""))
@@ -160,6 +160,13 @@ def comparison_tiles(comparison: Comparison, sign: str = "x") -> list[view.Tile]
         ("A step of B", b, ""),
         ("Same training", same_word(comparison.same_training), f"numerics: {comparison.same_training.numerics}"),
     ]
+
+
+def _from_to(before: Diagnosis, after: Diagnosis | None) -> str:
+    if after is None:
+        return text.seconds(before.step_seconds)
+    unit = text.unit([before.step_seconds])
+    return f"{unit.number(before.step_seconds)} → {unit(after.step_seconds)}"
 
 
 def _effect_tile(label: str, effect: Effect, sign: str) -> view.Tile:
