@@ -82,19 +82,23 @@ def read_run(path: Path) -> Run:
         raise RunError(f"{path} is not a run directory: it has no run.json")
     info = read_record(info_path, RunInfo)
     lines = read_lines(path / "steps.jsonl")
-    if (info.outcome, info.reason) == UNFINISHED:
-        # Known to have lived as long as its last step.
-        info = msgspec.structs.replace(info, ended=max([info.ended, *(s.t + s.wall for s in steps_of(lines))]))
-    return run_of(info, lines)
+    try:
+        return run_of(info, lines)
+    except msgspec.ValidationError as error:
+        raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
+    steps = steps_of(lines)
+    if (info.outcome, info.reason) == UNFINISHED:
+        # Known to have lived as long as its last step.
+        info = msgspec.structs.replace(info, ended=max([info.ended, *(step.t + step.wall for step in steps)]))
     return Run(
         info=info,
         facts=facts_of(lines),
-        steps=steps_of(lines),
-        metrics=[Metric(name=m["name"], value=m["value"], step=m["step"]) for m in lines if m["k"] == "metric"],
-        notes=[line["text"] for line in lines if line["k"] == "note"],
+        steps=steps,
+        metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
+        notes=[line.get("text", "") for line in lines if line["k"] == "note"],
     )
 
 

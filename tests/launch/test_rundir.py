@@ -1,0 +1,154 @@
+"""Run directories: made, filled up, cut off, too new."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hotlap.errors import RunError
+from hotlap.launch import Limits, Plan, Training, new_run_directory, read_run
+from hotlap.launch.rundir import has_room
+from hotlap.probe.writer import Writer
+from hotlap.records import SCHEMA, Environment, RunInfo, write_record
+
+ENVIRONMENT = Environment(hotlap="0.1", python="3.11")
+
+
+def _written(path: Path) -> Path:
+    """A run directory as launch and probe leave it."""
+    path.mkdir()
+    info = RunInfo(
+        name="x",
+        command=["python", "train.py"],
+        cwd="/",
+        environment=ENVIRONMENT,
+        started=0.0,
+        ended=9.0,
+        date="2026-01-01",
+        outcome="finished",
+    )
+    write_record(path / "run.json", info)
+    writer = Writer(str(path / "steps.jsonl"))
+    writer.line("start", t=0.5, pid=1, torch="2", rank="0")
+    for i in range(4):
+        writer.step(i, i + 1.0, 1.0, {"forward": 0.6, "backward": 0.4}, 1, 8, float("nan") if i == 2 else 0.5, 0.0)
+    writer.line("metric", name="psnr", value=30.5, step=4)
+    writer.line("note", text="a lever could not be pulled")
+    writer.line("facts", device="cpu", parameters=10, batch_size=8)
+    writer.line("facts", peak_memory=5)
+    writer.line("end", t=6.0, outcome="finished", steps=4, backwards=4)
+    writer.flush(0.0)
+    assert writer.descriptor is not None
+    os.close(writer.descriptor)
+    return path
+
+
+def test_read(tmp_path: Path) -> None:
+    """What was written comes back, a loss that is no number too."""
+    run = read_run(_written(tmp_path / "run"))
+    assert [step.i for step in run.steps] == [0, 1, 2, 3]
+    assert run.steps[2].loss != run.steps[2].loss
+    assert run.metrics[0].value == 30.5
+    assert run.notes == ["a lever could not be pulled"]
+    assert run.facts.batch_size == 8
+
+
+def test_a_launcher_has_no_facts(tmp_path: Path) -> None:
+    """What torchrun itself knows, which trains nothing, does not stand for the training."""
+    assert read_run(_written(tmp_path / "run")).facts.peak_memory is None
+
+
+def test_cut_off_anywhere(tmp_path: Path) -> None:
+    """A run that was cut off at any byte is read up to there."""
+    path = _written(tmp_path / "run")
+    lines = path / "steps.jsonl"
+    whole = lines.read_bytes()
+    counts = set()
+    for size in range(len(whole)):
+        lines.write_bytes(whole[:size])
+        run = read_run(path)
+        counts.add(len(run.steps))
+        assert [step.i for step in run.steps] == list(range(len(run.steps)))
+    assert counts == {0, 1, 2, 3, 4}
+    lines.write_bytes(whole[:200] + b"\0" * 50 + b'\n7\n["k"]\n{"a": 1}\n' + whole[300:])
+    assert read_run(path).steps
+    lines.unlink()
+    assert read_run(path).steps == []
+
+
+@pytest.mark.parametrize("name", ["run.json", "steps.jsonl"])
+def test_newer(tmp_path: Path, name: str) -> None:
+    """A file of a newer hotlap is refused in plain words."""
+    path = _written(tmp_path / "run")
+    file = path / name
+    if name == "run.json":
+        file.write_text(file.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {SCHEMA + 1}'))
+    else:
+        file.write_text('{"k": "start", "schema": 99}\n')
+    with pytest.raises(RunError, match=rf"{name} has schema .*, written by a newer hotlap.*: upgrade hotlap"):
+        read_run(path)
+
+
+def test_a_step_of_another_shape(tmp_path: Path) -> None:
+    """A line that is no step of ours is named, not half read."""
+    path = _written(tmp_path / "run")
+    (path / "steps.jsonl").write_text('{"k": "step", "i": "first"}\n')
+    with pytest.raises(RunError, match="is no record of steps"):
+        read_run(path)
+
+
+def test_no_run(tmp_path: Path) -> None:
+    """A directory that is no run is refused."""
+    with pytest.raises(RunError, match=r"is not a run directory: it has no run\.json"):
+        read_run(tmp_path)
+
+
+def test_names(tmp_path: Path) -> None:
+    """Directories made in the same second have names of their own."""
+    made = {new_run_directory("profile", tmp_path / "runs") for _ in range(3)}
+    assert len(made) == 3
+    assert all(path.is_dir() and path.is_absolute() for path in made)
+
+
+def test_no_place(tmp_path: Path) -> None:
+    """A root that is a file, or in which nothing may be made, is refused in plain words."""
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/hotlap")):
+        with pytest.raises(RunError, match=r"cannot make (a|the) run directory"):
+            new_run_directory("profile", root)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)], capture_output=True)
+    if mount.returncode:
+        pytest.skip("may not mount a file system")
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_full_disk(small_disk: Path) -> None:
+    """A disk that is too full to record anything is refused before the training starts."""
+    with pytest.raises(RunError, match=r"the disk of .* is full: \d MB are free, 32 MB are needed; free some space"):
+        Training(["true"], small_disk / "run", Plan(), Limits(), known_environment=ENVIRONMENT)
+    has_room(small_disk, needed=1000)
+
+
+def test_disk_fills_up(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up while a training runs ends with an error in plain words, and no half file."""
+    monkeypatch.setattr("hotlap.launch.process.has_room", lambda path: None)
+    training = Training(
+        ["sh", "-c", "head -c 4000000 /dev/zero"], small_disk / "run", Plan(), known_environment=ENVIRONMENT
+    )
+    training.wait()
+    before = (training.directory / "run.json").read_bytes()
+    with pytest.raises(RunError, match=r"cannot write .*run\.json: No space left on device"):
+        training.close()
+    assert (training.directory / "run.json").read_bytes() == before
