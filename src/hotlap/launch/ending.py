@@ -14,7 +14,9 @@ Reason = Literal["stopped", "hung", "memory_limit", "interrupted", "guardian_gon
 
 _OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", "MemoryError")
 #: The last line of a traceback, of any rank.
-_EXCEPTION = re.compile(r"(?:\[rank\d+\]:\s*)?(?P<text>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*)")
+_EXCEPTION = re.compile(
+    r"(?P<rank>\[rank\d+\]:\s*)?(?P<text>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*)"
+)
 #: What torchrun says when a rank has failed; the rank's own error stands above it.
 _LAUNCHER = "torch.distributed.elastic"
 
@@ -64,10 +66,9 @@ def outcome_of(end: Exit, lines: list[dict[str, Any]], output: str, limits: Limi
 
 
 def last_words(output: str) -> str:
-    """The line that says what went wrong: the last exception, else the last line."""
+    """The line that says what went wrong: the exception, of the rank that failed first, else the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for line in reversed(lines):
-        found = _EXCEPTION.fullmatch(line)
-        if found and not found["text"].startswith(_LAUNCHER):
-            return found["text"][:300]
-    return lines[-1][:300] if lines else "it printed nothing"
+    found = [match for match in map(_EXCEPTION.fullmatch, lines) if match and not match["text"].startswith(_LAUNCHER)]
+    # The other ranks only miss the one that is gone. Within one rank the last of a chain counts.
+    texts = [match["text"] for match in found if match["rank"] == found[0]["rank"]]
+    return (texts or lines or ["it printed nothing"])[-1][:300]
