@@ -18,22 +18,17 @@ writes cannot be imported from the overlay. Network services (trackers, uploads)
 
 from __future__ import annotations
 
-import builtins
 import errno
-import functools
-import io
 import json
 import os
 import posix
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from types import MethodType
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from hotlap.probe.overlay import Overlay, failure
-
-Result = TypeVar("Result")
+from hotlap.probe.overlay import Overlay
 
 _CACHES = (
     "TORCHINDUCTOR_CACHE_DIR",
@@ -45,8 +40,7 @@ _CACHES = (
     "NUMBA_CACHE_DIR",
     "XDG_CACHE_HOME",
 )
-_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_TMPFILE = getattr(os, "O_TMPFILE", 0)
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 #: Audit events of changes to files, with the places of the paths in their arguments.
 _CHANGES = {
@@ -77,11 +71,11 @@ def install(directory: str, run_dir: str) -> None:
         containment = Containment(Overlay(os.path.realpath(directory), real, ("/", os.path.realpath(home))))
         # Importing the user's modules would leave __pycache__ directories beside them.
         sys.dont_write_bytecode = True
-        containment.replace_functions()
+
+        from hotlap.probe import contain_functions, contain_libraries
+
+        contain_functions.install(containment)
         sys.addaudithook(containment.refuse)
-
-        from hotlap.probe import contain_libraries
-
         contain_libraries.install(containment)
     except BaseException as error:
         print(f"hotlap: the script was not started, its files could not be kept safe: {error!r}", file=sys.stderr)
@@ -121,7 +115,7 @@ class Containment:
         places = _CHANGES.get(event)
         if places is None or getattr(self.inside, "allowed", False):
             return
-        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITE_FLAGS):
+        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & WRITE_FLAGS):
             return
         for place in places:
             path = arguments[place]
@@ -137,294 +131,12 @@ class Containment:
                     text,
                 )
 
-    # replacing
-
-    def replace_functions(self) -> None:
-        self._replace_open()
-        for name in ("stat", "access", "statvfs", "pathconf", "getxattr", "listxattr", "chdir"):
-            self._replace(name, self._reading(name))
-        for name in ("lstat", "readlink"):
-            self._replace(name, self._reading(name, follows=False))
-        for name in ("chmod", "chown", "utime", "truncate", "setxattr", "removexattr"):
-            self._replace(name, self._changing(name))
-        self._replace("lchown", self._changing("lchown", follows=False))
-        self._replace("fchmod", lambda fd, mode: os.chmod(fd, mode))
-        self._replace("fchown", lambda fd, uid, gid: os.chown(fd, uid, gid))
-        for name in ("mkdir", "mkfifo", "mknod"):
-            self._replace(name, self._making(name))
-        for name in ("unlink", "remove"):
-            self._replace(name, self._removing(self.overlay.remove))
-        self._replace("rmdir", self._removing(self.overlay.remove_directory))
-        for name in ("rename", "replace"):
-            self._replace(name, self._rename)
-        self._replace("link", self._link)
-        self._replace("symlink", self._symlink)
-        self._replace("listdir", self._listdir)
-        self._replace("scandir", self._scandir)
-        self._replace("getcwd", lambda: self.overlay.seen_as(posix.getcwd()))
-        self._replace("getcwdb", lambda: os.fsencode(self.overlay.seen_as(posix.getcwd())))
-        if sys.version_info < (3, 11):
-            _replace_in_pathlib()
-
-    def _replace(self, name: str, function: Callable[..., Any]) -> None:
-        original = getattr(posix, name, None)
-        if original is None:
-            return
-        # A method is one object for several names: each gets a function of its own.
-        replacement = functools.wraps(original)(_named(function) if isinstance(function, MethodType) else function)
-        replacement.__module__ = "os"
-        setattr(os, name, replacement)
-        for support in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
-            if original in support:
-                support.add(replacement)
-
-    def _replace_open(self) -> None:
-        original, overlay, inside = io.open, self.overlay, self.inside
-
-        def os_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-            if not flags & _WRITE_FLAGS:
-                if not overlay.touched():
-                    return posix.open(path, flags, mode, dir_fd=dir_fd)
-                found = self.virtual(path, dir_fd, not flags & os.O_NOFOLLOW)
-                return _renamed(posix.open, path, overlay.where(found), flags, mode)
-            found = self.virtual(path, dir_fd, not flags & (os.O_NOFOLLOW | os.O_EXCL))
-            status = overlay.status(found)
-            if _TMPFILE and flags & _TMPFILE == _TMPFILE:
-                physical = overlay.changeable(found)
-            elif status is None:
-                physical = overlay.place(found) if flags & os.O_CREAT else overlay.where(found)
-            elif flags & os.O_EXCL and flags & os.O_CREAT:
-                raise _as_given(failure(errno.EEXIST, found), path)
-            else:
-                physical = overlay.changeable(found, keep=not flags & os.O_TRUNC)
-            before = getattr(inside, "allowed", False)
-            inside.allowed = True  # what is left to go to a kept path is a pipe, or refused by the system
-            try:
-                return _renamed(posix.open, path, physical, flags, mode)
-            finally:
-                inside.allowed = before
-
-        def plain(path: Any, flags: int) -> int:
-            return os_open(path, flags, 0o666)
-
-        def open_(
-            file: Any,
-            mode: str = "r",
-            buffering: int = -1,
-            encoding: str | None = None,
-            errors: str | None = None,
-            newline: str | None = None,
-            closefd: bool = True,
-            opener: Callable[[Any, int], int] | None = None,
-        ) -> Any:
-            writes = isinstance(mode, str) and not set(mode).isdisjoint("wax+")
-            if isinstance(file, int) or (not writes and opener is None and not overlay.touched()):
-                return original(file, mode, buffering, encoding, errors, newline, closefd, opener)
-            chosen = opener or plain
-
-            def really(path: Any, flags: int) -> int:
-                inside.allowed = before
-                return chosen(path, flags)
-
-            # The event is raised with the name that the script gave; what is opened is decided in os_open.
-            before = getattr(inside, "allowed", False)
-            inside.allowed = True
-            try:
-                return original(file, mode, buffering, encoding, errors, newline, closefd, really)
-            finally:
-                inside.allowed = before
-
-        self._replace("open", os_open)
-        builtins.open = io.open = functools.wraps(original)(open_)
-
-    def _reading(self, name: str, follows: bool = True) -> Callable[..., Any]:
-        original, overlay = getattr(posix, name, None), self.overlay
-
-        def read(path: Any = ".", *args: Any, dir_fd: int | None = None, **options: Any) -> Any:
-            assert original is not None
-            if isinstance(path, int) or not overlay.touched():
-                if dir_fd is not None:
-                    options["dir_fd"] = dir_fd
-                return original(path, *args, **options)
-            found = self.virtual(path, dir_fd, follows and options.get("follow_symlinks", True))
-            result = _renamed(original, path, overlay.where(found), *args, **options)
-            return os.fsencode(result) if name == "readlink" and isinstance(path, bytes) else result
-
-        return read
-
-    def _changing(self, name: str, follows: bool = True) -> Callable[..., Any]:
-        original, overlay = getattr(posix, name, None), self.overlay
-
-        def change(path: Any, *args: Any, dir_fd: int | None = None, **options: Any) -> Any:
-            assert original is not None
-            if isinstance(path, int):
-                # A file that was opened for reading may still be changed through its descriptor.
-                physical = posix.readlink(f"/proc/self/fd/{path}")
-                if not physical.startswith("/") or not overlay.keeps(physical):
-                    return original(path, *args, **options)
-                path = physical
-            found = self.virtual(path, dir_fd, follows and options.get("follow_symlinks", True))
-            physical = overlay.changeable(found, force=name != "truncate")
-            return _renamed(original, path, physical, *args, **options)
-
-        return change
-
-    def _making(self, name: str) -> Callable[..., Any]:
-        original, overlay = getattr(posix, name), self.overlay
-
-        def make(path: Any, *args: Any, dir_fd: int | None = None, **options: Any) -> Any:
-            found = self.virtual(path, dir_fd, follow=False)
-            if overlay.status(found) is not None:
-                raise _as_given(failure(errno.EEXIST, found), path)
-            return _renamed(original, path, overlay.place(found), *args, **options)
-
-        return make
-
-    def _removing(self, action: Callable[[str], None]) -> Callable[..., None]:
-        def remove(path: Any, *, dir_fd: int | None = None) -> None:
-            _renamed(action, path, self.virtual(path, dir_fd, follow=False))
-
-        return remove
-
-    def _rename(self, src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
-        source, target = self.virtual(src, src_dir_fd, follow=False), self.virtual(dst, dst_dir_fd, follow=False)
+    @contextmanager
+    def trusted(self, trust: bool = True) -> Iterator[None]:
+        """Let changes through in this thread: the path was redirected, or is one that nothing can be written to."""
+        before = getattr(self.inside, "allowed", False)
+        self.inside.allowed = trust
         try:
-            self.overlay.move(source, target)
-        except OSError as error:
-            error.filename, error.filename2 = src, dst
-            raise
-
-    def _link(
-        self,
-        src: Any,
-        dst: Any,
-        *,
-        src_dir_fd: int | None = None,
-        dst_dir_fd: int | None = None,
-        follow_symlinks: bool = True,
-    ) -> None:
-        target = self.virtual(dst, dst_dir_fd, follow=False)
-        if self.overlay.status(target) is not None:
-            raise _as_given(failure(errno.EEXIST, target), dst)
-        # Never a second name for a file of the user's: writing to it would change the first.
-        source = self.overlay.changeable(self.virtual(src, src_dir_fd, follow_symlinks), force=True)
-        _renamed(posix.link, src, source, self.overlay.place(target), follow_symlinks=False)
-
-    def _symlink(self, src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None) -> None:
-        link = self.virtual(dst, dir_fd, follow=False)
-        if self.overlay.status(link) is not None:
-            raise _as_given(failure(errno.EEXIST, link), dst)
-        _renamed(functools.partial(posix.symlink, os.fsdecode(src)), dst, self.overlay.place(link))
-
-    def _listdir(self, path: Any = None) -> list[Any]:
-        given = "." if path is None else path
-        if not self.overlay.touched():
-            return posix.listdir(given)
-        found = self.virtual(*((".", given) if isinstance(given, int) else (given,)))
-        names = _renamed(self.overlay.names, given, found)
-        return [os.fsencode(name) for name in names] if isinstance(given, bytes) else list(names)
-
-    def _scandir(self, path: Any = None) -> Any:
-        given = "." if path is None else path
-        if not self.overlay.touched():
-            return posix.scandir(given)
-        by_descriptor = isinstance(given, int)
-        found = self.virtual(*((".", given) if by_descriptor else (given,)))
-        prefix = "" if by_descriptor else os.path.join(os.fsdecode(given), "")
-        entries = [
-            Entry(entry, prefix, found, isinstance(os.fspath(given) if not by_descriptor else "", bytes))
-            for physical, names in _renamed(self.overlay.layers, given, found)
-            for entry in posix.scandir(physical)
-            if entry.name in names
-        ]
-        return _Scan(entries)
-
-
-def _named(function: Callable[..., Any]) -> Any:
-    def call(*args: Any, **options: Any) -> Any:
-        return function(*args, **options)
-
-    return call
-
-
-def _as_given(error: OSError, path: Any) -> OSError:
-    error.filename = path
-    return error
-
-
-def _renamed(function: Callable[..., Result], path: Any, *args: Any, **options: Any) -> Result:
-    """Call; an error names the path as the script gave it."""
-    try:
-        return function(*args, **options)
-    except OSError as error:
-        raise _as_given(error, path)  # noqa: B904  (the same error)
-
-
-class Entry:
-    """What ``os.scandir`` yields, for a directory that may be made of two."""
-
-    def __init__(self, entry: os.DirEntry[str], prefix: str, directory: str, as_bytes: bool) -> None:
-        self._entry = entry
-        self._virtual = os.path.join(directory, entry.name)
-        self.name: Any = os.fsencode(entry.name) if as_bytes else entry.name
-        self.path: Any = os.fsencode(prefix + entry.name) if as_bytes else prefix + entry.name
-
-    def __fspath__(self) -> Any:
-        return self.path
-
-    def __repr__(self) -> str:
-        return f"<DirEntry {self.name!r}>"
-
-    def inode(self) -> int:
-        return self._entry.inode()
-
-    def is_symlink(self) -> bool:
-        return self._entry.is_symlink()
-
-    def is_junction(self) -> bool:
-        return False
-
-    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
-        if follow_symlinks and self.is_symlink():
-            return os.path.isdir(self._virtual)
-        return self._entry.is_dir(follow_symlinks=False)
-
-    def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        if follow_symlinks and self.is_symlink():
-            return os.path.isfile(self._virtual)
-        return self._entry.is_file(follow_symlinks=False)
-
-    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        return os.stat(self._virtual, follow_symlinks=follow_symlinks)
-
-
-class _Scan:
-    def __init__(self, entries: list[Entry]) -> None:
-        self._entries = iter(entries)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return self
-
-    def __next__(self) -> Entry:
-        return next(self._entries)
-
-    def __enter__(self) -> _Scan:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._entries = iter(())
-
-
-def _replace_in_pathlib() -> None:
-    """Python 3.10 keeps the functions of ``os`` in a class of pathlib's, as attributes."""
-    import pathlib
-
-    accessor = pathlib._NormalAccessor  # type: ignore[attr-defined]
-    for name, value in list(vars(accessor).items()):
-        current = io.open if name == "open" else getattr(os, name, None)
-        if callable(value) and current is not None and getattr(posix, name, None) is value:
-            setattr(accessor, name, staticmethod(current))
-    accessor.open = staticmethod(io.open)
+            yield
+        finally:
+            self.inside.allowed = before

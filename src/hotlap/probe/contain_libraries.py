@@ -64,7 +64,9 @@ def _sqlite3(sqlite3: Any, containment: Containment) -> None:
 
     def redirected(database: Any, *args: Any, **options: Any) -> Any:
         uri = options.get("uri", args[6] if len(args) > 6 else False)
-        return connect(path_of(database, uri), *args, **options)
+        place = path_of(database, uri)
+        with containment.trusted():
+            return connect(place, *args, **options)
 
     sqlite3.connect = sqlite3.dbapi2.connect = redirected
 
