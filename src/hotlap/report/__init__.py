@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hotlap.callable import make_callable
 from hotlap.report.loading import load
+
+make_callable(__name__)
 
 __all__ = ["load", "load_report"]
 

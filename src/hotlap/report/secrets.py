@@ -20,9 +20,12 @@ _NAME = re.compile(
 #: Tokens of a vocabulary, and what only speaks of a secret.
 _NO_SECRET = re.compile(r"(?:^|[-_.])(?:pad|eos|bos|unk|sep|cls|mask|per|num|max|min|no|use)[-_.]", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_OPTION = re.compile(r"(?<![\w\-])(?P<before>(?P<name>--?[\w.\-]+)\s+(?P<quote>[\"']?))[^\s\"'\-][^\s\"']*(?P=quote)")
-_ASSIGNMENT = re.compile(r"(?P<before>(?P<name>[\w.\-]+)\s*[=:]\s*(?P<quote>[\"']?))[^\s\"']+(?P=quote)")
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*://[^/\s:@]*:)[^/\s@]+@", re.IGNORECASE)
+#: A name begins where none goes on, or a long word would be searched from each of its letters.
+_OPTION = re.compile(r"(?<![\w.\-])(?P<before>(?P<name>--?[\w.\-]+)\s+(?P<quote>[\"']?))[^\s\"'\-][^\s\"']*(?P=quote)")
+_ASSIGNMENT = re.compile(
+    r"(?<![\w.\-])(?P<before>(?P<name>[\w.\-]+)[\"']?\s*[=:]\s*(?P<quote>[\"']?))[^\s\"']+(?P=quote)"
+)
+_URL = re.compile(r"(?P<scheme>(?<![a-z0-9+.\-])[a-z0-9+.\-]+://[^/\s:@]*:)[^/\s@]+@", re.IGNORECASE)
 _KEY = re.compile(
     r"\b(?:sk-[\w\-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w\-]{16,}|xox[abprs]-[\w\-]{10,}"
     r"|AKIA[0-9A-Z]{12,}|AIza[\w\-]{30,}|eyJ[\w\-]{10,}\.[\w\-]{10,}\.[\w\-]+)"

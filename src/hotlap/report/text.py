@@ -37,7 +37,7 @@ def figure(value: float | None, digits: int = 3) -> str:
     if value == 0:
         return "0"
     # Of the rounded value: 9.996 is written 10.0.
-    magnitude = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    magnitude = int(f"{value:.{digits - 1}e}".split("e")[1])
     if magnitude >= digits - 1:
         return f"{value:,.0f}" if magnitude < 12 else f"{value:.2e}"
     return f"{value:.{digits - 1 - magnitude}f}" if magnitude >= -4 else f"{value:.1e}"
@@ -128,9 +128,9 @@ def interval(effect: Effect | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    if share is None or not math.isfinite(share):
+    if share is None or not math.isfinite(100 * share):
         return NA
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f} %" if abs(share) < 1e4 else f"{figure(100 * share)} %"
 
 
 def rate(value: float | None) -> str:

@@ -1,0 +1,165 @@
+"""What the terminal shows."""
+
+from __future__ import annotations
+
+import io
+
+import made_up
+import pytest
+from made_up import replace
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from hotlap.diagnose import diagnose
+from hotlap.records import Facts
+from hotlap.report import terminal
+
+HOSTILE = "<b>[red]x[/red]\x1b[2J" + "长🚀" * 6 + "-long" * 60
+
+
+def everything() -> list[RenderableType]:
+    run = made_up.run()
+    hostile_run = replace(run, notes=[HOSTILE], info=replace(run.info, name=HOSTILE, command=[HOSTILE] * 2))
+    hostile = made_up.tuning(
+        name=HOSTILE,
+        summary=HOSTILE,
+        warnings=[HOSTILE],
+        trials=[made_up.trial(HOSTILE, "1", why=HOSTILE)],
+        skipped=[made_up.trial("x", HOSTILE, why="")],
+        adopted=[made_up.change(HOSTILE, "1", title=HOSTILE)],
+        diagnosis=made_up.diagnosis(phases={HOSTILE: 0.5}, findings=[made_up.finding(title="", evidence=[HOSTILE])]),
+    )
+    return [
+        terminal.profile(run, diagnose(run)),
+        terminal.profile(hostile_run, made_up.diagnosis()),
+        terminal.profile(replace(run, facts=Facts()), made_up.diagnosis(throughput=None, phases={}, findings=[])),
+        terminal.tuning(made_up.tuning()),
+        terminal.tuning(hostile),
+        terminal.tuning(made_up.nothing_to_gain()),
+        terminal.comparison(made_up.comparison()),
+        terminal.comparison(
+            made_up.comparison(a=[HOSTILE], warnings=[HOSTILE], same_training=made_up.same_training(same=None))
+        ),
+    ]
+
+
+def printed(renderable: RenderableType, encoding: str, **settings: object) -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    Console(file=file, width=80, highlight=False, **settings).print(renderable)  # type: ignore[arg-type]
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_reports_keep_to_the_width(width: int) -> None:
+    """No line of any report is wider than the terminal, whatever the names in it."""
+    for report in everything():
+        for line in terminal.render(report, width).splitlines():
+            assert cell_len(line) <= width
+
+
+def test_figures_are_not_cut_at_80_columns() -> None:
+    """The tables of ordinary records fit a terminal of 80 columns."""
+    for record in (terminal.tuning(made_up.tuning()), terminal.profile(made_up.run(), made_up.diagnosis())):
+        assert "…" not in terminal.render(record, 80)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_output_can_show_a_report(encoding: str) -> None:
+    """Where the output has no such letters, stand-ins are shown, as wide as what they stand for."""
+    for report in everything():
+        lines = printed(report, encoding).splitlines()
+        expected = printed(report, "utf-8").splitlines()
+        assert [cell_len(line) for line in lines] == [cell_len(line) for line in expected]
+    assert "####" in printed(everything()[0], "ascii")
+    assert "größe" in printed(everything()[0], "latin-1")
+
+
+def test_colours_are_for_terminals() -> None:
+    """Into a file or a pipe goes no escape sequence, and onto a terminal only the report's own."""
+    for report in everything():
+        assert "\x1b" not in printed(report, "utf-8")
+        assert "\x1b[2J" not in printed(report, "utf-8", force_terminal=True)
+    assert "\x1b[" in printed(everything()[3], "utf-8", force_terminal=True, color_system="standard")
+
+
+def test_a_profile_says_where_the_time_goes_and_why() -> None:
+    """A profile shows the leaves and their sum, the budget, the findings, what will not help and the probe's cost."""
+    run = made_up.run()
+    shown = terminal.render(terminal.profile(run, diagnose(run)), 100)
+    for words in (
+        "data_wait",
+        "backward itself",
+        "sum of the leaves",
+        "startup",
+        "wall clock",
+        "DATA01",
+        "What will not help",
+        "The probe itself cost 38.0 µs",
+    ):
+        assert words in shown
+
+
+def test_a_run_that_ended_badly_says_so() -> None:
+    """How a run ended comes before its figures when it did not end well."""
+    run = made_up.run()
+    run = replace(run, info=replace(run.info, outcome="out_of_memory", exit_code=1, reason="CUDA out of memory"))
+    shown = terminal.render(terminal.profile(run, made_up.diagnosis()), 100)
+    assert "Attention: The run ended as: out of memory, exit code 1. CUDA out of memory." in shown
+
+
+def test_a_tuning_shows_every_trial_with_its_proof() -> None:
+    """Each change is shown with effect, interval, pairs and fate, and the proof of the whole with its evidence."""
+    shown = terminal.render(terminal.tuning(made_up.tuning()), 100)
+    for words in (
+        "baseline (no-op)",
+        "1.83x  [1.75, 1.91]     12  kept",
+        "1.01x  [0.96, 1.06]      9  dropped",
+        "n/a  n/a             n/a  not run",
+        "Not tried",
+        "batch=64 (trajectory). Set batch to 64: it would be another training.",
+        "-17.70 ms",
+        "Same training: yes",
+        "where seeds of the baseline itself",
+        "psnr (dB), candidate: 29.850, 29.900",
+        "59,000 steps",
+        "Warnings",
+        "What will not help",
+        "hotlap run --with",
+    ):
+        assert words in shown
+
+
+def test_a_healthy_training_reads_as_such() -> None:
+    """A tuning with nothing to try says so, shows the diagnosis, and offers nothing to use."""
+    shown = terminal.render(terminal.tuning(made_up.nothing_to_gain()), 80)
+    assert shown.startswith("Nothing to gain")
+    assert "HEALTHY01" in shown
+    assert "hotlap run --with" not in shown
+
+
+def test_faster_but_another_training_is_not_sold_as_a_gain() -> None:
+    """What was measured faster but trains differently is called that, and not adopted."""
+    other = made_up.tuning(adopted=[], optimized=None, same_training=made_up.same_training(same=False))
+    shown = " ".join(terminal.render(terminal.tuning(other), 80).split())
+    assert shown.startswith("Nothing adopted: what the search kept is faster in fresh processes, but it is another")
+    unsure = made_up.tuning(adopted=[], optimized=None, same_training=None)
+    assert "whether it is the same training is unclear" in " ".join(
+        terminal.render(terminal.tuning(unsure), 80).split()
+    )
+
+
+def test_secrets_are_not_printed() -> None:
+    """A key in the command is masked in every report."""
+    secret = ["python", "t.py", "--api-key=sesame"]
+    run = made_up.run()
+    run = replace(run, info=replace(run.info, command=secret))
+    for report in (
+        terminal.profile(run, made_up.diagnosis()),
+        terminal.tuning(made_up.tuning(command=secret)),
+        terminal.comparison(made_up.comparison(a=secret, b=secret)),
+    ):
+        shown = terminal.render(report, 100)
+        assert "sesame" not in shown
+        assert "--api-key=***" in shown
