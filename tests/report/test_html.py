@@ -179,7 +179,7 @@ def test_a_tuning_is_told_from_headline_to_environment() -> None:
         "What was adopted, and how to use it",
         "hotlap run --with .hotlap/runs/",
         "before and after",
-        "-17.70",
+        "-9.80",
         "The proof, pair by pair",
         "Same training: yes",
         "Seed 2",

@@ -30,9 +30,14 @@ class Report:
     blocks: Sequence[RenderableType]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(Group(*self.blocks), options):
-            shown = encodable(segment.text, options.encoding)
-            yield segment if shown == segment.text else Segment(shown, segment.style, segment.control)
+        for line in Segment.split_lines(console.render(Group(*self.blocks), options)):
+            # Spaces that only fill a line would wrap where the text is pasted.
+            while line and not line[-1].text.strip():
+                line.pop()
+            for i, segment in enumerate(line, 1):
+                shown = encodable(segment.text, options.encoding)
+                yield Segment(shown.rstrip() if i == len(line) else shown, segment.style, segment.control)
+            yield Segment.line()
 
 
 def encodable(content: str, encoding: str) -> str:

@@ -6,11 +6,10 @@ cannot show a character, a stand-in is shown: see ``blocks``.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
 from hotlap.report import text, verdicts, view
@@ -96,13 +95,6 @@ def comparison(comparison: Comparison) -> Report:
     if comparison.warnings:
         parts += [*heading("Warnings"), *bullets(comparison.warnings)]
     return Report(parts)
-
-
-def render(renderable: RenderableType, width: int = 100) -> str:
-    """Return what a terminal of this width would show, without colours and without spaces at the ends of lines."""
-    file = io.StringIO()
-    Console(file=file, width=width, color_system=None, highlight=False, force_terminal=False).print(renderable)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
 def _step(diagnosis: Diagnosis) -> list[RenderableType]:
