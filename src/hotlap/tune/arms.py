@@ -53,6 +53,7 @@ class Arm:
         self.seed_offset = seed_offset
         self.steps = steps
         self.training: Training | None = None
+        self.warm_blocks = WARM_BLOCKS
         #: Seconds from the start of the command to the end of its first step.
         self.first_step: float | None = None
 
@@ -90,17 +91,25 @@ class Arm:
         return self.training
 
     def warm(self) -> None:
-        """Start, and run until the speed has settled."""
+        """Start, and run until the speed has settled; a training that is too short for that is warmed up less."""
         if self.training is not None:
             return
-        training = self.start()
         previous = None
-        for _ in range(WARM_BLOCKS):
-            speed = throughput(self._steps(BLOCK_SECONDS, BLOCK_STEPS) or self.fail())
+        for done in range(self.warm_blocks):
+            self.start()
+            block = self._steps(BLOCK_SECONDS, BLOCK_STEPS)
+            if not block:
+                if done < 2:
+                    self.fail()
+                self.close()
+                self.warm_blocks = done // 2
+                return self.warm()
+            speed = throughput(block)
             if previous is not None and abs(speed / previous - 1) < WARM:
                 break
             previous = speed
-        training.freeze()
+        self.start().freeze()
+        return None
 
     def block(self) -> list[Step]:
         """Run for a block and freeze again."""
@@ -169,7 +178,9 @@ class Arm:
                 what = (
                     "never called optimizer.step()" if not steps else f"ended after {steps} steps, too few to measure"
                 )
-            advice = "give it more steps or epochs" if steps else "is this the command that trains?"
+            advice = (
+                "give it more steps or epochs, enough for some seconds" if steps else "is this the command that trains?"
+            )
             raise ArmFailed(f"the training {what}: {advice} (its output: {log})")
         outcome = info.outcome.replace("_", " ")
         raise ArmFailed(f"the training {outcome} after {steps} steps: {info.reason} (its output: {log})")

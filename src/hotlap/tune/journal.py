@@ -31,6 +31,7 @@ class Journal:
             self._file = open(self.path, "ab+")  # noqa: SIM115 (kept open: it holds the lock)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._file.close()
             raise RunError(f"{directory} is being filled by another hotlap; wait for it, or pass --run-dir") from None
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror}") from error

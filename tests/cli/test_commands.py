@@ -1,0 +1,140 @@
+"""What each command prints, writes and leaves with, and that every option has its reason."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from processes import Hotlap
+
+from hotlap.cli import app
+
+#: A flag needs a reason. Add one here only together with it.
+OPTIONS = {
+    "profile": {"--steps", "--seconds", "--report", "--force", "--fail-on", "--run-dir", "--json"},
+    "tune": {
+        "--budget",  # how long one is willing to wait
+        "--output",
+        "--report",
+        "--force",
+        "--memory-limit",  # the machine is shared
+        "--fresh",  # the machine was noisy, or has changed
+        "--run-dir",
+        "--json",
+    },
+    "compare": {"--a", "--b", "--budget", "--report", "--force", "--fail-on", "--fresh", "--run-dir", "--json"},
+    "run": {"--with", "--run-dir"},
+    "report": {"--output", "--force", "--json"},
+    "explain": {"--json"},
+    "train": {"--json"},
+}
+
+
+def test_there_are_no_options_but_these() -> None:
+    """Every command, every option."""
+    commands = {name for name in app if not name.startswith("-")}
+    assert commands == set(OPTIONS)
+    for name, options in OPTIONS.items():
+        names = {
+            alias
+            for argument in app[name].assemble_argument_collection()
+            for alias in argument.names
+            if alias.startswith("--") and argument.parse
+        }
+        assert names == options, name
+
+
+@pytest.mark.parametrize("command", ["", *OPTIONS])
+def test_help_is_there_and_imports_no_torch(command: str) -> None:
+    """The command line answers at once: torch alone takes seconds."""
+    code = (
+        "import sys; from hotlap.cli import main\n"
+        f"try: main({[*([command] if command else []), '--help']!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'scipy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: hotlap {command or 'COMMAND'}" in done.stdout
+
+
+def test_profile_prints_phases_to_stdout_and_leaves_the_script_alone(
+    hotlap: Hotlap, script: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The training's own output goes to stderr, the result to stdout, the record into the run directory."""
+    path = script(update="optimizer.step(); print('loss', loss.item()) if step == 7 else None")
+    before = path.read_bytes()
+    done = hotlap("profile", "--report", "page.html", "--", sys.executable, path)
+    assert done.returncode == 0, done.stderr
+    assert "backward" in done.stdout
+    assert "loss 0" not in done.stdout
+    assert "loss" in done.stderr
+    assert path.read_bytes() == before
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert len(list((tmp_path / ".hotlap" / "runs").iterdir())) == 1
+
+
+def test_profile_as_json_can_be_cut_short_and_fail_on_a_finding(
+    hotlap: Hotlap, script: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What a short profile writes goes to the run directory, since the training's own files would be half done."""
+    update = "optimizer.step(); time.sleep(0.003); torch.save(model.state_dict(), 'model.pt')"
+    path = script(update=update, epochs=100, slow_fetch=True)
+    done = hotlap("profile", "--steps", "20", "--json", "--", sys.executable, path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["info"]["outcome"] == "stopped"
+    assert result["facts"]["optimizer"] == "SGD"
+    assert not (tmp_path / "model.pt").exists()
+    assert "DATA01" in {finding["code"] for finding in result["diagnosis"]["findings"]}
+    failed = hotlap("profile", "--steps", "20", "--fail-on", "DATA01,MEM01", "--", sys.executable, path)
+    assert failed.returncode == 1
+    assert "found DATA01, which --fail-on asked for" in failed.stderr
+
+
+def test_explain_prints_the_finding_and_lists_all(hotlap: Hotlap) -> None:
+    """In capitals or not."""
+    assert "How it is measured" in hotlap("explain", "data01").stdout
+    listed = hotlap("explain").stdout.splitlines()
+    assert any(line.startswith("DATA01") for line in listed)
+    assert json.loads(hotlap("explain", "--json").stdout).keys() >= {"DATA01"}
+    assert json.loads(hotlap("explain", "data01", "--json").stdout)["code"] == "DATA01"
+
+
+def test_train_prints_one_line_or_json(hotlap: Hotlap, config: Callable[..., Path]) -> None:
+    """Progress to stderr, the quality reached to stdout."""
+    path = config()
+    done = hotlap("train", path)
+    assert done.returncode == 0, done.stderr
+    assert "dB" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert json.loads(hotlap("train", path, "--json").stdout)["steps"] == 6
+
+
+def test_a_room_is_callable_by_the_name_of_the_function() -> None:
+    """`hotlap.train(...)` calls the function whether or not the room of that name has been imported."""
+    code = (
+        "import hotlap\nfrom hotlap.errors import ConfigError\n"
+        "def refused(function):\n"
+        "    try: function('nowhere.yaml')\n"
+        "    except ConfigError: return True\n"
+        "assert refused(hotlap.train)\nimport hotlap.train\nassert refused(hotlap.train)\n"
+        "assert refused(hotlap.tune)\nimport hotlap.tune.search\nassert refused(hotlap.tune)\n"
+        "import hotlap.report, hotlap.diagnose\nassert callable(hotlap.report) and callable(hotlap.diagnose)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_api_lists_its_names() -> None:
+    """Every name in __all__ can be used."""
+    import hotlap
+
+    for name in hotlap.__all__:
+        assert callable(getattr(hotlap, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = hotlap.nothing

@@ -1,0 +1,100 @@
+"""Whether two trainings are the same, from their loss curves."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hotlap.records import NumericsClass, SameTraining
+from hotlap.tune.guard import compare_trainings, identical, strictest, tail
+
+SEEDS = [[1.0 + seed / 10] * 9 for seed in range(3)]
+
+
+def judged(candidate: list[list[float | None]], numerics: NumericsClass = "rounding", **more: object) -> SameTraining:
+    return compare_trainings(SEEDS, candidate, numerics, deterministic=True, **more)  # type: ignore[arg-type]
+
+
+def shifted(by: float) -> list[list[float | None]]:
+    return [[value + by for value in curve] for curve in SEEDS]
+
+
+@pytest.mark.parametrize(
+    ("classes", "strictest_class"),
+    [([], "exact"), (["exact", "rounding"], "rounding"), (["trajectory", "rounding", "exact"], "trajectory")],
+)
+def test_a_set_has_the_loosest_class_of_its_changes(classes: list[NumericsClass], strictest_class: str) -> None:
+    """One change that trains otherwise makes the whole set another training."""
+    assert strictest(classes) == strictest_class
+
+
+def test_identical_compares_the_steps_that_both_have() -> None:
+    """To the last bit, and tells the first step that differs; nothing known is no yes."""
+    assert identical([1.0, 2.0], [1.0, 2.0, 3.0])[0] is True
+    same, why = identical([1.0, 2.0], [1.0, math.nextafter(2.0, 3.0)])
+    assert same is False
+    assert "step 1" in why
+    assert identical([None], [1.0])[0] is None
+    assert identical([], [])[0] is None
+
+
+def test_exact_changes_must_be_bit_identical_for_every_seed() -> None:
+    """One last bit of one seed is enough for no."""
+    assert judged(shifted(0.0), "exact").same is True
+    other = shifted(0.0)
+    other[2][8] = math.nextafter(SEEDS[2][8], 9)
+    verdict = judged(other, "exact")
+    assert verdict.same is False
+    assert "step 8" in verdict.evidence
+
+
+def test_exact_cannot_be_asked_of_a_training_that_does_not_repeat_itself() -> None:
+    """It is then judged by the spread between its seeds."""
+    verdict = compare_trainings(SEEDS, shifted(0.01), "exact", deterministic=False)
+    assert verdict.same is True
+    assert "between its own seeds" in verdict.evidence
+
+
+@given(st.floats(0.001, 10))
+def test_rounding_may_shift_by_what_the_seeds_differ_and_no_more(shift: float) -> None:
+    """Whichever way the loss moves."""
+    inside = shift <= 0.2
+    if abs(shift - 0.2) > 1e-6:
+        assert judged(shifted(shift)).same is inside
+        assert judged(shifted(-shift)).same is inside
+
+
+def test_quality_at_equal_samples_counts_as_well() -> None:
+    """A metric that moves by more than the baseline's seeds differ is another training, better or worse."""
+    quality = {"metric": "psnr", "baseline_quality": [30.0, 30.2, 30.1]}
+    assert judged(shifted(0.0), candidate_quality=[30.1, 30.1, 30.1], **quality).same is True
+    worse = judged(shifted(0.0), candidate_quality=[29.0, 29.2, 29.1], **quality)
+    assert worse.same is False
+    assert "psnr at equal samples moves by -1.000" in worse.evidence
+    assert judged(shifted(0.0), candidate_quality=[31.0, 31.2, 31.1], **quality).same is False
+
+
+def test_what_is_not_known_is_never_the_same() -> None:
+    """NaN in the candidate is no; a baseline without losses, or of too few seeds, is unclear."""
+    nan = shifted(0.0)
+    nan[0][8] = math.nan
+    assert judged(nan).same is False
+    missing: list[list[float | None]] = [[None] * 9 for _ in SEEDS]
+    assert judged(missing).same is False
+    assert compare_trainings(missing, SEEDS, "rounding", deterministic=True).same is None
+    assert compare_trainings(SEEDS[:2], SEEDS[:2], "rounding", deterministic=True).same is None
+
+
+def test_another_trajectory_is_never_the_same_by_itself() -> None:
+    """Even with equal losses."""
+    assert judged(shifted(0.0), "trajectory").same is None
+
+
+def test_the_tail_is_the_last_third_of_the_common_steps() -> None:
+    """One step at least."""
+    assert tail([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 99.0], 6) == 5.5
+    assert tail([1.0], 1) == 1.0
+    assert tail([], 0) is None

@@ -1,0 +1,75 @@
+"""What was measured stays measured, wherever a tuning was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hotlap.errors import RunError
+from hotlap.tune.journal import open_journal
+
+
+def never() -> int:
+    raise AssertionError("it was measured already")
+
+
+def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
+    """Neither in the same process nor in a later one; the type comes back as it was."""
+    journal = open_journal("tune-x", tmp_path, fresh=False)
+    assert journal.once("a", int, lambda: 3) == 3
+    assert journal.once("a", int, never) == 3
+    journal.close()
+    again = open_journal("tune-x", tmp_path, fresh=False)
+    assert again.resumed == 1
+    assert again.once("a", int, never) == 3
+    again.close()
+
+
+def test_a_journal_cut_off_anywhere_loses_its_last_line_at_most(tmp_path: Path) -> None:
+    """Every length of the file that a kill could leave."""
+    journal = open_journal("tune-x", tmp_path, fresh=False)
+    journal.once("a", int, lambda: 1)
+    journal.once("b", int, lambda: 2)
+    journal.close()
+    whole = journal.path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for length in range(len(whole) + 1):
+        journal.path.write_bytes(whole[:length])
+        cut = open_journal("tune-x", tmp_path, fresh=False)
+        assert cut.resumed == (length >= first) + (length == len(whole))
+        assert cut.once("b", int, lambda: 2) == 2
+        cut.close()
+        reopened = open_journal("tune-x", tmp_path, fresh=False)
+        assert reopened.once("b", int, never) == 2
+        reopened.close()
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    """They would measure each other's noise."""
+    journal = open_journal("tune-x", tmp_path, fresh=False)
+    with pytest.raises(RunError, match="by another hotlap"):
+        open_journal("tune-x", tmp_path, fresh=False)
+    journal.close()
+
+
+def test_a_finished_or_unwanted_one_is_left_and_a_new_one_begun(tmp_path: Path) -> None:
+    """A finished tuning has a result; `fresh` passes an unfinished one by."""
+    first = open_journal("tune-x", tmp_path, fresh=False)
+    first.once("a", int, lambda: 1)
+    first.close()
+    fresh = open_journal("tune-x", tmp_path, fresh=True)
+    assert fresh.resumed == 0
+    assert fresh.directory != first.directory
+    fresh.close()
+    (first.directory / "result.json").write_text("{}")
+    following = open_journal("tune-x", tmp_path, fresh=False)
+    assert following.directory == fresh.directory
+    following.close()
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A file where a folder belongs."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        open_journal("tune-x", tmp_path / "file", fresh=False)

@@ -1,0 +1,131 @@
+"""Whole tunings of real scripts, small: what is adopted, what is refused, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from scripts import SLOW_FETCH
+
+from hotlap.errors import TrainingFailed
+from hotlap.records import Tuning, read_record
+from hotlap.tune.search import Options, tune
+from hotlap.tune.target import Target
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "user"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def processes_of(place: Path) -> list[str]:
+    """Command lines of the processes that work below a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(place) in os.readlink(entry / "cwd"):
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+    return found
+
+
+def test_a_training_that_waits_for_its_data_gets_workers(folder: Path) -> None:
+    """Proven in fresh processes, bit-identical, and nothing of the user's is touched."""
+    (folder / "train.py").write_text(SLOW_FETCH.format(sleep=0.004, steps=-1))
+    target = Target.of_command([sys.executable, "train.py"])
+    said: list[str] = []
+    tuning, directory = tune(target, Options(budget=30, run_dir=folder / "runs"), said.append)
+    assert [change.name for change in tuning.adopted] == ["workers"]
+    assert tuning.judgement == "faster"
+    assert tuning.effect is not None
+    assert tuning.effect.n >= 3
+    assert tuning.same_training is not None
+    assert tuning.same_training.same is True
+    assert "bit-identical" in tuning.same_training.evidence
+    assert tuning.optimized is not None
+    assert tuning.optimized.phases["data_wait"] < tuning.diagnosis.phases["data_wait"]
+    assert sorted(path.name for path in folder.iterdir()) == ["runs", "train.py"]
+    assert read_record(directory / "result.json", Tuning) == tuning
+    assert processes_of(folder) == []
+    assert any("no-op arm" in line for line in said)
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "hotlap", "run", "--with", directory, "--", sys.executable, "-c", _SHOW_WORKERS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 7
+    assert ran.stdout.strip() == tuning.adopted[0].value
+
+
+_SHOW_WORKERS = """
+import sys, torch
+loader = torch.utils.data.DataLoader(torch.zeros(4, 1))
+print(loader.num_workers)
+sys.exit(7)
+"""
+
+
+def test_a_short_training_is_started_again_until_it_is_measured(folder: Path) -> None:
+    """Three seconds of steps are over long before a search is."""
+    (folder / "train.py").write_text(SLOW_FETCH.format(sleep=0.004, steps=150))
+    target = Target.of_command([sys.executable, "train.py"])
+    tuning, _ = tune(target, Options(budget=15, run_dir=folder / "runs"), lambda message: None)
+    assert tuning.trials
+    assert sorted(path.name for path in folder.iterdir()) == ["runs", "train.py"]
+
+
+def test_a_baseline_that_fails_is_the_training_s_failure(folder: Path) -> None:
+    """With what it said."""
+    (folder / "train.py").write_text(SLOW_FETCH.format(sleep=0.001, steps="torch.zeros(3)[9]"))
+    target = Target.of_command([sys.executable, "train.py"])
+    with pytest.raises(TrainingFailed, match="out of bounds"):
+        tune(target, Options(run_dir=folder / "runs"), lambda message: None)
+    assert processes_of(folder) == []
+
+
+def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
+    """SIGKILL between two measurements: no process, no file but the journal; the next one reads it."""
+    script = folder / "train.py"
+    script.write_text(SLOW_FETCH.format(sleep=0.004, steps=-1))
+    command = [sys.executable, "-m", "hotlap", "tune", "--budget", "15s", "--json", "--", sys.executable, "train.py"]
+    before = script.read_bytes()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as first:
+        deadline = time.monotonic() + 120
+        journal: list[str] = []
+        while len(journal) < 2 and time.monotonic() < deadline:
+            journal = [
+                line for path in folder.glob(".hotlap/runs/*/journal.jsonl") for line in path.read_text().splitlines()
+            ]
+            time.sleep(0.05)
+        os.kill(first.pid, signal.SIGKILL)
+    assert len(journal) >= 2
+    deadline = time.monotonic() + 10
+    while processes_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_of(folder) == []
+    assert sorted(path.name for path in folder.iterdir()) == [".hotlap", "train.py"]
+    assert script.read_bytes() == before
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on with tune-" in done.stderr
+    assert "calibrating" not in done.stderr
+    tuning = msgspec.json.decode(done.stdout, type=Tuning)
+    assert tuning.no_op.pairs == next(
+        value["value"]["no_op"]["pairs"] for value in map(json.loads, journal) if value["key"] == "baseline"
+    )
