@@ -113,6 +113,21 @@ def test_a_sentence_goes_on_after_a_colon(sentence: str, lower: str) -> None:
     assert text.lower_first(sentence) == lower
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("machine too noisy", "Machine too noisy."),
+        ("torch.compile", "torch.compile."),
+        ("bfloat16 autocast", "bfloat16 autocast."),
+        ("Done!", "Done!"),
+        ("", ""),
+    ],
+)
+def test_words_become_a_sentence(words: str, sentence: str) -> None:
+    """A sentence begins with a capital, unless with a name that has none, and ends with a full stop."""
+    assert text.sentence(words) == sentence
+
+
 def test_a_command_reads_as_it_is_typed() -> None:
     """A command is quoted where a shell needs it, and its secrets are masked without quotes around the mask."""
     assert text.command(["python", "a b.py", "--token", "abc", "--api-key=x y"]) == (

@@ -45,7 +45,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["code"] = _code
+    environment.filters.update(code=_code, sentence=text.sentence)
     environment.globals.update(MASK=MASK, about=about, charts=charts, text=text, verdicts=verdicts, view=view)
     return environment
 

@@ -36,7 +36,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
     parts += [*_step(diagnosis), *_budget(diagnosis), *_findings(diagnosis), *_will_not_help(diagnosis)]
     parts += [*heading("Cost of measuring"), prose(view.probe_cost(run.facts, diagnosis), indent=2)]
     if run.notes:
-        parts += [*heading("Notes"), *bullets(run.notes)]
+        parts += [*heading("Notes"), *bullets(map(text.sentence, run.notes))]
     return Report(parts)
 
 
@@ -55,7 +55,7 @@ def tuning(tuning: Tuning) -> Report:
         *_labels(verdicts.tuning_facts(tuning)),
     ]
     if tuning.warnings:
-        parts += [*heading("Warnings"), *bullets(tuning.warnings)]
+        parts += [*heading("Warnings"), *bullets(map(text.sentence, tuning.warnings))]
     parts += _trials(tuning)
     if tuning.skipped:
         parts += _skipped(tuning.skipped)
@@ -93,7 +93,7 @@ def comparison(comparison: Comparison) -> Report:
         *_same(comparison.same_training),
     ]
     if comparison.warnings:
-        parts += [*heading("Warnings"), *bullets(comparison.warnings)]
+        parts += [*heading("Warnings"), *bullets(map(text.sentence, comparison.warnings))]
     return Report(parts)
 
 
@@ -109,9 +109,7 @@ def _step(diagnosis: Diagnosis) -> list[RenderableType]:
         for row in rows
     ]
     cells.append((view.SUM, shown(total), "100.0 %" if total > 0 else text.NA, ""))
-    steady = f"Median step {text.seconds(diagnosis.step_seconds)}; steady from step {diagnosis.steady_from}"
-    apart = f"{text.plural(len(diagnosis.outliers), 'outlier')} apart" if diagnosis.outliers else "no outliers"
-    return [*parts, *table(cells, "<>><"), prose(f"{steady}, {apart}.", indent=2, style="dim")]
+    return [*parts, *table(cells, "<>><"), prose(view.steady_sentence(diagnosis), indent=2, style="dim")]
 
 
 def _budget(diagnosis: Diagnosis) -> list[RenderableType]:

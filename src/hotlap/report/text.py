@@ -185,7 +185,13 @@ def lower_first(sentence: str) -> str:
 
 
 def upper_first(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    """Return a sentence with a capital, unless it begins with a name such as ``torch.compile`` or ``bfloat16``."""
+    head = sentence.split(" ", 1)[0].rstrip(",:;.")
+    return sentence[:1].upper() + sentence[1:] if head.isalpha() else sentence
+
+
+def sentence(words: str) -> str:
+    return stop(upper_first(words.strip()))
 
 
 def stop(sentence: str) -> str:

@@ -19,6 +19,10 @@ NUMERICS = {
 }
 
 
+#: An interval of the no-op arm that reaches further from 1 than this says little about the machine.
+_WIDE = 0.05
+
+
 def fate(trial: Trial) -> Literal["kept", "dropped", "not run"]:
     if trial.kept:
         return "kept"
@@ -47,9 +51,13 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
         if not tuning.trials:
             return "Nothing to gain: no change was worth a trial."
         measured = sum(trial.effect is not None for trial in tuning.trials)
+        unmeasured = len(tuning.trials) - measured
         if not measured:
-            return f"Nothing gained: of {text.plural(len(tuning.trials), 'change')} tried, none could be measured."
-        return f"Nothing to gain: of {text.plural(measured, 'change')} measured, none was proven faster."
+            return f"Nothing proven: of {text.plural(len(tuning.trials), 'change')} none could be measured."
+        if unmeasured:
+            none = f"of {text.plural(measured, 'change')} measured none was proven faster"
+            return f"Nothing proven: {none}, and {unmeasured} more could not be measured."
+        return f"Nothing to gain: of {text.plural(measured, 'change')} measured none was proven faster."
     if tuning.effect is None:
         return f"{text.plural(len(tuning.adopted), 'change')} kept, but not measured together in fresh processes."
     changes = ", ".join(text.shorten(change.id, 40) for change in tuning.adopted)
@@ -101,6 +109,8 @@ def no_op_sentence(effect: Effect, sign: str = "x") -> str:
     if effect.n < 1 or None in text.bounded(effect):
         return f"{figures}; whether the machine is quiet enough is not known."
     if effect.low <= 1 <= effect.high:
+        if max(effect.high - 1, 1 - effect.low) > _WIDE:
+            return f"{figures}; that may be no move, but it is too wide for this machine to show a small gain."
         return f"{figures}; it does not move, as it must."
     return f"{figures}; it moves although nothing changed, so the machine is too noisy."
 

@@ -152,6 +152,12 @@ def profile_headline(diagnosis: Diagnosis, sign: str = "x") -> str:
     return f"{speed}; no known cause has time at stake."
 
 
+def steady_sentence(diagnosis: Diagnosis) -> str:
+    steady = f"Median step {text.seconds(diagnosis.step_seconds)}; steady from step {diagnosis.steady_from}"
+    apart = f"{text.plural(len(diagnosis.outliers), 'outlier')} apart" if diagnosis.outliers else "no outliers"
+    return f"{steady}, {apart}."
+
+
 def probe_cost(facts: Facts, diagnosis: Diagnosis) -> str:
     if facts.probe_seconds is None:
         return "What the probe itself cost is not known (n/a)."
