@@ -4,7 +4,7 @@ It imports nothing but the standard library, and torch only once the script has 
 changes what the training computes, except for the levers that it is told to pull.
 
     sitecustomize ──> start(settings) ──> waits until torch has been imported
-                                          └─> hooks.install: spans into a Timeline, lines into steps.jsonl
+                                          └─> hooks.install: spans for a Recorder, lines into steps.jsonl
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import json
-import os
 import sys
 import threading
 import time
@@ -85,7 +84,7 @@ class _AfterImport(importlib.abc.MetaPathFinder):
         if fullname != self.name:
             return None
         sys.meta_path.remove(self)
-        spec = None
+        spec: importlib.machinery.ModuleSpec | None = None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
             spec = find(fullname, path, target) if find else None
@@ -119,7 +118,7 @@ def _shift_seeds_of_random(offset: int) -> None:
     random.seed = seed
 
 
-def _shift_seeds_of_numpy(numpy: ModuleType, offset: int) -> None:
+def _shift_seeds_of_numpy(numpy: Any, offset: int) -> None:
     for name in ("seed", "default_rng"):
         original = getattr(numpy.random, name)
 
@@ -127,10 +126,3 @@ def _shift_seeds_of_numpy(numpy: ModuleType, offset: int) -> None:
             return original(seed + offset if isinstance(seed, int) else seed)
 
         setattr(numpy.random, name, seeded)
-
-
-def in_worker() -> bool:
-    """Whether this process is a child that the training forked or spawned (a loader's worker)."""
-    import multiprocessing
-
-    return multiprocessing.parent_process() is not None or os.environ.get("HOTLAP_PROBE") is None

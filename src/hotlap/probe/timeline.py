@@ -1,133 +1,153 @@
-"""The timeline of the training thread, and how a stretch of it becomes one step.
+"""The timeline of the training thread: the moments at which the innermost span changed.
 
-Spans are pushed and popped as things happen; the timeline keeps only the moments at which the innermost
-span changed, so that it has no holes and nothing is counted twice:
+    time   ─┬────────┬───────┬─────────┬─────┬──────────┬─────┬───────────┬───
+    kind    │ data 1 │ batch │ forward │ gap │ backward │ gap │ optimizer │ gap ...
 
-    time   ─┬──────────┬─────┬───────────┬──────┬──────────────┬────────┬─────────────┬───
-    kind    │ data     │ gap │ forward   │ gap  │ backward     │ gap    │ optimizer   │ gap ...
-    phase   │ data_wait│other│ forward   │ loss │ backward     │ other  │ optimizer   │ other
-
-A step runs from the first input of its first micro-batch to the first input of the next step. What a gap
-means is decided when the step is closed, from its neighbours. Everything here is plain arithmetic on
-numbers that were handed in, so the tests need neither torch nor a clock.
+It has no holes, so nothing is missed and nothing is counted twice. ``cut`` takes a stretch out of it, which
+``attribution`` makes a step of. Everything here is plain arithmetic on numbers that were handed in, so the
+tests need neither torch nor a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 GAP = "gap"
-DATA = "data"
+#: A gap that begins with a batch that a loader has just handed over.
+BATCH = "batch"
+#: A wait for a loader; "data 3" names the loader, "data 0" is one that the script marked itself.
+DATA = "data "
+FORWARD = "forward"
+#: A call of a model without gradients or in eval mode: what it was for shows in what follows.
+EVALUATION = "evaluation"
+#: A call of a model that returned one number.
+SCALAR = "scalar"
+BACKWARD = "backward"
+#: ``autograd.grad``: a backward that may be part of a loss.
+GRAD = "grad"
+RECOMPUTE = "recompute"
+OPTIMIZER = "optimizer"
+#: What belongs to the optimizer without being its step: ``zero_grad``, a gradient scaler.
+TIDY = "tidy"
+VALIDATION = "validation"
+LOSS = "loss"
 PAUSED = "paused"
 
-#: Kinds that say nothing about which part of the step they interrupt.
-_INCIDENTAL = {GAP, "logging", "checkpoint", "host_to_device", PAUSED}
 #: Spans inside which nothing else is told apart.
-_OPAQUE = {DATA, "validation", "checkpoint", "logging", "gradient_clip", "recompute", "loss", "host_to_device", PAUSED}
+OPAQUE = frozenset(
+    {
+        DATA,
+        EVALUATION,
+        VALIDATION,
+        RECOMPUTE,
+        TIDY,
+        LOSS,
+        PAUSED,
+        "checkpoint",
+        "logging",
+        "gradient_clip",
+        "gradient_sync",
+        "host_to_device",
+    }
+)
 
 
-class Mark:
-    """The moment at which the innermost span became ``kind``. ``info``: the loader of a data span."""
+class Stretch:
+    """A closed piece of a timeline: ``times`` has one entry more than ``kinds``, the end."""
 
-    __slots__ = ("info", "kind", "t")
+    __slots__ = ("kinds", "samples", "times")
 
-    def __init__(self, t: float, kind: str, info: int = 0) -> None:
-        self.t = t
-        self.kind = kind
-        self.info = info
+    def __init__(self, times: list[float], kinds: list[str], samples: list[int | None]) -> None:
+        self.times = times
+        self.kinds = kinds
+        #: Samples of each batch, in the order of the marks called ``BATCH``.
+        self.samples = samples
 
 
 class Timeline:
     """Spans of one thread. ``push`` returns whether the span counts; only then ``pop`` it."""
 
-    def __init__(self, now: float) -> None:
-        self.marks: list[Mark] = [Mark(now, GAP)]
-        self.stack: list[str] = []
-        #: Loaders that feed training and loaders that feed validation, by id.
-        self.roles: dict[int, str] = {}
+    __slots__ = ("handed_over", "kinds", "samples", "stack", "times")
 
-    def push(self, now: float, kind: str, info: int = 0) -> bool:
-        if self.stack and self.stack[-1] in _OPAQUE:
+    def __init__(self, now: float) -> None:
+        self.times: list[float] = [now]
+        self.kinds: list[str] = [GAP]
+        self.samples: list[int | None] = []
+        self.stack: list[str] = []
+        self.handed_over = False
+
+    def opaque(self) -> bool:
+        return bool(self.stack) and self.stack[-1] in OPAQUE
+
+    def push(self, now: float, kind: str) -> bool:
+        stack = self.stack
+        if stack and stack[-1] in OPAQUE:
             return False
-        self.stack.append(kind)
-        self.marks.append(Mark(now, kind, info))
+        stack.append(kind)
+        self.times.append(now)
+        self.kinds.append(kind)
         return True
 
+    def push_data(self, now: float, loader: str) -> bool:
+        """``loader``: DATA and its number."""
+        counts = self.push(now, DATA)
+        if counts:
+            self.kinds[-1] = loader
+        return counts
+
     def pop(self, now: float) -> None:
-        self.stack.pop()
-        self.marks.append(Mark(now, self.stack[-1] if self.stack else GAP))
+        stack = self.stack
+        stack.pop()
+        self.times.append(now)
+        self.kinds.append(stack[-1] if stack else GAP)
+        if self.handed_over:
+            self.handed_over = False
+            self._mark_batch()
 
-    def inside(self, kind: str) -> bool:
-        return kind in self.stack
+    def batch(self, loader: str, samples: int | None) -> None:
+        """A loader has handed a batch over; called right after its span, or inside one that the script marked."""
+        if self.stack and self.stack[-1] == DATA:
+            self.kinds[-1] = loader
+            self.handed_over = True
+        elif self.stack and self.stack[-1] in OPAQUE:
+            return
+        else:
+            self._mark_batch()
+        self.samples.append(samples)
 
-    def last_loader(self) -> int | None:
-        """The loader of the last data span, if no other work came after it."""
-        for mark in reversed(self.marks):
-            if mark.kind == DATA:
-                return mark.info
-            if mark.kind not in _INCIDENTAL:
-                return None
-        return None
+    def _mark_batch(self) -> None:
+        kinds = self.kinds
+        if kinds[-1] != GAP:
+            self.times.append(self.times[-1])
+            kinds.append(kinds[-1])
+            kinds[-2] = BATCH
+        else:
+            kinds[-1] = BATCH
 
-    def first_input(self) -> int:
-        """Index of the mark at which the input of the training work that starts now began.
+    def rename_last(self, old: str, new: str) -> None:
+        """Call the span that has just ended by another name, now that more is known of it."""
+        if len(self.kinds) > 1 and self.kinds[-2] == old:
+            self.kinds[-2] = new
 
-        Walks back over the run of training data spans that ends here; without one, it is the end.
-        """
-        found = len(self.marks)
-        for index in range(len(self.marks) - 1, -1, -1):
-            mark = self.marks[index]
-            if mark.kind == DATA and self.roles.get(mark.info) != "validation":
-                found = index
-            elif mark.kind not in (GAP, "host_to_device", PAUSED):
-                break
-        return found
+    def unwind(self, depth: int, now: float) -> None:
+        """End spans that were left by an exception, down to ``depth`` open ones."""
+        while len(self.stack) > depth:
+            self.pop(now)
 
-    def cut(self, index: int, now: float) -> list[Mark]:
-        """Take the marks before ``index`` out, closed by one at the cut's moment; the rest stays."""
-        taken = self.marks[:index]
-        rest = self.marks[index:]
-        end = rest[0].t if rest else now
-        taken.append(Mark(end, GAP))
-        self.marks = rest or [Mark(now, self.stack[-1] if self.stack else GAP)]
+    def pause(self, now: float) -> None:
+        """Begin a span that counts wherever it happens."""
+        self.stack.append(PAUSED)
+        self.times.append(now)
+        self.kinds.append(PAUSED)
+
+    def cut(self, index: int, now: float) -> Stretch:
+        """Take the marks before ``index`` out; the rest stays."""
+        times, kinds = self.times, self.kinds
+        end = times[index] if index < len(times) else now
+        taken = Stretch([*times[:index], end], kinds[:index], self.samples)
+        if index < len(times):
+            self.times, self.kinds = times[index:], kinds[index:]
+            batches = taken.kinds.count(BATCH)
+            taken.samples, self.samples = self.samples[:batches], self.samples[batches:]
+        else:
+            self.times, self.kinds = [now], [self.stack[-1] if self.stack else GAP]
+            self.samples = []
         return taken
-
-
-def attribute(marks: list[Mark], roles: dict[int, str]) -> dict[str, float]:
-    """Return seconds by phase for a closed stretch (the last mark only says where it ends).
-
-    Leaves add up to the stretch's length less ``paused``, which is returned beside them.
-    """
-    kinds = [mark.kind for mark in marks[:-1]]
-    following: list[str] = [GAP] * len(kinds)
-    upcoming = GAP
-    for index in range(len(kinds) - 1, -1, -1):
-        following[index] = upcoming
-        if kinds[index] not in _INCIDENTAL:
-            upcoming = kinds[index]
-    phases: dict[str, float] = {}
-    previous = GAP
-    for index, kind in enumerate(kinds):
-        phase = kind
-        if kind == DATA:
-            validating = following[index] == "validation" or (
-                following[index] in (DATA, GAP) and roles.get(marks[index].info) == "validation"
-            )
-            phase = "validation" if validating else "data_wait"
-            previous = phase
-        elif kind == GAP:
-            if previous in ("forward", "loss") and following[index] in ("backward", "loss"):
-                phase = "loss"
-            elif previous == "validation":
-                phase = "validation"
-            else:
-                phase = "other"
-        elif kind not in _INCIDENTAL:
-            previous = kind
-        phases[phase] = phases.get(phase, 0.0) + marks[index + 1].t - marks[index].t
-    return phases
-
-
-def total(phases: dict[str, float], leave_out: Iterable[str] = (PAUSED,)) -> float:
-    skipped = set(leave_out)
-    return sum(seconds for phase, seconds in phases.items() if phase not in skipped)

@@ -12,13 +12,19 @@ FLUSH_SECONDS = 0.25
 class Writer:
     """One file per process that trains. A full disk ends the recording, not the training."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
         self.lines: list[str] = []
         self.flushed = 0.0
-        self.descriptor: int | None = None
         self.failed = False
-        self.pid = os.getpid()
+
+    @classmethod
+    def claim(cls, path: str) -> Writer | None:
+        """Make the file; None if it cannot be made, above all because another process already has."""
+        try:
+            return cls(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        except OSError:
+            return None
 
     def step(
         self,
@@ -31,15 +37,15 @@ class Writer:
         loss: float | None,
         paused: float,
     ) -> None:
-        inner = ",".join([f'"{phase}":{seconds:.7f}' for phase, seconds in phases.items()])
+        inner = ",".join([f'"{phase}":{seconds:.9f}' for phase, seconds in phases.items()])
         extra = "" if samples is None else f',"samples":{samples}'
         if loss is not None:
             # NaN and infinities are no JSON numbers; the reader turns the words back.
             extra += f',"loss":{loss!r}' if loss - loss == 0 else f',"loss":"{loss!r}"'
         if paused:
-            extra += f',"paused":{paused:.6f}'
+            extra += f',"paused":{paused:.9f}'
         self.lines.append(
-            f'{{"k":"step","i":{index},"t":{t:.7f},"wall":{wall:.7f},"phases":{{{inner}}},"micro_batches":{micro_batches}{extra}}}'
+            f'{{"k":"step","i":{index},"t":{t:.9f},"wall":{wall:.9f},"phases":{{{inner}}},"micro_batches":{micro_batches}{extra}}}'
         )
 
     def line(self, kind: str, **fields: Any) -> None:
@@ -47,19 +53,12 @@ class Writer:
 
     def flush(self, now: float) -> None:
         self.flushed = now
-        if not self.lines or self.failed or os.getpid() != self.pid:
-            self.lines.clear()
+        lines, self.lines = self.lines, []
+        if not lines or self.failed:
             return
-        data = ("\n".join(self.lines) + "\n").encode()
-        self.lines.clear()
+        data = ("\n".join(lines) + "\n").encode()
         try:
-            if self.descriptor is None:
-                self.descriptor = _os_open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             while data:
                 data = data[os.write(self.descriptor, data) :]
         except OSError:
             self.failed = True
-
-
-#: Taken before a containment may replace it.
-_os_open = os.open

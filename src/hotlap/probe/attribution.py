@@ -1,0 +1,251 @@
+"""What the marks of a stretch mean: seconds by phase, micro-batches, samples, and where a step begins.
+
+    kind    │ data 1  │ batch │ forward │ gap  │ backward │ gap   │ optimizer │ gap   │ data 2     │ evaluation │
+    phase   │data_wait│ other │ forward │ loss │ backward │ other │ optimizer │ other │ validation │ validation │
+
+A **segment** is a run of waits for data and what is done until the next such run. A segment with a backward
+trains; calls of a model in a segment without one are validation, and so is the data that fed them. That needs
+the marks that follow, so it is decided when the step is over. The same sequence of kinds means the same again:
+``Plan`` is made once for each sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hotlap.probe.timeline import (
+    BACKWARD,
+    BATCH,
+    DATA,
+    EVALUATION,
+    FORWARD,
+    GAP,
+    GRAD,
+    LOSS,
+    OPTIMIZER,
+    PAUSED,
+    SCALAR,
+    TIDY,
+    VALIDATION,
+    Stretch,
+)
+
+#: Kinds that say nothing about which part of the step they interrupt.
+INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device"})
+_CALLS = frozenset({FORWARD, EVALUATION, SCALAR})
+_MODEL = _CALLS | {BACKWARD, GRAD}
+
+
+class Segment:
+    """Indexes of the marks of a run of waits for data, and of the work that follows it."""
+
+    __slots__ = ("data", "work")
+
+    def __init__(self) -> None:
+        self.data: list[int] = []
+        self.work: list[int] = []
+
+    def handed_over(self, kinds: Sequence[str]) -> list[int]:
+        """Those waits that ended with a batch."""
+        return [index for index in self.data if index + 1 < len(kinds) and kinds[index + 1] == BATCH]
+
+
+def segments(kinds: Sequence[str], start: int = 0) -> list[Segment]:
+    found = [Segment()]
+    for index in range(start, len(kinds)):
+        kind = kinds[index]
+        if kind in INCIDENTAL:
+            continue
+        if kind.startswith(DATA):
+            if found[-1].work:
+                found.append(Segment())
+            found[-1].data.append(index)
+        else:
+            found[-1].work.append(index)
+    return found
+
+
+def new_input(kinds: Sequence[str], start: int, roles: dict[str, str]) -> int | None:
+    """Index of the mark where the input of the training work that begins now begins; None without a new batch.
+
+    ``start`` is where the last optimizer step ended. What a validation left behind is not training's input.
+    """
+    *earlier, last = segments(kinds, start)
+    # Nothing between an optimizer step and now has trained, so what fed the earlier segments feeds validation.
+    validating = {kinds[index] for segment in earlier for index in segment.data if segment.handed_over(kinds)}
+    validating = {loader for loader in validating if roles.get(loader) != "training"}
+    validating |= {loader for loader, role in roles.items() if role == VALIDATION}
+    handed_over = last.handed_over(kinds)
+    if not handed_over or (kinds[handed_over[-1]] in validating and last.work):
+        return None
+    feeding = kinds[handed_over[-1]]
+    return next(index for index in last.data if kinds[index] == feeding or kinds[index] not in validating)
+
+
+def first_work(kinds: Sequence[str], start: int) -> int:
+    """Index of the first training work from ``start`` on, for a step whose input came earlier or never."""
+    for index in range(start, len(kinds)):
+        kind = kinds[index]
+        if kind in (FORWARD, SCALAR):
+            return index
+        if kind in (BACKWARD, GRAD):
+            # A model that trains in eval mode: its call comes right before.
+            calls = [before for before in range(start, index) if kinds[before] == EVALUATION]
+            return calls[-1] if calls else index
+    return len(kinds)
+
+
+class Plan:
+    """What a sequence of kinds means; ``roles`` says which loaders feed training, which validation, and learns."""
+
+    def __init__(self, kinds: Sequence[str], roles: dict[str, str]) -> None:
+        parts = segments(kinds)
+        meant = _resolve(kinds, parts)
+        _learn_roles(kinds, meant, parts, roles)
+        for part in parts:
+            _resolve_data(kinds, meant, part, roles)
+        _resolve_gaps(kinds, meant)
+        self.phases = sorted(set(meant), key=meant.index)
+        #: For each mark, the place of its phase in ``phases``.
+        self.slots = [self.phases.index(phase) for phase in meant]
+        #: Which of the stretch's batches are its samples, and in how many micro-batches they were used.
+        self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
+
+    def seconds(self, stretch: Stretch) -> dict[str, float]:
+        """Seconds by phase; what was paused is among them."""
+        totals = [0.0] * len(self.phases)
+        times = stretch.times
+        before = times[0]
+        for place, slot in enumerate(self.slots, 1):
+            now = times[place]
+            totals[slot] += now - before
+            before = now
+        return dict(zip(self.phases, totals, strict=True))
+
+    def samples(self, stretch: Stretch) -> int | None:
+        sizes = [size for batch in self.batches if (size := stretch.samples[batch]) is not None]
+        return sum(sizes) if sizes else None
+
+
+def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
+    """Turn every kind of work into a phase; incidental kinds and waits for data come later."""
+    meant = list(kinds)
+    # The strongest sign of training that this stretch has at all.
+    evidence = next((kind for kind in (BACKWARD, GRAD, FORWARD, SCALAR, EVALUATION) if kind in kinds), BACKWARD)
+    for part in parts:
+        trained = False
+        later = sum(kinds[index] == evidence for index in part.work)
+        called = False
+        for index in part.work:
+            kind = kinds[index]
+            if kind == evidence:
+                later -= 1
+                trained = True
+            if kind == OPTIMIZER:
+                trained = trained and later > 0
+            if kind not in _MODEL:
+                continue
+            if not trained and not later:
+                meant[index] = VALIDATION
+            elif kind == GRAD:
+                meant[index] = BACKWARD
+            elif kind != BACKWARD:
+                meant[index] = LOSS if kind == SCALAR and called else FORWARD
+                called = True
+            if kind == evidence and kind == BACKWARD:
+                called = False
+    return meant
+
+
+def _learn_roles(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment], roles: dict[str, str]) -> None:
+    for part in parts:
+        loaders = [kinds[index] for index in part.handed_over(kinds)]
+        if not loaders or not any(kinds[index] in _MODEL for index in part.work):
+            continue
+        if _validates(meant, part):
+            roles.setdefault(loaders[-1], VALIDATION)
+        else:
+            for loader in loaders:
+                roles.setdefault(loader, "training")
+            roles[loaders[-1]] = "training"
+
+
+def _validates(meant: Sequence[str], part: Segment) -> bool:
+    work = {meant[index] for index in part.work}
+    return VALIDATION in work and not work & {FORWARD, BACKWARD}
+
+
+def _resolve_data(kinds: Sequence[str], meant: list[str], part: Segment, roles: dict[str, str]) -> None:
+    handed_over = part.handed_over(kinds)
+    feeding = kinds[handed_over[-1]] if handed_over and _validates(meant, part) else None
+    for index in part.data:
+        validates = kinds[index] == feeding or roles.get(kinds[index]) == VALIDATION
+        meant[index] = VALIDATION if validates else "data_wait"
+
+
+def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
+    functional = not any(kind in _CALLS for kind in kinds)
+    following: list[str | None] = [None] * len(kinds)
+    upcoming = None
+    for index in range(len(kinds) - 1, -1, -1):
+        following[index] = upcoming
+        if kinds[index] not in INCIDENTAL:
+            upcoming = meant[index]
+    previous: str | None = None
+    for index, kind in enumerate(kinds):
+        after = following[index]
+        if kind in (GAP, BATCH):
+            meant[index] = _gap(previous, after, functional)
+        elif kind == OPTIMIZER:
+            # Inside a closure: what lies between its forward and backward, and what comes before its forward.
+            if previous in (FORWARD, LOSS) and after == BACKWARD:
+                meant[index] = LOSS
+            elif previous in ("data_wait", None) and after == FORWARD:
+                meant[index] = "other"
+        elif kind == TIDY:
+            meant[index] = VALIDATION if previous == VALIDATION else OPTIMIZER
+        elif kind == "host_to_device" and previous == VALIDATION:
+            meant[index] = VALIDATION
+        if kind not in INCIDENTAL:
+            previous = meant[index]
+
+
+def _gap(previous: str | None, after: str | None, functional: bool) -> str:
+    if previous == VALIDATION:
+        return VALIDATION
+    if functional and after == BACKWARD:
+        return FORWARD
+    if previous in (FORWARD, LOSS, BACKWARD) and after in (BACKWARD, LOSS):
+        return LOSS
+    return "other"
+
+
+def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment]) -> tuple[list[int], int]:
+    picked: list[int] = []
+    number = {index - 1: batch for batch, index in enumerate(i for i, kind in enumerate(kinds) if kind == BATCH)}
+    count = 0
+    for part in parts:
+        runs = 0
+        called = False
+        for index in part.work:
+            if kinds[index] == OPTIMIZER:
+                break
+            if kinds[index] == BACKWARD and (called or not runs):
+                runs += 1
+                called = False
+            elif meant[index] == FORWARD and kinds[index] in _CALLS:
+                called = True
+        trains = any(meant[index] in (FORWARD, BACKWARD) for index in part.work)
+        by_loader: dict[str, list[int]] = {}
+        if trains or not _validates(meant, part):
+            for index in part.handed_over(kinds):
+                if meant[index] == "data_wait":
+                    by_loader.setdefault(kinds[index], []).append(number[index])
+        # Batches that were skipped were fetched and not used: the last ones are those that were.
+        most = max((len(batches) for batches in by_loader.values()), default=0)
+        used = max(1, min(most, runs) if most else runs)
+        for batches in by_loader.values():
+            picked += batches[-used:]
+        if trains:
+            count += used
+    return sorted(picked), max(1, count)

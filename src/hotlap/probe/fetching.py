@@ -1,0 +1,90 @@
+"""How long fetching and collating one batch takes, in whichever process it happens.
+
+A loader's workers append what they measured to ``fetches`` in the run directory, seldom, in records of three
+doubles: batches, seconds, whether fetching drew from the global random generators.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+_RECORD = struct.Struct("ddd")
+#: The random generators are compared for so many batches: it costs as much as a small batch.
+_COMPARED = 3
+
+
+class Fetches:
+    def __init__(self, run_dir: str) -> None:
+        self.path = os.path.join(run_dir, "fetches")
+        self.process = os.getpid()
+        self.count = 0
+        self.seconds = 0.0
+        self.draws = False
+        self.compared = 0
+        self.saved_at = 0.0
+        self.interval = 0.1
+
+    def watch(self, torch: Any) -> None:
+        for kind in torch.utils.data._utils.fetch._BaseDatasetFetcher.__subclasses__():
+            self._wrap(torch, kind)
+
+    def _wrap(self, torch: Any, kind: Any) -> None:
+        original = kind.fetch
+
+        def fetch(fetcher: Any, indices: Any) -> Any:
+            in_worker = torch.utils.data.get_worker_info() is not None
+            if in_worker and self.process != os.getpid():
+                self.__init__(os.path.dirname(self.path))  # type: ignore[misc]  # forked: the parent's counts are its own
+            state = _random_state(torch) if self.compared < _COMPARED else None
+            start = time.perf_counter()
+            batch = original(fetcher, indices)
+            now = time.perf_counter()
+            self.seconds += now - start
+            self.count += 1
+            if state is not None:
+                self.compared += 1
+                self.draws = self.draws or _random_state(torch) != state
+            if in_worker and now - self.saved_at > self.interval:
+                self._save(now)
+            return batch
+
+        kind.fetch = fetch
+
+    def _save(self, now: float) -> None:
+        with suppress(OSError):
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                os.write(descriptor, _RECORD.pack(self.count, self.seconds, self.draws))
+            finally:
+                os.close(descriptor)
+        self.count, self.seconds = 0, 0.0
+        self.saved_at = now
+        # A long training must not fill the disk with it.
+        self.interval = min(2 * self.interval, 30.0)
+
+    def collect(self) -> dict[str, Any]:
+        """Mean seconds of a fetch, and whether it draws random numbers, over this process and all workers."""
+        count, seconds, draws = float(self.count), self.seconds, self.draws
+        with suppress(OSError):
+            with open(self.path, "rb") as file:
+                data = file.read()
+            for fetched, spent, drew in _RECORD.iter_unpack(data[: len(data) // _RECORD.size * _RECORD.size]):
+                count, seconds, draws = count + fetched, seconds + spent, draws or bool(drew)
+        if not count:
+            return {}
+        return {"fetch_seconds": seconds / count, "fetch_uses_rng": draws}
+
+
+def _random_state(torch: Any) -> tuple[Any, ...]:
+    states: list[Any] = [torch.random.get_rng_state().numpy().tobytes(), hash(random.getstate())]
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        state = numpy.random.get_state(legacy=True)
+        states += [state[1].tobytes(), state[2]]
+    return tuple(states)

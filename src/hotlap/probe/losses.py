@@ -1,0 +1,43 @@
+"""Losses are read where backward is called on them, before the script can change them in place."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+
+class _OnDevice:
+    """A loss on its way from the device, which is not waited for."""
+
+    __slots__ = ("event", "tensor")
+
+    def __init__(self, torch: Any, loss: Any) -> None:
+        self.tensor = torch.empty((), dtype=loss.dtype, device="cpu", pin_memory=True)
+        self.tensor.copy_(loss.reshape(()), non_blocking=True)
+        self.event = torch.cuda.Event()
+        self.event.record()
+
+    def ready(self) -> bool:
+        return bool(self.event.query())
+
+    def value(self) -> float:
+        self.event.synchronize()
+        return float(self.tensor)
+
+
+def reading(torch: Any, loss: Any) -> Any:
+    """A float, or where the device has yet to compute it an object that will give one; None for what is no loss."""
+    # A subclass may communicate between ranks when it is read.
+    if type(loss) is not torch.Tensor or loss.numel() != 1:
+        return None
+    if loss.is_cpu:
+        with suppress(RuntimeError):  # a transformation of torch.func is at work
+            return loss.item()
+    elif loss.is_cuda and not torch.cuda.is_current_stream_capturing():
+        return _OnDevice(torch, loss.detach())
+    return None
+
+
+def mean(readings: list[Any]) -> float | None:
+    values = [found if isinstance(found, float) else found.value() for found in readings]
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,493 @@
+"""Follows the thread that trains, and makes a line of every step.
+
+    hooks ──spans──> Timeline ──a step is over──> pending ──a few at a time──> Plan ──> Writer
+
+What ends a step, from the strongest sign to the weakest:
+
+- the script says so with ``hotlap.step()``;
+- after an optimizer step, training work begins (a forward with gradients, a backward, an optimizer step with a
+  closure) on a batch that arrived since. The step ended where the wait for that batch began;
+- an optimizer steps that has already stepped on this batch. The step ended where the work for it began.
+
+So two optimizers that step on one batch make one step, and a batch that is replayed makes a step each time.
+Only one process of a run writes a record for each rank: the first that begins to train.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from hotlap.probe import Settings, facts, levers
+from hotlap.probe.attribution import Plan, first_work, new_input
+from hotlap.probe.fetching import Fetches
+from hotlap.probe.gate import Gate
+from hotlap.probe.losses import mean, reading
+from hotlap.probe.timeline import (
+    BACKWARD,
+    DATA,
+    EVALUATION,
+    FORWARD,
+    GAP,
+    OPTIMIZER,
+    PAUSED,
+    RECOMPUTE,
+    TIDY,
+    Stretch,
+    Timeline,
+)
+from hotlap.probe.writer import FLUSH_SECONDS, Writer
+
+#: Steps in which what can only be seen inside the model is looked at.
+LOOKING = 6
+#: Steps are analysed this many at a time: the second one of the same shape costs a fifth of the first.
+_AT_A_TIME = 8
+#: Marks kept while it is not known whether this process trains at all.
+_BEFORE_TRAINING = 2000
+
+_ident = threading.get_ident
+
+
+class _Pending:
+    __slots__ = ("loss_readings", "sizes", "stretch")
+
+    def __init__(self, stretch: Stretch, loss_readings: list[Any], sizes: list[int]) -> None:
+        self.stretch = stretch
+        self.loss_readings = loss_readings
+        self.sizes = sizes
+
+
+class Recorder:
+    def __init__(
+        self, torch: Any, settings: Settings, started: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.torch = torch
+        self.settings = settings
+        self.started = started
+        self.clock = clock
+        self.enabled = not settings.silent
+        self.fetches = Fetches(settings.run_dir)
+        self.time_inner_call: Callable[[], float] = lambda: 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin afresh, as a process that has seen nothing of a training yet."""
+        self.timeline = Timeline(self.clock())
+        self.writer: Writer | None = None
+        self.gate: Gate | None = None
+        self.facts = facts.Facts(self.torch)
+        #: Which loaders feed training, and which validation.
+        self.roles: dict[str, str] = {}
+        self.loaders = 0
+        self.thread: int | None = _ident() if self.enabled else None
+        #: How many calls of modules enclose what runs.
+        self.depth = 0
+        self.in_backward = False
+        self.looking = True
+        self.begun = False
+        self.ended = False
+        self.steps = 0
+        self.first_step_at = 0.0
+        # The step that runs.
+        self.optimizers: list[int] = []
+        self.stepped: set[int] = set()
+        self.after_optimizer = 0
+        self.forward_since = False
+        self.backward_since = False
+        #: Losses and forward sizes since the last optimizer step, and those of the step so far.
+        self.losses: list[Any] = []
+        self.step_losses: list[Any] = []
+        self.inner_losses: list[Any] = []
+        self.scaled = False
+        self.sizes: list[int] = []
+        self.step_sizes: list[int] = []
+        self.size: int | None = None
+        self.pending: deque[_Pending] = deque()
+        self.written = 0
+        self.plans: dict[tuple[str, ...], Plan] = {}
+        #: What the recording itself costs.
+        self.marks = 0
+        self.mark_seconds = 0.0
+        self.inner_call_seconds = 0.0
+        self.own_seconds = 0.0
+
+    # spans
+
+    def push(self, kind: str) -> bool:
+        """Begin a span of the training thread. Return whether it counts; only then ``pop`` it."""
+        return self.begun and _ident() == self.thread and self.timeline.push(self.clock(), kind)
+
+    def pop(self) -> None:
+        self.timeline.pop(self.clock())
+
+    @contextmanager
+    def span(self, kind: str) -> Iterator[None]:
+        """A phase that the script marked."""
+        counts = self.data_begins(DATA + "0") if kind == "data_wait" else self.push(kind)
+        try:
+            yield
+        finally:
+            if counts:
+                self.pop()
+
+    def _follows(self) -> bool:
+        """Whether this is the thread that trains; until it is known, the one that was last seen at work."""
+        here = _ident() == self.thread
+        if self.begun or not self.enabled:
+            return here
+        if not here:
+            self.thread = _ident()
+            self.timeline = Timeline(self.clock())
+        elif len(self.timeline.kinds) > 2 * _BEFORE_TRAINING:
+            self.timeline.cut(len(self.timeline.kinds) - _BEFORE_TRAINING, self.clock())
+        return True
+
+    # what happens in a training
+
+    def new_loader(self) -> str:
+        self.loaders += 1
+        return f"{DATA}{self.loaders}"
+
+    def data_begins(self, loader: str) -> bool:
+        if not self._follows():
+            return False
+        return self.timeline.push_data(self.clock(), loader)
+
+    def batch_received(self, loader: str, batch: Any) -> None:
+        self.timeline.batch(loader, facts.batch_dimension(self.torch, batch))
+
+    def forward_begins(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Return the kind of an outermost call of a module, "" when it does not count, None when it is not ours."""
+        if not self.enabled:
+            return ""
+        if self.in_backward and _ident() != self.thread:
+            # A GPU's part of backward runs in a thread of its own while this one waits.
+            return RECOMPUTE
+        if not self._follows():
+            return None
+        timeline = self.timeline
+        if timeline.stack and timeline.opaque():
+            return ""
+        if self.in_backward:
+            return RECOMPUTE
+        gradients = self.torch.is_grad_enabled()
+        training = gradients and module.training
+        if training:
+            if self.stepped:
+                self._close_at_new_input()
+            elif not self.begun:
+                self._begin()
+            self.forward_since = True
+        if gradients:
+            if self.size is None and (not timeline.samples or timeline.samples[-1] is None):
+                self.size = facts.batch_dimension(self.torch, (args, kwargs))
+            if self.looking:
+                self.facts.module_called(module, training)
+        return FORWARD if training else EVALUATION
+
+    def forward_ends(self, module: Any, output: Any) -> None:
+        if self.begun:
+            kind = facts.kind_of_output(self.torch, module, output)
+            if kind is not None:
+                self.timeline.rename_last(FORWARD, kind)
+
+    def backward_begins(self, tensors: Any, kind: str) -> bool:
+        if not self.enabled or _ident() != self.thread or self.in_backward or self.timeline.opaque():
+            return False
+        if kind == BACKWARD and not self.depth:
+            if not self.begun:
+                self._begin()
+            elif self.stepped and not self.forward_since:
+                self._close_at_new_input()
+        if not self.timeline.push(self.clock(), kind):
+            return False
+        self.in_backward = True
+        if kind == BACKWARD:
+            self.backward_since = True
+            if self.size is not None:
+                self.sizes.append(self.size)
+                self.size = None
+            if not self.scaled:
+                self.loss(tensors, self.losses)
+            self.scaled = False
+        elif not self.depth:
+            self.loss(tensors, self.inner_losses)
+        return True
+
+    def outermost_begins(self, kind: str) -> bool:
+        return self.timeline.push(self.clock(), kind)
+
+    def recompute_begins(self) -> bool:
+        return self.in_backward and self.timeline.push(self.clock(), RECOMPUTE)
+
+    def backward_ends(self, open_spans: int) -> None:
+        self.in_backward = False
+        self.timeline.unwind(open_spans, self.clock())
+
+    def loss(self, tensor: Any, losses: list[Any]) -> None:
+        found = reading(self.torch, tensor)
+        if found is not None:
+            losses.append(found)
+
+    def scaled_loss(self, outputs: Any) -> None:
+        """A gradient scaler is about to scale this loss."""
+        if self.begun and _ident() == self.thread:
+            self.loss(outputs, self.losses)
+            self.scaled = True
+
+    def optimizer_begins(self, optimizer: Any, scaler: Any = None) -> None:
+        """A step of an optimizer, or of a gradient scaler around it, begins."""
+        if not self.enabled or not self._follows():
+            return
+        timeline = self.timeline
+        name = id(scaler) if scaler is not None else id(optimizer)
+        if name in self.optimizers:
+            # An earlier step ended by an exception.
+            self.optimizers.clear()
+            timeline.unwind(0, self.clock())
+        if not self.optimizers:
+            if timeline.opaque():
+                return
+            self.facts.optimizer_begins(optimizer)
+            if not self.begun:
+                self._begin()
+            elif self.stepped:
+                # Without a backward before it, a closure brings forward and backward, perhaps on a new batch.
+                closed = not self.backward_since and self._close_at_new_input()
+                if not closed and id(optimizer) in self.stepped:
+                    self._close(first_work(timeline.kinds, self.after_optimizer))
+            timeline.push(self.clock(), OPTIMIZER)
+        self.optimizers.append(name)
+
+    def optimizer_ends(self, optimizer: Any) -> None:
+        if not self.optimizers or _ident() != self.thread:
+            return
+        self.optimizers.pop()
+        if self.optimizers:
+            return
+        timeline = self.timeline
+        timeline.pop(self.clock())
+        self.after_optimizer = len(timeline.kinds) - 1
+        self.forward_since = self.backward_since = False
+        self.size = None
+        self.step_losses += self.losses or self.inner_losses
+        self.losses, self.inner_losses = [], []
+        if not self.stepped:
+            self.step_sizes += self.sizes
+        self.sizes = []
+        self.stepped.add(id(optimizer))
+
+    def end_of_step(self) -> None:
+        """The script said that a step ends here."""
+        if not self.enabled or not self._follows():
+            return
+        if not self.begun:
+            work = [index for index, kind in enumerate(self.timeline.kinds) if kind != GAP]
+            self._begin(at=work[0] if work else None)
+            if not work or not self.begun:
+                return
+        self.step_losses += self.losses or self.inner_losses
+        self.losses, self.inner_losses = [], []
+        self.step_sizes += self.sizes or ([self.size] if self.size is not None else [])
+        self.sizes, self.size = [], None
+        self.forward_since = self.backward_since = False
+        self._close(len(self.timeline.kinds))
+
+    def metric(self, name: str, value: float) -> None:
+        if self._claim() and self.writer is not None:
+            self.writer.line("metric", name=name, value=value, step=self.steps + bool(self.stepped))
+
+    # a step ends
+
+    def _claim(self) -> bool:
+        """Become the process that writes this rank's record, unless another one is."""
+        if not self.enabled:
+            return False
+        if self.writer is None:
+            rank = self.facts.rank()
+            name = "steps.jsonl" if rank == 0 else f"steps.rank{rank}.jsonl"
+            self.writer = Writer.claim(os.path.join(self.settings.run_dir, name))
+            if self.writer is None:
+                self.disable()
+                return False
+            if self.settings.gated and rank == 0:
+                self.gate = Gate(self.settings.run_dir)
+            self.writer.line("start", t=self.started, pid=os.getpid(), torch=str(self.torch.__version__), rank=rank)
+            self.writer.flush(self.clock())
+        return True
+
+    def _begin(self, at: int | None = None) -> None:
+        """The first training work: the first step began with its input, if it has one."""
+        if not self._claim():
+            return
+        self.begun = True
+        timeline = self.timeline
+        if at is None:
+            at = new_input(timeline.kinds, 0, self.roles)
+        if at is None:
+            at = first_work(timeline.kinds, 0)
+        timeline.cut(at, self.clock())
+        self.first_step_at = timeline.times[0]
+        self.mark_seconds = self._time_a_mark()
+        self.inner_call_seconds = self.time_inner_call()
+
+    def _time_a_mark(self) -> float:
+        timeline, clock, times = Timeline(0.0), self.clock, 100
+        start = clock()
+        for _ in range(times):
+            if _ident() == self.thread and timeline.push(clock(), FORWARD):
+                timeline.pop(clock())
+        return (clock() - start) / (2 * times)
+
+    def _close_at_new_input(self) -> bool:
+        index = new_input(self.timeline.kinds, self.after_optimizer, self.roles)
+        if index is None:
+            return False
+        self._close(index)
+        return True
+
+    def _close(self, index: int) -> None:
+        now = self.clock()
+        stretch = self.timeline.cut(index, now)
+        self.pending.append(_Pending(stretch, self.step_losses, self.step_sizes))
+        self.marks += len(stretch.kinds)
+        self.step_losses, self.step_sizes = [], []
+        self.stepped.clear()
+        self.after_optimizer = 0
+        self.steps += 1
+        if self.looking:
+            self._look()
+        writer = self.writer
+        assert writer is not None
+        late = now - writer.flushed > FLUSH_SECONDS
+        if late or len(self.pending) >= _AT_A_TIME:
+            self._write_pending()
+            if late:
+                writer.flush(now)
+        self.own_seconds += self.clock() - now
+        settings = self.settings
+        if settings.stop_steps is not None and self.steps >= settings.stop_steps:
+            self.leave("stopped")
+        if settings.stop_seconds is not None and now - self.first_step_at >= settings.stop_seconds:
+            self.leave("stopped")
+        if self.gate is not None:
+            self._pass(self.gate)
+
+    def _look(self) -> None:
+        if self.steps in (1, LOOKING):
+            self.facts.step_done()
+        self.facts.calls = 0
+        self.looking = self.steps < LOOKING
+
+    def _write_pending(self, wait: bool = False) -> None:
+        """Write the steps that are over, up to the first whose loss the device has not computed yet."""
+        while self.pending:
+            step = self.pending[0]
+            if not wait and not all(loss.ready() for loss in step.loss_readings if not isinstance(loss, float)):
+                return
+            self.pending.popleft()
+            key = tuple(step.stretch.kinds)
+            plan = self.plans.get(key)
+            if plan is None:
+                known = dict(self.roles)
+                plan = Plan(key, self.roles)
+                if self.roles != known or len(self.plans) > 50:
+                    # What other sequences mean depends on the roles.
+                    self.plans.clear()
+                self.plans[key] = plan
+            phases = plan.seconds(step.stretch)
+            paused = phases.pop(PAUSED, 0.0)
+            samples = plan.samples(step.stretch)
+            if samples is None and step.sizes:
+                samples = sum(step.sizes)
+            elif samples is not None:
+                self.facts.batch_size = self.facts.batch_size or samples // plan.micro_batches
+            assert self.writer is not None
+            self.writer.step(
+                self.written,
+                step.stretch.times[0],
+                sum(phases.values()),
+                phases,
+                plan.micro_batches,
+                samples,
+                mean(step.loss_readings),
+                paused,
+            )
+            self.written += 1
+
+    def _pass(self, gate: Gate) -> None:
+        if not gate.closed(self.clock()):
+            return
+        self.timeline.pause(self.clock())
+        if self.torch.cuda.is_initialized():
+            self.torch.cuda.synchronize()
+        self._write_pending(wait=True)
+        assert self.writer is not None
+        self._write_facts(self.writer)
+        self.writer.line("gate", i=self.steps, t=self.clock())
+        self.writer.flush(self.clock())
+        word, seconds, steps = gate.wait()
+        self.timeline.pop(self.clock())
+        if word == "go":
+            gate.go(self.clock(), seconds, steps)
+        elif word == "run":
+            gate.free = True
+        else:
+            self.leave("stopped")
+
+    def _write_facts(self, writer: Writer) -> None:
+        cost = (self.own_seconds + self.marks * self.mark_seconds) / max(self.steps, 1)
+        cost += self.inner_call_seconds * self.facts.values.get("module_calls", 0)
+        writer.line("facts", **self.facts.collect(cost, self.roles), **self.fetches.collect())
+
+    # the end
+
+    def leave(self, outcome: str) -> None:
+        """End the process here, without the script's own clean-up (which might write its files)."""
+        self.finish(outcome)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        _leave(0)
+
+    def finish(self, outcome: str = "finished") -> None:
+        if self.ended or self.writer is None:
+            return
+        self.ended = True
+        now = self.clock()
+        if outcome == "finished" and self.stepped:
+            # The last step ends with its optimizer; what comes after belongs to the end of the process.
+            self.gate = None
+            self.settings.stop_steps = self.settings.stop_seconds = None
+            self.timeline.unwind(0, now)
+            kinds = self.timeline.kinds
+            self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
+        with suppress(Exception):  # a device that has failed can no longer be waited for
+            self._write_pending(wait=True)
+        self._write_facts(self.writer)
+        for note in levers.notes:
+            self.writer.line("note", text=note)
+        self.writer.line("end", t=now, outcome=outcome, steps=self.steps)
+        self.writer.flush(now)
+        self.disable()
+
+    def disable(self) -> None:
+        self.enabled = self.begun = False
+        self.thread = None
+
+    def forked(self) -> None:
+        """In a forked child: what the parent saw is the parent's."""
+        if self.begun or self.ended or self.writer is not None:
+            self.writer = None
+            self.disable()
+        elif self.enabled:
+            self.reset()
+
+
+_leave = os._exit
