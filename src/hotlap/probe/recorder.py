@@ -312,8 +312,9 @@ class Recorder:
         if self.writer is None:
             rank = self.facts.rank()
             name = "steps.jsonl" if rank == 0 else f"steps.rank{rank}.jsonl"
-            self.writer = Writer.claim(os.path.join(self.settings.run_dir, name))
-            if self.writer is None:
+            try:
+                self.writer = Writer(os.path.join(self.settings.run_dir, name))
+            except OSError:
                 self.disable()
                 return False
             if self.settings.gated and rank == 0:

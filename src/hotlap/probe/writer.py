@@ -12,19 +12,16 @@ FLUSH_SECONDS = 0.25
 class Writer:
     """One file per process that trains. A full disk ends the recording, not the training."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self, path: str) -> None:
+        """Make the file.
+
+        Raises:
+            OSError: it cannot be made, above all because another process already writes this record.
+        """
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self.lines: list[str] = []
         self.flushed = 0.0
         self.failed = False
-
-    @classmethod
-    def claim(cls, path: str) -> Writer | None:
-        """Make the file; None if it cannot be made, above all because another process already has."""
-        try:
-            return cls(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
-        except OSError:
-            return None
 
     def step(
         self,
