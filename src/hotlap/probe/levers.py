@@ -3,115 +3,225 @@
     workers, prefetch_factor, persistent_workers, pin_memory   when a DataLoader is made
     autocast ("bfloat16")      from the outermost forward to the start of backward, so that the loss is inside
     channels_last, compile     at the first training forward of an outermost module, before the optimizer has state
-    fused, foreach             before an optimizer's first step
+    fused, foreach             before an optimizer's step
     checkpointing ("off")      every ``checkpoint(f, x)`` becomes ``f(x)``
 
-A lever that cannot be pulled leaves a note, and the training as it was.
+A lever that cannot be pulled leaves a note, and the training as it was. What the script does itself (its own
+autocast, its own compilation) is left alone.
 """
 
 from __future__ import annotations
 
 import functools
-from types import ModuleType
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 wanted: dict[str, Any] = {}
+#: What could not be applied, in sentences. Until a lever has been pulled it stands here as never applied.
 notes: list[str] = []
+
+_NEVER = {
+    "workers": "the script made no DataLoader",
+    "prefetch_factor": "the script made no DataLoader with workers",
+    "persistent_workers": "the script made no DataLoader with workers",
+    "pin_memory": "the script made no DataLoader",
+    "autocast": "no model was called outside the script's own autocast",
+    "channels_last": "no model with two-dimensional convolutions was trained",
+    "compile": "no model was trained that the script does not compile itself",
+    "fused": "no optimizer stepped that has a fused implementation for its parameters",
+    "foreach": "no optimizer stepped that has a foreach implementation",
+    "checkpointing": "the script checkpoints no activations",
+}
+_LOADER = ("workers", "prefetch_factor", "persistent_workers", "pin_memory")
+_LARGEST_SEED = 2**63
+
 _torch: Any = None
+_prepared: weakref.WeakSet[Any] = weakref.WeakSet()
+#: The autocast that is open because of us; whether it ends with the forward that runs; what was raised before it.
 _autocast: Any = None
-_forward_autocast = False
-_prepared: set[int] = set()
-_optimizers: set[int] = set()
+_forward_only = False
+_error_before: BaseException | None = None
+_device = "cpu"
 
 
-def install(torch: ModuleType, settings: dict[str, Any], seed_offset: int) -> None:
+def install(torch: Any, settings: dict[str, Any], seed_offset: int) -> None:
     global _torch
     _torch = torch
     wanted.clear()
     wanted.update(settings)
+    notes[:] = [_never(name) for name in wanted if name in _NEVER and wanted[name] not in (False, None)]
     if seed_offset:
         _shift_seeds(torch, seed_offset)
-    if any(name in wanted for name in ("workers", "prefetch_factor", "persistent_workers", "pin_memory")):
-        _wrap_loader_construction(torch)
+    if not wanted.keys().isdisjoint(_LOADER):
+        _wrap_loader_construction(torch.utils.data)
+    if wanted.get("autocast"):
+        _end_autocast_at_next_batch(torch.utils.data.dataloader._BaseDataLoaderIter)
+
+
+def _never(name: str) -> str:
+    return f"{name} was not applied: {_NEVER[name]}"
+
+
+def _applied(name: str) -> None:
+    if _never(name) in notes:
+        notes.remove(_never(name))
+
+
+def _note(text: str, *names: str) -> None:
+    """Say why these levers were not pulled here."""
+    for name in names:
+        _applied(name)
+    if text not in notes:
+        notes.append(text)
 
 
 def _shift_seeds(torch: Any, offset: int) -> None:
-    def shifted(original: Any) -> Any:
+    def shifted(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def manual_seed(*args: Any) -> Any:
-            return original(*args[:-1], int(args[-1]) + offset)
+        def manual_seed(seed: Any) -> Any:
+            return original((int(seed) + offset) % _LARGEST_SEED)
 
         return manual_seed
 
     torch.manual_seed = torch.random.manual_seed = shifted(torch.manual_seed)
+    for name in ("manual_seed", "manual_seed_all"):
+        setattr(torch.cuda, name, shifted(getattr(torch.cuda, name)))
 
 
-def _wrap_loader_construction(torch: ModuleType) -> None:
-    construct = torch.utils.data.DataLoader.__init__
+# loaders
+
+
+def _wrap_loader_construction(data: Any) -> None:
+    construct = data.DataLoader.__init__
+    signature = inspect.signature(construct)
 
     @functools.wraps(construct)
-    def __init__(self: Any, dataset: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        if isinstance(dataset, torch.utils.data.IterableDataset) and "workers" in wanted:
-            _note("workers were not changed: every worker of an IterableDataset would yield all of it")
-        elif len(args) > 4:
-            _note("workers were not changed: the DataLoader is made with positional arguments")
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError:
+            construct(self, *args, **kwargs)  # says what is wrong
+            return
+        _change_loader(bound.arguments, isinstance(bound.arguments["dataset"], data.IterableDataset))
+        construct(*bound.args, **bound.kwargs)
+
+    data.DataLoader.__init__ = __init__
+
+
+def _change_loader(arguments: dict[str, Any], iterable: bool) -> None:
+    if "workers" in wanted:
+        if iterable:
+            _note("workers was not applied: every worker of an IterableDataset would yield all of it", "workers")
         else:
-            if "workers" in wanted:
-                kwargs["num_workers"] = wanted["workers"]
-                if not wanted["workers"]:
-                    kwargs.pop("prefetch_factor", None)
-                    kwargs.pop("persistent_workers", None)
-            if kwargs.get("num_workers"):
-                for name in ("prefetch_factor", "persistent_workers"):
-                    if name in wanted:
-                        kwargs[name] = wanted[name]
-            if "pin_memory" in wanted:
-                kwargs["pin_memory"] = wanted["pin_memory"]
-        construct(self, dataset, *args, **kwargs)
+            arguments["num_workers"] = wanted["workers"]
+            _applied("workers")
+    if arguments.get("num_workers"):
+        for name in ("prefetch_factor", "persistent_workers"):
+            if name in wanted:
+                arguments[name] = wanted[name]
+                _applied(name)
+    else:
+        # The script may have set them for workers that are no longer there.
+        for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout"):
+            arguments.pop(name, None)
+    if "pin_memory" in wanted:
+        arguments["pin_memory"] = wanted["pin_memory"]
+        _applied("pin_memory")
 
-    torch.utils.data.DataLoader.__init__ = __init__
+
+# models
 
 
-def before_forward(module: Any, args: tuple[Any, ...], training: bool) -> tuple[Any, ...]:
-    """Called around an outermost module call; returns the arguments to use."""
-    global _autocast, _forward_autocast
+def before_forward(
+    module: Any, args: tuple[Any, ...], training: bool, kwargs: dict[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Called before an outermost module call; returns the arguments to use (``kwargs`` is changed in place)."""
+    global _autocast, _forward_only, _error_before, _device
     if not wanted:
         return args
-    if training and id(module) not in _prepared and any(p.requires_grad for p in module.parameters()):
-        _prepared.add(id(module))
+    if training and module not in _prepared and any(p.requires_grad for p in module.parameters()):
+        _prepared.add(module)
         _prepare(module)
-    if wanted.get("channels_last") and id(module) in _prepared:
+    if wanted.get("channels_last") and module in _prepared:
         args = tuple(_to_channels_last(arg) for arg in args)
+        for name in kwargs or ():
+            assert kwargs is not None
+            kwargs[name] = _to_channels_last(kwargs[name])
     dtype = wanted.get("autocast")
-    if dtype and _autocast is None:
-        device = next((p.device.type for p in module.parameters()), "cpu")
-        if not _torch.is_autocast_enabled(device):
-            _autocast = _torch.autocast(device, dtype=getattr(_torch, dtype))
+    if dtype:
+        _error_before = sys.exc_info()[1]
+        first = next(module.parameters(), None)
+        _device = first.device.type if first is not None else _device
+        if _autocast is None and not _torch.is_autocast_enabled(_device):
+            _autocast = _torch.autocast(_device, dtype=getattr(_torch, dtype))
             _autocast.__enter__()
-            _forward_autocast = not training
+            _forward_only = not training
+            if first is not None:
+                _applied("autocast")
     return args
 
 
 def after_forward() -> None:
-    """A forward that no backward follows leaves autocast at its own end."""
-    if _forward_autocast:
-        before_backward()
+    """Called when an outermost module call ends, by an error too. One that no backward follows ends autocast."""
+    if _autocast is None:
+        return
+    if _forward_only or sys.exc_info()[1] is not _error_before:
+        close_autocast()
+    elif not _torch.is_grad_enabled():
+        # Weights are cast once for the whole of autocast. A copy made without gradients would have none to give.
+        _torch.clear_autocast_cache()
 
 
 def before_backward() -> None:
-    global _autocast, _forward_autocast
+    close_autocast()
+
+
+def close_autocast() -> None:
+    global _autocast, _forward_only
     if _autocast is not None:
         _autocast.__exit__(None, None, None)
         _autocast = None
-        _forward_autocast = False
+        _forward_only = False
+
+
+def _end_autocast_at_next_batch(iterator: Any) -> None:
+    """A forward that was followed by no backward must not reach the arithmetic of the dataset."""
+    following = iterator.__next__
+
+    @functools.wraps(following)
+    def __next__(self: Any) -> Any:  # noqa: N807
+        close_autocast()
+        return following(self)
+
+    iterator.__next__ = __next__
 
 
 def _prepare(module: Any) -> None:
     if wanted.get("channels_last"):
-        module.to(memory_format=_torch.channels_last)
+        for weight in _kernels(module):
+            weight.data = weight.data.contiguous(memory_format=_torch.channels_last)
+            _applied("channels_last")
     if wanted.get("compile"):
+        if any(_compiled(child) for child in module.modules()):
+            _note("compile was not applied: the script compiles its model itself", "compile")
+            return
         mode = wanted["compile"]
         module.compile(mode=None if mode == "default" else mode)
+        _applied("compile")
+
+
+def _kernels(module: Any) -> Iterable[Any]:
+    """Weights of two-dimensional convolutions: other parameters of four dimensions mean something else by them."""
+    for child in module.modules():
+        if isinstance(child, _torch.nn.modules.conv._ConvNd) and child.weight.dim() == 4:
+            yield child.weight
+
+
+def _compiled(module: Any) -> bool:
+    return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _to_channels_last(value: Any) -> Any:
@@ -120,30 +230,73 @@ def _to_channels_last(value: Any) -> Any:
     return value
 
 
+# optimizers
+
+
 def before_optimizer(optimizer: Any) -> None:
-    if id(optimizer) in _optimizers or not ("fused" in wanted or "foreach" in wanted):
+    """Called before every step: a state that the script loads brings its own flags along."""
+    if not wanted:
         return
-    _optimizers.add(id(optimizer))
-    for group in optimizer.param_groups:
-        if wanted.get("fused") and "fused" not in group:
-            _note(f"the optimizer {type(optimizer).__name__} has no fused implementation")
-            return
-        if wanted.get("fused"):
-            group["fused"], group["foreach"] = True, False
-        elif "foreach" in group:
-            group["foreach"], group["fused"] = wanted["foreach"], False
-        for parameter in group["params"]:
-            state = optimizer.state.get(parameter, {})
-            if wanted.get("fused") and _torch.is_tensor(state.get("step")):
-                state["step"] = state["step"].to(parameter.device)
-    if wanted.get("fused"):
+    close_autocast()
+    if wanted.get("channels_last"):
+        _lay_out_state_like_parameters(optimizer)
+    for name, other in (("fused", "foreach"), ("foreach", "fused")):
+        if name in wanted:
+            _choose_implementation(optimizer, name, other)
+
+
+def _choose_implementation(optimizer: Any, name: str, other: str) -> None:
+    groups = optimizer.param_groups
+    if all(group.get(name) == wanted[name] for group in groups):
+        _applied(name)
+        return
+    obstacle = _obstacle(optimizer, name) if wanted[name] else None
+    if obstacle:
+        _note(f"{name} was not applied: {obstacle}", name)
+        return
+    for group in [optimizer.defaults, *groups]:
+        if name in group:
+            group[name] = wanted[name]
+            if wanted[name] and other in group:
+                group[other] = False
+    _applied(name)
+    if name == "fused" and wanted[name]:
+        for parameter, state in optimizer.state.items():
+            if _torch.is_tensor(state.get("step")):
+                state["step"] = state["step"].to(parameter.device, _torch.float32)
+        # The scaler then leaves unscaling to the step itself, as for an optimizer that was made fused.
         optimizer._step_supports_amp_scaling = True
 
 
+def _obstacle(optimizer: Any, name: str) -> str | None:
+    kind = type(optimizer).__name__
+    if any(name not in group for group in optimizer.param_groups):
+        return f"the optimizer {kind} has no {name} implementation"
+    if any(group.get("differentiable") for group in optimizer.param_groups):
+        return f"the optimizer {kind} is differentiable"
+    if name == "fused":
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        devices = {"cpu"} if kind == "Adagrad" else {"cpu", "cuda", "mps", "xpu"}
+        if not all(p.device.type in devices and p.is_floating_point() for p in parameters):
+            return f"the optimizer {kind} has no fused implementation for these parameters"
+        if any(parameter.grad is not None and parameter.grad.is_sparse for parameter in parameters):
+            return "the gradients are sparse"
+    return None
+
+
+def _lay_out_state_like_parameters(optimizer: Any) -> None:
+    """A state that was loaded has the layout that it was saved with, and multi-tensor steps want one layout."""
+    for parameter, state in optimizer.state.items():
+        if parameter.dim() != 4 or parameter.is_contiguous():
+            continue
+        for name, value in state.items():
+            if _torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = value.contiguous(memory_format=_torch.channels_last)
+
+
 def checkpointing_off() -> bool:
-    return wanted.get("checkpointing") == "off"
-
-
-def _note(text: str) -> None:
-    if text not in notes:
-        notes.append(text)
+    """Asked at every ``checkpoint()``."""
+    if wanted.get("checkpointing") != "off":
+        return False
+    _applied("checkpointing")
+    return True
