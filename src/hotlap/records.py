@@ -340,7 +340,7 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
     try:
         schema = msgspec.json.decode(raw, type=dict[str, Any]).get("schema", 0)
-        if schema > SCHEMA:
+        if isinstance(schema, int) and schema > SCHEMA:
             raise RunError(
                 f"{path} has schema {schema}, written by a newer hotlap than this one, which reads up to {SCHEMA}: "
                 "upgrade hotlap"

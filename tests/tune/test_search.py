@@ -48,7 +48,7 @@ def test_a_training_that_waits_for_its_data_gets_workers(folder: Path) -> None:
     (folder / "train.py").write_text(SLOW_FETCH.format(sleep=0.004, steps=-1))
     target = Target.of_command([sys.executable, "train.py"])
     said: list[str] = []
-    tuning, directory = tune(target, Options(budget=30, run_dir=folder / "runs"), said.append)
+    tuning, directory = tune(target, Options(budget=120, run_dir=folder / "runs"), said.append)
     assert [change.name for change in tuning.adopted] == ["workers"]
     assert tuning.judgement == "faster"
     assert tuning.effect is not None

@@ -134,10 +134,11 @@ def loss_curves(same: SameTraining) -> list[tuple[str, Markup]]:
 
 
 def memory_bars(tuning: Tuning) -> Markup:
-    """Return the peak memory of the baseline's process and of each trial's where it is known."""
+    """Return the peak memory of the baseline and of each trial where it is known: of the GPU where there is one."""
     rows: list[tuple[str, int, str]] = []
-    if tuning.facts.peak_memory:
-        rows.append(("baseline", tuning.facts.peak_memory, "quiet"))
+    baseline = view.peak(tuning.facts)
+    if baseline:
+        rows.append(("baseline", baseline, "quiet"))
     rows += [
         (trial.change.id, trial.peak_memory, "kept" if trial.kept else "quiet")
         for trial in tuning.trials
@@ -155,7 +156,7 @@ def memory_bars(tuning: Tuning) -> Markup:
         parts.append(svg.label(0, y + 11, words, class_="row"))
         parts.append(svg.bar(0, y + 17, scale(value / factor), 14, f"memory {class_}", f"{name}: {text.size(value)}"))
     bottom = 6.0 + 40 * len(rows)
-    parts += svg.horizontal_axis(scale, bottom, f"peak memory of the process ({unit})")
+    parts += svg.horizontal_axis(scale, bottom, f"peak memory ({unit})")
     words = "; ".join(f"{name} {text.size(value)}" for name, value, _ in rows)
     return svg.svg(bottom + 38, "Peak memory of the baseline and of the trials", words, *parts)
 

@@ -93,7 +93,7 @@ class Arm:
     def warm(self) -> None:
         """Start, and run until the speed has settled; a training that is too short for that is warmed up less."""
         if self.training is not None:
-            return
+            return None
         previous = None
         for done in range(self.warm_blocks):
             self.start()

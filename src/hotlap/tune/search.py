@@ -215,7 +215,7 @@ class _Search:
                 kept=kept,
                 why=why,
                 first_step=candidate.first_step,
-                peak_memory=candidate.so_far().facts.peak_memory if candidate.training else None,
+                peak_memory=_peak(candidate),
             )
 
         if self.elapsed() > self.options.budget * SEARCH_SHARE:
@@ -304,7 +304,7 @@ class _Search:
             judgement=claim.judgement if claim else "not faster",
             same_training=claim.same if claim else None,
             break_even_steps=self.break_even(baseline, adopted.launches[0].diagnosis) if adopted else None,
-            summary=_summary(claim, baseline.diagnosis),
+            summary=_summary(claim, self.trials, baseline.diagnosis),
             warnings=self.warnings,
         )
 
@@ -332,6 +332,14 @@ class _Search:
         self.journal.close()
 
 
+def _peak(arm: Arm) -> int | None:
+    """Bytes of the GPU where the training has one, of its process otherwise."""
+    if arm.training is None:
+        return None
+    facts = arm.so_far().facts
+    return facts.peak_memory if facts.peak_device_memory is None else facts.peak_device_memory
+
+
 def _dropped(judgement: Judgement, least: float) -> str:
     return {
         "slower": "slower",
@@ -340,7 +348,12 @@ def _dropped(judgement: Judgement, least: float) -> str:
     }.get(judgement, judgement)
 
 
-def _summary(claim: Claim | None, diagnosis: Diagnosis) -> str:
+def _summary(claim: Claim | None, trials: list[Trial], diagnosis: Diagnosis) -> str:
+    unmeasured = sum(trial.effect is None for trial in trials)
+    if claim is None and unmeasured:
+        return (
+            f"Nothing proven: {unmeasured} of {len(trials)} changes could not be measured, and none of the others paid."
+        )
     if claim is None:
         return f"Nothing to gain: none of the changes made a step of {diagnosis.step_seconds * 1000:.3g} ms faster."
     measured = claim.effect
