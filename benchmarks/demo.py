@@ -30,8 +30,7 @@ def main() -> None:
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=True,
         )

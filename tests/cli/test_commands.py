@@ -91,7 +91,7 @@ def test_profile_as_json_can_be_cut_short_and_fail_on_a_finding(
     assert result["facts"]["optimizer"] == "SGD"
     assert not (tmp_path / "model.pt").exists()
     assert "DATA01" in {finding["code"] for finding in result["diagnosis"]["findings"]}
-    failed = hotlap("profile", "--steps", "20", "--fail-on", "DATA01,MEM01", "--", sys.executable, path)
+    failed = hotlap("profile", "--steps", "20", "--fail-on", "DATA01,LOOP03", "--", sys.executable, path)
     assert failed.returncode == 1
     assert "found DATA01, which --fail-on asked for" in failed.stderr
 

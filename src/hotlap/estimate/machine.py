@@ -44,7 +44,8 @@ def main() -> None:
         return lambda: a @ a
 
     def convolution(dtype: torch.dtype, layout: torch.memory_format) -> Callable[[], Any]:
-        net = torch.nn.Conv2d(32, 32, 3, padding=1).to(device=device, dtype=dtype, memory_format=layout)
+        net = torch.nn.Conv2d(32, 32, 3, padding=1, device=device, dtype=dtype)
+        net.weight.data = net.weight.data.contiguous(memory_format=layout)
         x = torch.randn(8, 32, 48, 48, device=device, dtype=dtype).contiguous(memory_format=layout)
         x.requires_grad_(True)
         return lambda: net(x).sum().backward()
