@@ -416,7 +416,8 @@ def _main(words: list[str]) -> int:
     except HotlapError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
+        resumes = own[:1] in (["tune"], ["compare"])
+        return _fail("interrupted" + "; the same command goes on from here" * resumes, EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Nobody reads the output any more, as in `hotlap explain | head -1`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hotlap.errors import ConfigError, UsageError
-from hotlap.records import Change
+from hotlap.records import Change, Environment
 from hotlap.tune.target import Target
 
 PRECISION = Change(
@@ -71,17 +71,30 @@ def test_a_short_training_ends_where_it_is_told_and_is_judged_there(config: Path
 
 
 def test_the_fingerprint_follows_what_would_be_measured(config: Path, tmp_path: Path) -> None:
-    """The command, the text of its configuration, the text of its script."""
-    first = Target.of_config(config).fingerprint
-    assert Target.of_config(config).fingerprint == first
-    config.write_text(config.read_text() + "seed: 3\n")
-    assert Target.of_config(config).fingerprint != first
-    script = tmp_path / "train.py"
+    """The command, its configuration, its script, the modules beside it, the machine; not what lies elsewhere."""
+    here = Environment(hotlap="0", python="3", cores=2)
+    script, module = tmp_path / "train.py", tmp_path / "parts" / "model.py"
+    module.parent.mkdir()
+    module.write_text("1")
     script.write_text("1")
-    one = Target.of_command(["python", str(script)]).fingerprint
-    script.write_text("2")
-    assert Target.of_command(["python", str(script)]).fingerprint != one
-    assert Target.of_command(["python", str(script), "--amp"]).fingerprint != one
+    command = ["python", str(script), "--config", str(config)]
+
+    def fingerprint(*more: str, at: Environment = here) -> str:
+        return Target.of_command([*command, *more]).fingerprint(at)
+
+    seen = {fingerprint()}
+    assert fingerprint() in seen
+    for path in (script, module, config):
+        path.write_text(path.read_text() + "# changed\n")
+        assert fingerprint() not in seen
+        seen.add(fingerprint())
+    (tmp_path / "notes.txt").write_text("1")
+    (tmp_path / ".hotlap").mkdir()
+    (tmp_path / ".hotlap" / "copy.py").write_text("1")
+    assert fingerprint() in seen
+    assert fingerprint("--amp") not in seen
+    assert fingerprint(at=Environment(hotlap="0", python="3", cores=4)) not in seen
+    assert Target.of_config(config).fingerprint(here) not in seen
 
 
 def test_a_wrong_configuration_is_refused(config: Path) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from hotlap.launch import environment
 from hotlap.launch.process import Limits
-from hotlap.records import Comparison, Diagnosis, Environment, SameTraining, write_record
+from hotlap.records import Comparison, Diagnosis, SameTraining, write_record
 from hotlap.tune.arms import Arm, losses, measure_pairs
 from hotlap.tune.guard import identical
 from hotlap.tune.journal import open_journal
@@ -48,11 +48,11 @@ def compare(
     """
     began = time.monotonic()
     targets = Target.of_command(a), Target.of_command(b)
-    name = hashlib.sha256("".join(target.fingerprint for target in targets).encode()).hexdigest()[:12]
+    here = environment()
+    name = hashlib.sha256("".join(target.fingerprint(here) for target in targets).encode()).hexdigest()[:12]
     journal = open_journal(f"compare-{name}", run_dir, fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
-    here: Environment = environment()
     arms: list[Arm] = []
 
     def arm(which: int, label: str, seed: int = 0) -> Arm:

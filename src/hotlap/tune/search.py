@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -53,6 +54,8 @@ NO_OP_PAIRS = 5
 NOISY = 0.05
 #: Share of the time budget that the search may use up; the rest is the proof's.
 SEARCH_SHARE = 0.6
+#: A trial may take this share of the machine's memory before it is ended, so that nothing else is.
+MEMORY_SHARE = 0.9
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,10 +108,11 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
         TrainingFailed: the baseline itself crashes, or never steps.
         RunError: the run directory cannot be written.
     """
-    journal = open_journal(f"tune-{target.fingerprint}", options.run_dir, options.fresh)
+    here = environment()
+    journal = open_journal(f"tune-{target.fingerprint(here)}", options.run_dir, options.fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
-    search = _Search(target, options, progress, journal)
+    search = _Search(target, options, progress, journal, here)
     try:
         tuning = search.run()
         write_record(journal.directory / "result.json", tuning)
@@ -118,10 +122,12 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
 
 
 class _Search:
-    def __init__(self, target: Target, options: Options, progress: Progress, journal: Journal) -> None:
+    def __init__(
+        self, target: Target, options: Options, progress: Progress, journal: Journal, here: Environment
+    ) -> None:
         self.target, self.options, self.progress, self.journal = target, options, progress, journal
         self.began = time.monotonic()
-        self.environment: Environment = environment()
+        self.environment = here
         self.arms: list[Arm] = []
         self.trials: list[Trial] = []
         self.warnings: list[str] = []
@@ -346,6 +352,8 @@ class _Search:
     def arm(self, changes: list[Change], name: str, *, seed: int = 0, steps: int | None = None) -> Arm:
         directory = self.journal.directory / "arms" / name.replace("/", "_")
         limits = self.options.limits
+        if limits.memory is None and self.environment.memory is not None:
+            limits = replace(limits, memory=int(self.environment.memory * MEMORY_SHARE))
         arm = Arm(self.target, changes, directory, self.environment, limits=limits, seed_offset=seed, steps=steps)
         self.arms.append(arm)
         return arm

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from hotlap.errors import UsageError
-from hotlap.records import Change, write_whole
+from hotlap.records import Change, Environment, write_whole
 from hotlap.tune.adopt import edit_yaml
+
+#: A script that lies in a folder of data is not worth a walk through all of it.
+_MOST_FILES = 5000
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +49,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             )
         return cls(command=list(command))
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the command, or the text of its configuration or script, does."""
-        parts = [json.dumps(self.command), self.text]
-        for word in self.command[1:]:
-            path = Path(word)
-            if path.suffix == ".py" and path.is_file():
-                parts.append(path.read_bytes().decode(errors="replace"))
+    def fingerprint(self, environment: Environment) -> str:
+        """Changes when the command does, the files that it names, the modules beside its script, or the machine."""
+        here = environment
+        parts = [json.dumps([self.command, here.hotlap, here.torch, here.cpu, here.cores, here.gpus]), self.text]
+        named = [path for path in map(Path, self.command[1:]) if path.is_file()]
+        modules = {module for path in named if path.suffix == ".py" for module in _modules(path.absolute().parent)}
+        for path in sorted({*(path.absolute() for path in named), *modules}):
+            stat = path.stat()
+            parts.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
     def edits(self, changes: Sequence[Change]) -> dict[str, object]:
@@ -84,3 +89,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         path = directory / Path(self.config).name
         write_whole(path, edit_yaml(self.text, edits).encode())
         return [str(path) if word == self.config else word for word in self.command]
+
+
+def _modules(folder: Path) -> Iterator[Path]:
+    """Python files that a script in this folder may import, without environments and hidden folders."""
+    seen = 0
+    for place, folders, files in os.walk(folder):
+        environments = {name for name in folders if Path(place, name, "pyvenv.cfg").exists()}
+        folders[:] = [name for name in folders if not name.startswith((".", "__")) and name not in environments]
+        for name in files:
+            if name.endswith(".py"):
+                yield Path(place, name)
+        seen += len(files)
+        if seen > _MOST_FILES:
+            return
