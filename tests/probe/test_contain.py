@@ -295,6 +295,9 @@ if __name__ == "__main__":
     with torch.profiler.profile() as profile: model(torch.ones(1, 2))
     profile.export_chrome_trace("trace.json"); assert os.path.getsize("trace.json") > 100
     torch.from_file("mapped", shared=True, size=4).fill_(1.0); assert os.path.getsize("mapped") == 16
+    import torch.distributed as distributed
+    distributed.init_process_group("gloo", init_method=f"file://{home}/checkpoints/store", rank=0, world_size=1)
+    assert os.path.exists("checkpoints/store"); distributed.destroy_process_group()
     numpy.save("a.npy", numpy.ones(3)); assert numpy.load("a.npy", mmap_mode="r+").sum() == 3
     numpy.savez("b.npz", x=numpy.ones(2)); numpy.ones(2).tofile("c.bin"); assert numpy.fromfile("c.bin").sum() == 2
     numpy.memmap("d.bin", mode="w+", shape=3)[:] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ def install(containment: Containment) -> None:
         ("sqlite3", _sqlite3),
         ("torch", _torch),
         ("safetensors", _safetensors),
+        ("tokenizers", _tokenizers),
         ("cv2", _cv2),
         ("h5py", _h5py),
     ):
@@ -99,6 +101,18 @@ def _torch(torch: Any, containment: Containment) -> None:
     torch._C.import_ir_module = _first(torch._C.import_ir_module, containment.to_read, 1)
     result = torch._C._autograd._ProfilerResult
     result.save = _first(result.save, to_write, 1)
+    if torch.distributed.is_available():
+        _file_store(torch.distributed, containment)
+
+
+def _file_store(distributed: Any, containment: Containment) -> None:
+    class FileStore(distributed.FileStore):  # type: ignore[misc]
+        def __init__(self, file_name: Any, *args: Any, **options: Any) -> None:
+            super().__init__(containment.to_change(file_name), *args, **options)
+
+    # Its name in the package is that of a function.
+    rendezvous: Any = importlib.import_module("torch.distributed.rendezvous")
+    distributed.FileStore = rendezvous.FileStore = FileStore
 
 
 def _safetensors(safetensors: Any, containment: Containment) -> None:
@@ -110,6 +124,12 @@ def _safetensors(safetensors: Any, containment: Containment) -> None:
 
     write, read = safetensors.serialize_file, safetensors.safe_open
     safetensors.serialize_file, safetensors.safe_open = serialize_file, safe_open
+
+
+def _tokenizers(tokenizers: Any, containment: Containment) -> None:
+    kind = tokenizers.Tokenizer
+    kind.save = _first(kind.save, lambda path: containment.to_change(path, keep=False), 1)
+    kind.from_file = staticmethod(_first(kind.from_file, containment.to_read))
 
 
 def _cv2(cv2: Any, containment: Containment) -> None:
