@@ -233,6 +233,8 @@ write("shared", "s")
 code = "import os; assert open('shared').read() == 's'; open('from-child', 'w').write('c'); os.remove('log.txt')"
 subprocess.run([sys.executable, "-c", code], check=True)
 assert read("from-child") == "c" and not os.path.exists("log.txt")
+os.mkdir("only-here"); subprocess.run([sys.executable, "-c", "open('y', 'w')"], check=True, cwd="only-here")
+assert os.listdir("only-here") == ["y"]
 if os.fork() == 0: write("from-fork", "f"); os._exit(0)
 os.wait(); assert read("from-fork") == "f"
 from concurrent.futures import ThreadPoolExecutor

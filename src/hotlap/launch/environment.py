@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
@@ -18,24 +20,31 @@ from hotlap.records import Environment
 def usable_cores() -> int:
     """Cores that this process may use: affinity, and the cgroup's quota (v2) where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    for text in _cgroup_limits("cpu.max"):
+        quota, period = text.split()
         if quota != "max":
             cores = max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
     return cores
 
 
 def usable_memory() -> int:
     memory = int(psutil.virtual_memory().total)
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    for limit in _cgroup_limits("memory.max"):
         if limit != "max":
             memory = min(memory, int(limit))
-    except (OSError, ValueError):
-        pass
     return memory
+
+
+def _cgroup_limits(name: str) -> Iterator[str]:
+    """This process's limit and those of the groups around its own (cgroup v2), as far as they can be read."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    own = next((PurePosixPath(line[3:]) for line in groups if line.startswith("0::/")), PurePosixPath("/"))
+    for group in (own, *own.parents):
+        with contextlib.suppress(OSError):
+            yield Path(f"/sys/fs/cgroup{group}", name).read_text().strip()
 
 
 def _cpu_name() -> str:

@@ -303,12 +303,12 @@ class _Scan:
 
 
 def _replace_in_pathlib() -> None:
-    """Python 3.10 keeps the functions of ``os`` in a class of pathlib's, as attributes."""
+    """Python 3.10 keeps the functions of ``os`` in a class of pathlib's, where one of Python would become a method."""
     import pathlib
 
     accessor = pathlib._NormalAccessor  # type: ignore[attr-defined]
     for name, value in list(vars(accessor).items()):
-        current = io.open if name == "open" else getattr(os, name, None)
-        if callable(value) and current is not None and getattr(posix, name, None) is value:
-            setattr(accessor, name, staticmethod(current))
+        replacement = getattr(os, name, None)
+        if value is not None and value in (getattr(posix, name, None), replacement):
+            setattr(accessor, name, staticmethod(replacement))  # type: ignore[arg-type]
     accessor.open = staticmethod(io.open)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hotlap.probe.contain import Containment
 
 def install(containment: Containment) -> None:
     for name, redirect in (
+        ("subprocess", _subprocess),
         ("sqlite3", _sqlite3),
         ("torch", _torch),
         ("safetensors", _safetensors),
@@ -37,6 +39,18 @@ def _first(function: Callable[..., Any], place: Callable[[Any], str], index: int
         return function(*args, **options)
 
     return redirected
+
+
+def _subprocess(subprocess: Any, containment: Containment) -> None:
+    construct = subprocess.Popen.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807
+        if options.get("cwd") is not None:
+            options["cwd"] = containment.to_read(options["cwd"])
+        construct(self, *args, **options)
+
+    subprocess.Popen.__init__ = __init__
 
 
 def _sqlite3(sqlite3: Any, containment: Containment) -> None:
