@@ -172,7 +172,7 @@ def _learn_roles(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment
 
 def _validates(meant: Sequence[str], part: Segment) -> bool:
     work = {meant[index] for index in part.work}
-    return VALIDATION in work and not work & {FORWARD, BACKWARD}
+    return VALIDATION in work and not work & {FORWARD, BACKWARD, OPTIMIZER}
 
 
 def _resolve_data(kinds: Sequence[str], meant: list[str], part: Segment, roles: dict[str, str]) -> None:
@@ -221,31 +221,43 @@ def _gap(previous: str | None, after: str | None, functional: bool) -> str:
 
 
 def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment]) -> tuple[list[int], int]:
-    picked: list[int] = []
+    """Return which of the stretch's batches it trained on, and how many micro-batches they were."""
     number = {index - 1: batch for batch, index in enumerate(i for i, kind in enumerate(kinds) if kind == BATCH)}
-    count = 0
+    picked: list[int] = []
+    ahead: list[int] = []
+    count = fed = 0
     for part in parts:
-        runs = 0
-        called = False
-        for index in part.work:
-            if kinds[index] == OPTIMIZER:
-                break
-            if kinds[index] == BACKWARD and (called or not runs):
-                runs += 1
-                called = False
-            elif meant[index] == FORWARD and kinds[index] in _CALLS:
-                called = True
-        trains = any(meant[index] in (FORWARD, BACKWARD) for index in part.work)
         by_loader: dict[str, list[int]] = {}
-        if trains or not _validates(meant, part):
-            for index in part.handed_over(kinds):
-                if meant[index] == "data_wait":
-                    by_loader.setdefault(kinds[index], []).append(number[index])
-        # Batches that were skipped were fetched and not used: the last ones are those that were.
-        most = max((len(batches) for batches in by_loader.values()), default=0)
-        used = max(1, min(most, runs) if most else runs)
-        for batches in by_loader.values():
-            picked += batches[-used:]
-        if trains:
+        for index in part.handed_over(kinds):
+            if meant[index] == "data_wait":
+                by_loader.setdefault(kinds[index], []).append(number[index])
+        if any(meant[index] in (FORWARD, BACKWARD) for index in part.work):
+            runs = max(1, _runs(kinds, meant, part))
+            most = max((len(batches) for batches in by_loader.values()), default=0)
+            used = min(most, runs) if most else runs
+            # Batches that were skipped were fetched and not used: the last ones are those that were.
+            for batches in by_loader.values():
+                picked += batches[-used:]
             count += used
+            fed += min(most, used)
+        elif not _validates(meant, part):
+            ahead += [batch for batches in by_loader.values() for batch in batches]
+    if fed < count:
+        # Micro-batches whose batch was fetched in the step before; the one fetched for the step after is as large.
+        picked += ahead[fed - count :]
     return sorted(picked), max(1, count)
+
+
+def _runs(kinds: Sequence[str], meant: Sequence[str], part: Segment) -> int:
+    """How often a backward follows a forward before the optimizer steps."""
+    runs = 0
+    called = False
+    for index in part.work:
+        if kinds[index] == OPTIMIZER:
+            break
+        if kinds[index] == BACKWARD and (called or not runs):
+            runs += 1
+            called = False
+        elif meant[index] == FORWARD and kinds[index] in _CALLS:
+            called = True
+    return runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 from typing import Any
 
 from hotlap.probe import levers
@@ -41,15 +42,22 @@ class Facts:
         #: Outermost modules that were called to train, and those called with gradients in eval mode.
         self.modules: list[Any] = []
         self.frozen: list[Any] = []
+        #: In which thread each was called first, by id.
+        self.threads: dict[int, int] = {}
+        #: Parameters of the first optimizer, for trainings whose modules are not seen.
+        self.optimized: list[Any] = []
         self.calls = 0
         self.batch_size: int | None = None
         self.checkpointing = False
         self.device = "cpu"
 
     def rank(self) -> int:
+        """This process's rank, asked when it begins to train; at its end the group may be gone."""
         distributed = self.torch.distributed
         if distributed.is_available() and distributed.is_initialized():
+            self.values["world_size"] = int(distributed.get_world_size())
             return int(distributed.get_rank())
+        self.values["world_size"] = int(os.environ.get("WORLD_SIZE", "1"))
         return int(os.environ.get("RANK", "0"))
 
     def module_called(self, module: Any, training: bool) -> None:
@@ -57,10 +65,16 @@ class Facts:
         seen = self.modules if training else self.frozen
         if not any(module is known for known in seen):
             seen.append(module)
+            self.threads[id(module)] = threading.get_ident()
             first = next(iter(module.parameters()), None)
             if first is not None and len(self.modules) <= 1:
                 self.device = first.device.type
         self.note_autocast()
+
+    def training_begins(self, thread: int) -> None:
+        """What other threads call is not trained."""
+        self.modules = [module for module in self.modules if self.threads[id(module)] == thread]
+        self.frozen = [module for module in self.frozen if self.threads[id(module)] == thread]
 
     def inner_call(self) -> None:
         self.calls += 1
@@ -77,9 +91,8 @@ class Facts:
         """After the first steps: what the models are, once they have run."""
         torch, values = self.torch, self.values
         modules = self.modules or self.frozen
-        if not modules:
-            return
-        parameters = list({id(p): p for module in modules for p in module.parameters()}.values())
+        every = [p for module in modules for p in module.parameters()] or self.optimized
+        parameters = list({id(p): p for p in every}.values())
         inner = [child for module in modules for child in module.modules()]
         first = parameters[0] if parameters else None
         values.update(
@@ -97,6 +110,10 @@ class Facts:
         if kernels:
             values["channels_last"] = all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
 
+    def forget_modules(self) -> None:
+        """The script may want to free them, and some must not outlive its process group."""
+        self.modules, self.frozen, self.optimized = [], [], []
+
     def loader_begins(self, name: str, loader: Any) -> None:
         if name not in self.loaders:
             self.loaders[name] = {
@@ -110,6 +127,7 @@ class Facts:
     def optimizer_begins(self, optimizer: Any) -> None:
         if "optimizer" in self.values:
             return
+        self.optimized = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         group = optimizer.param_groups[0]
         self.values.update(
             optimizer=type(optimizer).__name__,
@@ -119,15 +137,12 @@ class Facts:
 
     def collect(self, probe_seconds: float, roles: dict[str, str]) -> dict[str, Any]:
         scale = 1 if sys.platform == "darwin" else 1024
-        distributed = self.torch.distributed
-        several = distributed.is_available() and distributed.is_initialized()
         training = [facts for name, facts in self.loaders.items() if roles.get(name) != VALIDATION]
         collected = {
             **self.values,
             **(training[0] if training else {}),
             "batch_size": self.batch_size,
             "checkpointing": self.checkpointing,
-            "world_size": distributed.get_world_size() if several else int(os.environ.get("WORLD_SIZE", "1")),
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
         }

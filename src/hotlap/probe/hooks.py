@@ -99,7 +99,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         finally:
             recorder.depth -= 1
             if counts:
-                recorder.pop()
+                recorder.outermost_ends(kind)
             if levers.wanted:
                 levers.after_forward()
         if counts and kind == FORWARD:
@@ -214,7 +214,7 @@ def wrap_checkpointing(torch: Any, recorder: Recorder) -> None:
                 return function(*args, **kwargs)
             finally:
                 recorder.depth -= 1
-                recorder.pop()
+                recorder.outermost_ends(RECOMPUTE)
 
         return original(timed, *args, **kwargs)
 

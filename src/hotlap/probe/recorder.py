@@ -79,6 +79,8 @@ class Recorder:
     def reset(self) -> None:
         """Begin afresh, as a process that has seen nothing of a training yet."""
         self.timeline = Timeline(self.clock())
+        #: One for each thread that was seen at work, until it is known which one trains.
+        self.timelines: dict[int | None, Timeline] = {}
         self.writer: Writer | None = None
         self.gate: Gate | None = None
         self.facts = facts.Facts(self.torch)
@@ -108,6 +110,8 @@ class Recorder:
         self.sizes: list[int] = []
         self.step_sizes: list[int] = []
         self.size: int | None = None
+        #: Whether a batch of known size arrived after the last optimizer step.
+        self.fed = False
         self.pending: deque[_Pending] = deque()
         self.written = 0
         self.plans: dict[tuple[str, ...], Plan] = {}
@@ -124,15 +128,22 @@ class Recorder:
         return self.begun and _ident() == self.thread and self.timeline.push(self.clock(), kind)
 
     def pop(self) -> None:
-        self.timeline.pop(self.clock())
+        here = _ident()
+        # Until it is known which thread trains, another one may have been seen at work in between.
+        timeline = self.timeline if here == self.thread else self.timelines.get(here)
+        if timeline is not None and timeline.stack:
+            timeline.pop(self.clock())
 
     @contextmanager
     def span(self, kind: str) -> Iterator[None]:
         """A phase that the script marked."""
-        counts = self.data_begins(DATA + "0") if kind == "data_wait" else self.push(kind)
+        waits = kind == "data_wait"
+        counts = self.data_begins(DATA + "0") if waits else self._follows() and self.timeline.push(self.clock(), kind)
         try:
             yield
         finally:
+            if counts and waits and not self.timeline.handed_over:
+                self.timeline.batch(DATA + "0", None)
             if counts:
                 self.pop()
 
@@ -142,8 +153,9 @@ class Recorder:
         if self.begun or not self.enabled:
             return here
         if not here:
+            self.timelines[self.thread] = self.timeline
             self.thread = _ident()
-            self.timeline = Timeline(self.clock())
+            self.timeline = self.timelines.setdefault(self.thread, Timeline(self.clock()))
         elif len(self.timeline.kinds) > 2 * _BEFORE_TRAINING:
             self.timeline.cut(len(self.timeline.kinds) - _BEFORE_TRAINING, self.clock())
         return True
@@ -160,17 +172,16 @@ class Recorder:
         return self.timeline.push_data(self.clock(), loader)
 
     def batch_received(self, loader: str, batch: Any) -> None:
-        self.timeline.batch(loader, facts.batch_dimension(self.torch, batch))
+        samples = facts.batch_dimension(self.torch, batch)
+        self.fed = samples is not None
+        self.timeline.batch(loader, samples)
 
     def forward_begins(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """Return the kind of an outermost call of a module, "" when it does not count, None when it is not ours."""
         if not self.enabled:
             return ""
-        if self.in_backward and _ident() != self.thread:
-            # A GPU's part of backward runs in a thread of its own while this one waits.
-            return RECOMPUTE
         if not self._follows():
-            return None
+            return RECOMPUTE if self._in_device_thread() else None
         timeline = self.timeline
         if timeline.stack and timeline.opaque():
             return ""
@@ -181,11 +192,9 @@ class Recorder:
         if training:
             if self.stepped:
                 self._close_at_new_input()
-            elif not self.begun:
-                self._begin()
             self.forward_since = True
         if gradients:
-            if self.size is None and (not timeline.samples or timeline.samples[-1] is None):
+            if self.size is None and not self.fed:
                 self.size = facts.batch_dimension(self.torch, (args, kwargs))
             if self.looking:
                 self.facts.module_called(module, training)
@@ -198,7 +207,7 @@ class Recorder:
                 self.timeline.rename_last(FORWARD, kind)
 
     def backward_begins(self, tensors: Any, kind: str) -> bool:
-        if not self.enabled or _ident() != self.thread or self.in_backward or self.timeline.opaque():
+        if self.in_backward or not self._follows() or self.timeline.opaque():
             return False
         if kind == BACKWARD and not self.depth:
             if not self.begun:
@@ -223,8 +232,23 @@ class Recorder:
     def outermost_begins(self, kind: str) -> bool:
         return self.timeline.push(self.clock(), kind)
 
+    def outermost_ends(self, kind: str) -> None:
+        if kind == RECOMPUTE:
+            self.timeline.pop(self.clock())
+        else:
+            self.pop()
+
     def recompute_begins(self) -> bool:
-        return self.in_backward and self.timeline.push(self.clock(), RECOMPUTE)
+        if not self.in_backward or (_ident() != self.thread and not self._in_device_thread()):
+            return False
+        return self.timeline.push(self.clock(), RECOMPUTE)
+
+    def _in_device_thread(self) -> bool:
+        """A GPU's part of backward runs in a thread that Python has not started, while the training thread waits."""
+        here = _ident()
+        return self.in_backward and not any(
+            thread.ident == here and not isinstance(thread, threading._DummyThread) for thread in threading.enumerate()
+        )
 
     def backward_ends(self, open_spans: int) -> None:
         self.in_backward = False
@@ -274,7 +298,7 @@ class Recorder:
         timeline = self.timeline
         timeline.pop(self.clock())
         self.after_optimizer = len(timeline.kinds) - 1
-        self.forward_since = self.backward_since = False
+        self.forward_since = self.backward_since = self.fed = False
         self.size = None
         self.step_losses += self.losses or self.inner_losses
         self.losses, self.inner_losses = [], []
@@ -296,7 +320,7 @@ class Recorder:
         self.losses, self.inner_losses = [], []
         self.step_sizes += self.sizes or ([self.size] if self.size is not None else [])
         self.sizes, self.size = [], None
-        self.forward_since = self.backward_since = False
+        self.forward_since = self.backward_since = self.fed = False
         self._close(len(self.timeline.kinds))
 
     def metric(self, name: str, value: float) -> None:
@@ -328,7 +352,11 @@ class Recorder:
         if not self._claim():
             return
         self.begun = True
+        self.timelines.clear()
+        self.depth = 0
+        self.facts.training_begins(_ident())
         timeline = self.timeline
+        timeline.unwind(0, self.clock())
         if at is None:
             at = new_input(timeline.kinds, 0, self.roles)
         if at is None:
@@ -385,6 +413,8 @@ class Recorder:
             self.facts.step_done()
         self.facts.calls = 0
         self.looking = self.steps < LOOKING
+        if not self.looking:
+            self.facts.forget_modules()
 
     def _write_pending(self, wait: bool = False) -> None:
         """Write the steps that are over, up to the first whose loss the device has not computed yet."""
@@ -476,6 +506,7 @@ class Recorder:
             self.writer.line("note", text=note)
         self.writer.line("end", t=now, outcome=outcome, steps=self.steps)
         self.writer.flush(now)
+        self.facts.forget_modules()
         self.disable()
 
     def disable(self) -> None:
