@@ -276,7 +276,7 @@ def run(
     if not isinstance(result, Tuning):
         raise RunError(f"{with_} is not the result of a tuning: `hotlap tune` writes one")
     if not result.adopted:
-        raise UsageError(f"{with_} adopted no change, so there is nothing to train with: {result.summary}")
+        raise UsageError(f"{with_} adopted no change, so there is nothing to train with")
     return api.run(result, command, run_dir=run_dir)
 
 
@@ -329,7 +329,7 @@ def explain(code: str | None = None, /, *, json: Json = False) -> None:
         if json:
             print_json({rule.code: rule.title for rule in catalogue()})
         else:
-            print("\n".join(f"{rule.code:10} {rule.title}" for rule in catalogue()))
+            print("\n".join(f"{rule.code:13} {rule.title}" for rule in catalogue()))
         return
     text = explain_code(code)
     print_json({"code": code.strip().upper(), "text": text}) if json else print(text, end="")

@@ -306,8 +306,6 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     judgement: Judgement
     same_training: SameTraining | None
     break_even_steps: int | None = None
-    #: One sentence: the summary of the whole tuning.
-    summary: str = ""
     #: Why the figures may be shaky, each a sentence.
     warnings: list[str] = []
 

@@ -227,7 +227,6 @@ def tuning(**fields: Any) -> Tuning:
         judgement="faster",
         same_training=same_training(),
         break_even_steps=59_000,
-        summary="Two workers and bfloat16 make this training 1.91 times as fast, and it stays the same training.",
         warnings=[
             "The clock of the GPU fell by 4 % during the tuning; the pairs are interleaved, so both arms saw it."
         ],
@@ -251,7 +250,6 @@ def nothing_to_gain() -> Tuning:
         judgement="unclear",
         same_training=None,
         break_even_steps=None,
-        summary="",
         warnings=[],
     )
 

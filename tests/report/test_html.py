@@ -77,7 +77,6 @@ def hostile_tuning() -> Tuning:
         skipped=[trial],
         adopted=[change],
         same_training=made_up.same_training(evidence=HOSTILE, metric=HOSTILE),
-        summary=HOSTILE,
         warnings=[HOSTILE],
     )
 

@@ -22,7 +22,6 @@ def everything() -> list[RenderableType]:
     hostile_run = replace(run, notes=[HOSTILE], info=replace(run.info, name=HOSTILE, command=[HOSTILE] * 2))
     hostile = made_up.tuning(
         name=HOSTILE,
-        summary=HOSTILE,
         warnings=[HOSTILE],
         trials=[made_up.trial(HOSTILE, "1", why=HOSTILE)],
         skipped=[made_up.trial("x", HOSTILE, why="")],

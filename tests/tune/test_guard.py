@@ -61,8 +61,8 @@ def test_exact_cannot_be_asked_of_a_training_that_does_not_repeat_itself() -> No
 @given(st.floats(0.001, 10))
 def test_rounding_may_shift_by_what_the_seeds_differ_and_no_more(shift: float) -> None:
     """Whichever way the loss moves."""
-    inside = shift <= 0.2
-    if abs(shift - 0.2) > 1e-6:
+    inside = shift <= 0.1  # the standard deviation of 1.0, 1.1 and 1.2
+    if abs(shift - 0.1) > 1e-6:
         assert judged(shifted(shift)).same is inside
         assert judged(shifted(-shift)).same is inside
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
     journal.close()
     again = open_journal("tune-x", tmp_path, fresh=False)
     assert again.resumed == 1
+    assert again.spent() >= json.loads(journal.path.read_text())["spent"]
     assert again.once("a", int, never) == 3
     again.close()
 

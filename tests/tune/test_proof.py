@@ -50,10 +50,25 @@ def test_it_stops_at_the_first_planned_look_that_is_clear(ratios: list[float], p
         made.append(number)
         return launch(ratios[number])
 
-    launches, effect, verdict = prove(pair, 0.01, 0.02, lambda message: None)
+    launches, effect, verdict = prove(pair, 0.01, 0.02, lambda message: None, lambda: 1e6)
     assert made == list(range(pairs))
     assert len(launches) == effect.n == pairs
     assert verdict == judgement
+
+
+def test_no_look_is_begun_that_would_take_longer_than_the_time_left() -> None:
+    """But the first one is always taken, however short the time."""
+    clock = iter([10.0, 10.0, -20.0, -20.0, -20.0])
+    made: list[int] = []
+
+    def pair(number: int) -> Launch:
+        made.append(number)
+        return launch([1.5, 1.0, 0.8][number])
+
+    _, effect, verdict = prove(pair, 0.01, 0.02, lambda message: None, lambda: next(clock))
+    assert made == [0, 1, 2]
+    assert effect.n == 3
+    assert verdict == "unclear"
 
 
 def test_slow_steps_are_fewer_and_fast_ones_more() -> None:

@@ -18,7 +18,7 @@ make_callable(__name__)
 __all__ = ["load", "load_report"]
 
 
-def load_report(path: Path) -> str:
+def load_report(path: str | Path) -> str:
     """Return the page of what is recorded at ``path``: a run, a tuning or a comparison.
 
     Raises:

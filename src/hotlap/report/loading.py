@@ -19,13 +19,13 @@ from hotlap.records import SCHEMA, Comparison, Run, Tuning, read_record
 _FILES = ("result.json", "comparison.json", "run.json")
 
 
-def load(path: Path) -> Run | Tuning | Comparison:
+def load(path: str | Path) -> Run | Tuning | Comparison:
     """Read a run, a tuning or a comparison from its directory or its file.
 
     Raises:
         RunError: nothing is there, it is none of the three, or it was written by a newer hotlap.
     """
-    file = _file(path)
+    file = _file(Path(path))
     raw = _fields(file)
     try:
         if {"trials", "no_op", "adopted"} <= raw.keys():

@@ -46,7 +46,6 @@ def tuning(tuning: Tuning) -> Report:
     judgement = tuning.judgement if tuning.adopted else "unclear" if tuning.effect is not None else "not faster"
     parts: list[RenderableType] = [
         prose(verdicts.tuning_headline(tuning), style=_STYLES[judgement]),
-        *([blank(), prose(tuning.summary)] if tuning.summary else []),
         blank(),
         prose(text.command(tuning.command), style="dim"),
         prose(machine(tuning.facts, tuning.environment), style="dim"),

@@ -84,7 +84,9 @@ def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
 
 def reproduce(tuning: Tuning) -> list[str]:
     """Return what to type to train with the adopted changes, the source untouched."""
-    return [f"hotlap run --with .hotlap/runs/{shlex.quote(tuning.name)}/result.json -- {text.command(tuning.command)}"]
+    # The configuration is in the result: its keys are set in a copy.
+    command = "" if tuning.config is not None else f" -- {text.command(tuning.command)}"
+    return [f"hotlap run --with .hotlap/runs/{shlex.quote(tuning.name)}/result.json{command}"]
 
 
 def comparison_headline(comparison: Comparison, sign: str = "x") -> str:

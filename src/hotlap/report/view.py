@@ -192,7 +192,7 @@ def last_metrics(run: Run) -> list[Metric]:
 
 def speed(diagnosis: Diagnosis) -> str:
     rate = f", {text.rate(diagnosis.throughput)}" if text.known(diagnosis.throughput) else ""
-    return f"{text.seconds(diagnosis.step_seconds)} a step{rate}"
+    return f"{text.seconds(diagnosis.step_seconds)} a step (median){rate}"
 
 
 #: A figure that a page shows large: its label, the figure, and a note that may be empty.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -46,7 +45,6 @@ def compare(
     Raises:
         TrainingFailed: one of them crashes, or never steps.
     """
-    began = time.monotonic()
     targets = Target.of_command(a), Target.of_command(b)
     here = environment()
     name = hashlib.sha256("".join(target.fingerprint(here) for target in targets).encode()).hexdigest()[:12]
@@ -81,10 +79,11 @@ def compare(
 
     try:
         alone = journal.once("first", _First, first)
-        steps = journal.once("steps", int, lambda: proof_steps(alone.step_seconds, budget - (time.monotonic() - began)))
+        steps = journal.once("steps", int, lambda: proof_steps(alone.step_seconds, budget - journal.spent()))
         progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
         moved = noise(alone.no_op)
-        launches, measured, judgement = prove(pair, ALPHA, max(MINIMUM_GAIN, min(moved, NOISY)), progress)
+        least = max(MINIMUM_GAIN, min(moved, NOISY))
+        launches, measured, judgement = prove(pair, ALPHA, least, progress, lambda: budget - journal.spent())
         comparison = Comparison(
             name=journal.directory.name,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -1,8 +1,9 @@
 """Is it the same training? Judged by what the baseline itself shows.
 
     exact       losses bit-identical, step by step, with the same seed
-    rounding    with several seeds: candidate less baseline of the same seed, on average, is no more than the baseline
-                itself differs between seeds; so with the quality at equal samples, where the training reports one
+    rounding    with several seeds: candidate less baseline of the same seed, on average, is no more than the standard
+                deviation of the baseline between its seeds; the same of the quality at equal samples, where it
+                is reported
     trajectory  another training: never the same by itself
 
 No fixed per cent anywhere: a noisy training allows more than a quiet one, and neither is asked in advance.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import stdev
 
 from hotlap.records import NumericsClass, SameTraining
 
@@ -103,17 +105,19 @@ def _within_spread(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tup
         return False, "losses of the candidate are missing, NaN or infinite"
     if len(known) < FEWEST_SEEDS:
         return None, f"{len(known)} seeds say too little about the baseline's own spread; {FEWEST_SEEDS} are needed"
-    spread = max(known) - min(known)
+    spread = stdev(known)
     shift = sum(b - a for a, b in zip(known, after, strict=True)) / len(known)
     first = steps - max(1, steps // 3)
     return abs(shift) <= spread, (
         f"over {len(known)} seeds the mean loss of steps {first} to {steps - 1} shifts by {shift:+.2g}; "
-        f"between its own seeds the baseline differs by {spread:.2g}"
+        f"between its own seeds the baseline's has a standard deviation of {spread:.2g}"
     )
 
 
 def _same_quality(metric: str, baseline: Sequence[float], candidate: Sequence[float]) -> tuple[bool, str]:
-    between = max(baseline) - min(baseline)
+    between = stdev(baseline)
     moved = sum(candidate) / len(candidate) - sum(baseline) / len(baseline)
-    words = f"{metric} at equal samples moves by {moved:+.3f}, the baseline's seeds differ by {between:.3f}"
-    return abs(moved) <= between, words
+    return abs(moved) <= between, (
+        f"{metric} at equal samples moves by {moved:+.3f}, "
+        f"the standard deviation between the baseline's seeds is {between:.3f}"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,17 +42,24 @@ class Journal:
         if whole != data:
             os.truncate(self.path, len(whole))
         self.entries: dict[str, Any] = {}
+        self._spent = 0.0
+        self._opened = time.monotonic()
         for line in whole.splitlines():
             entry = json.loads(line)
             self.entries[entry["key"]] = entry["value"]
+            self._spent = entry["spent"]
         self.resumed = len(self.entries)
+
+    def spent(self) -> float:
+        """Seconds that all of it has taken, the time before it was stopped among them."""
+        return self._spent + time.monotonic() - self._opened
 
     def once(self, key: str, kind: type[T], compute: Callable[[], T]) -> T:
         """Return the recorded value, or compute and record it."""
         if key in self.entries:
             return msgspec.convert(self.entries[key], kind)
         value = compute()
-        line = msgspec.json.encode({"key": key, "value": value}) + b"\n"
+        line = msgspec.json.encode({"key": key, "value": value, "spent": round(self.spent(), 3)}) + b"\n"
         try:
             self._file.write(line)
             self._file.flush()

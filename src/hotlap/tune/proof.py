@@ -86,11 +86,23 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool) -> Launch:
 
 
 def prove(
-    pair: Callable[[int], Launch], alpha: float, minimum: float, progress: Callable[[str], None]
+    pair: Callable[[int], Launch],
+    alpha: float,
+    minimum: float,
+    progress: Callable[[str], None],
+    time_left: Callable[[], float],
 ) -> tuple[list[Launch], Effect, Judgement]:
-    """Make pairs of launches until the verdict is clear or the planned looks are used up."""
+    """Make pairs of launches until the verdict is clear, the planned looks are used up, or the next takes too long.
+
+    The first look is always taken.
+    """
     launches: list[Launch] = []
+    began = time_left()
     for look in PLANNED_LOOKS:
+        each = (began - time_left()) / max(len(launches), 1)
+        if launches and (look - len(launches)) * each > time_left():
+            progress("unclear, and no time is left for another look")
+            break
         while len(launches) < look:
             number = len(launches)
             launches.append(pair(number))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -59,7 +58,7 @@ MEMORY_SHARE = 0.9
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    #: Seconds for all of it. The proof is shortened to fit, but three pairs of launches are always made.
+    #: Seconds for all of it. The proof is shortened to fit, but its first look (three pairs of launches) is made.
     budget: float = 600.0
     run_dir: Path | None = None
     #: Measure all anew instead of going on with what an unfinished tuning has measured.
@@ -126,7 +125,6 @@ class _Search:
         self, target: Target, options: Options, progress: Progress, journal: Journal, here: Environment
     ) -> None:
         self.target, self.options, self.progress, self.journal = target, options, progress, journal
-        self.began = time.monotonic()
         self.environment = here
         self.arms: list[Arm] = []
         self.trials: list[Trial] = []
@@ -251,7 +249,7 @@ class _Search:
                 peak_memory=_peak(candidate),
             )
 
-        if self.elapsed() > self.options.budget * SEARCH_SHARE:
+        if self.journal.spent() > self.options.budget * SEARCH_SHARE:
             return trial("unclear", False, "not tried: the search's share of the time budget was used up")
         self.progress(f"trying {change.title}")
         reference.warm()
@@ -299,14 +297,16 @@ class _Search:
         steps = self.journal.once(
             f"steps {ids}",
             int,
-            lambda: proof_steps(baseline.diagnosis.step_seconds, self.options.budget - self.elapsed()),
+            lambda: proof_steps(baseline.diagnosis.step_seconds, self.options.budget - self.journal.spent()),
         )
         self.progress(f"proving {ids} in fresh processes of {steps} steps, a seed for each pair")
 
         def pair(number: int) -> Launch:
             return self.journal.once(f"prove {ids} {number}", Launch, lambda: self.launch_pair(changes, number, steps))
 
-        launches, measured, judgement = prove(pair, alpha, self.least_gain, self.progress)
+        launches, measured, judgement = prove(
+            pair, alpha, self.least_gain, self.progress, lambda: self.options.budget - self.journal.spent()
+        )
         same = same_training(
             launches, strictest([change.numerics for change in changes]), deterministic=baseline.deterministic
         )
@@ -325,7 +325,7 @@ class _Search:
             config=self.target.config,
             environment=self.environment,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            seconds=self.elapsed(),
+            seconds=self.journal.spent(),
             diagnosis=baseline.diagnosis,
             optimized=adopted.launches[0].diagnosis if adopted else None,
             facts=baseline.facts,
@@ -337,7 +337,6 @@ class _Search:
             judgement=claim.judgement if claim else "not faster",
             same_training=claim.same if claim else None,
             break_even_steps=self.break_even(baseline, adopted.launches[0].diagnosis) if adopted else None,
-            summary=_summary(claim, self.trials, baseline.diagnosis),
             warnings=self.warnings,
         )
 
@@ -357,9 +356,6 @@ class _Search:
         arm = Arm(self.target, changes, directory, self.environment, limits=limits, seed_offset=seed, steps=steps)
         self.arms.append(arm)
         return arm
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self.began
 
     def close(self) -> None:
         for arm in self.arms:
@@ -381,21 +377,3 @@ def _dropped(judgement: Judgement, least: float) -> str:
         "not faster": f"a gain of {least:.0%} or more is excluded",
         "unclear": f"no gain of more than {least:.0%} could be shown",
     }.get(judgement, judgement)
-
-
-def _summary(claim: Claim | None, trials: list[Trial], diagnosis: Diagnosis) -> str:
-    unmeasured = sum(trial.effect is None for trial in trials)
-    if claim is None and unmeasured:
-        return (
-            f"Nothing proven: {unmeasured} of {len(trials)} changes could not be measured, and none of the others paid."
-        )
-    if claim is None:
-        return f"Nothing to gain: none of the changes made a step of {diagnosis.step_seconds * 1000:.3g} ms faster."
-    measured = claim.effect
-    figure = f"{measured.ratio:.2f}x [{measured.low:.2f}, {measured.high:.2f}], {measured.n} pairs of fresh processes"
-    if claim.holds:
-        return f"{figure}: faster, and the same training."
-    if claim.judgement == "faster":
-        word = "is not" if claim.same.same is False else "could not be shown to be"
-        return f"{figure}: faster, but it {word} the same training; nothing was adopted."
-    return f"Nothing adopted: in fresh processes the best set was {claim.judgement} ({figure})."
