@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -40,11 +41,21 @@ _LARGEST_SEED = 2**63
 
 _torch: Any = None
 _prepared: weakref.WeakSet[Any] = weakref.WeakSet()
-#: The autocast that is open because of us; whether it ends with the forward that runs; what was raised before it.
-_autocast: Any = None
-_forward_only = False
-_error_before: BaseException | None = None
+#: Where the last model was; a loss has no parameters to tell.
 _device = "cpu"
+
+
+class _Opened(threading.local):
+    """The autocast that is open because of us: it is the thread's own."""
+
+    autocast: Any = None
+    #: It ends with the forward that runs.
+    forward_only = False
+    #: What was being handled when the forward began.
+    error_before: BaseException | None = None
+
+
+_opened = _Opened()
 
 
 def install(torch: Any, settings: dict[str, Any], seed_offset: int) -> None:
@@ -139,7 +150,7 @@ def before_forward(
     module: Any, args: tuple[Any, ...], training: bool, kwargs: dict[str, Any] | None = None
 ) -> tuple[Any, ...]:
     """Called before an outermost module call; returns the arguments to use (``kwargs`` is changed in place)."""
-    global _autocast, _forward_only, _error_before, _device
+    global _device
     if not wanted:
         return args
     if training and module not in _prepared and any(p.requires_grad for p in module.parameters()):
@@ -147,18 +158,17 @@ def before_forward(
         _prepare(module)
     if wanted.get("channels_last") and module in _prepared:
         args = tuple(_to_channels_last(arg) for arg in args)
-        for name in kwargs or ():
-            assert kwargs is not None
-            kwargs[name] = _to_channels_last(kwargs[name])
+        if kwargs:
+            kwargs.update({name: _to_channels_last(value) for name, value in kwargs.items()})
     dtype = wanted.get("autocast")
     if dtype:
-        _error_before = sys.exc_info()[1]
+        _opened.error_before = sys.exc_info()[1]
         first = next(module.parameters(), None)
         _device = first.device.type if first is not None else _device
-        if _autocast is None and not _torch.is_autocast_enabled(_device):
-            _autocast = _torch.autocast(_device, dtype=getattr(_torch, dtype))
-            _autocast.__enter__()
-            _forward_only = not training
+        if _opened.autocast is None and not _torch.is_autocast_enabled(_device):
+            _opened.autocast = _torch.autocast(_device, dtype=getattr(_torch, dtype))
+            _opened.autocast.__enter__()
+            _opened.forward_only = not training
             if first is not None:
                 _applied("autocast")
     return args
@@ -166,9 +176,11 @@ def before_forward(
 
 def after_forward() -> None:
     """Called when an outermost module call ends, by an error too. One that no backward follows ends autocast."""
-    if _autocast is None:
+    failed = sys.exc_info()[1] is not _opened.error_before
+    _opened.error_before = None
+    if _opened.autocast is None:
         return
-    if _forward_only or sys.exc_info()[1] is not _error_before:
+    if _opened.forward_only or failed:
         close_autocast()
     elif not _torch.is_grad_enabled():
         # Weights are cast once for the whole of autocast. A copy made without gradients would have none to give.
@@ -180,11 +192,10 @@ def before_backward() -> None:
 
 
 def close_autocast() -> None:
-    global _autocast, _forward_only
-    if _autocast is not None:
-        _autocast.__exit__(None, None, None)
-        _autocast = None
-        _forward_only = False
+    if _opened.autocast is not None:
+        _opened.autocast.__exit__(None, None, None)
+        _opened.autocast = None
+        _opened.forward_only = False
 
 
 def _end_autocast_at_next_batch(iterator: Any) -> None:
