@@ -353,3 +353,58 @@ def test_not_without_containment(home: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert "hotlap: the script was not started, its files could not be kept safe" in done.stderr
+
+
+_RANDOM_WORK = """
+import json, os, random, shutil, sys
+start = os.getcwd()
+names = ["a", "b", "a/b", "d", "d/a", "d/e", "d/e/a", "d/e/b", "n", "n/a", "link", "link/a", "d/link"]
+def read(path):
+    with open(path) as file: return file.read()
+def write(path, mode):
+    with open(path, mode) as file: file.write(mode)
+def view(top="."):
+    return sorted((path, sorted(folders), sorted((n, os.path.islink(os.path.join(path, n)) or
+                  os.path.getsize(os.path.join(path, n))) for n in files)) for path, folders, files in os.walk(top))
+actions = {
+    "read": lambda p, q: read(p), "w": lambda p, q: write(p, "w"), "a": lambda p, q: write(p, "a"),
+    "x": lambda p, q: write(p, "x"), "r+": lambda p, q: write(p, "r+"), "mkdir": lambda p, q: os.mkdir(p),
+    "makedirs": lambda p, q: os.makedirs(p, exist_ok=True), "rmdir": lambda p, q: os.rmdir(p),
+    "remove": lambda p, q: os.remove(p), "rename": lambda p, q: os.rename(p, q),
+    "replace": lambda p, q: os.replace(p, q),
+    "rmtree": lambda p, q: shutil.rmtree(p), "copy": lambda p, q: shutil.copyfile(p, q) and None,
+    "symlink": lambda p, q: os.symlink(random.choice([os.path.basename(p), os.path.abspath(p)]), q),
+    "list": lambda p, q: sorted(os.listdir(p)), "stat": lambda p, q: [oct(os.stat(p).st_mode), os.path.islink(p)],
+    "truncate": lambda p, q: os.truncate(p, 1),
+    "exists": lambda p, q: [f(p) for f in (os.path.exists, os.path.lexists, os.path.isdir, os.path.isfile)],
+    "real": lambda p, q: os.path.relpath(os.path.realpath(p), start), "chmod": lambda p, q: os.chmod(p, 0o700),
+}
+for seed in range(int(sys.argv[1])):
+    random.seed(seed)
+    os.chdir(os.path.join(start, f"tree{seed}"))
+    for number in range(40):
+        action, p, q = random.choice(sorted(actions)), random.choice(names), random.choice(names)
+        try: result = actions[action](p, q)
+        except OSError as error: result = [type(error).__name__, error.errno]
+        except shutil.Error as error: result = "shutil.Error"
+        print(json.dumps([seed, number, action, p, q, result, view()]))
+    os.chdir(start)
+"""
+
+
+def test_like_the_real_thing(trial: Trial, home: Path, tmp_path: Path) -> None:
+    """Any sequence of changes gives in the overlay what it gives on a file system: results, errors, and the tree."""
+    for seed in range(40):
+        tree_of_seed = home / f"tree{seed}"
+        (tree_of_seed / "d/e").mkdir(parents=True)
+        for name in ("a", "d/a", "d/e/a"):
+            (tree_of_seed / name).write_text(name)
+        (tree_of_seed / "link").symlink_to("d")
+    script = tmp_path / "work.py"
+    script.write_text(_RANDOM_WORK)
+    trial([str(script), "40"])
+    contained = (tmp_path / "run" / "output.log").read_text()
+    free = subprocess.run([sys.executable, str(script), "40"], cwd=home, capture_output=True, text=True)
+    assert free.returncode == 0, free.stderr
+    for found, expected in zip(contained.splitlines(), free.stdout.splitlines(), strict=True):
+        assert found == expected

@@ -104,11 +104,18 @@ class Containment:
 
     def to_read(self, path: Any) -> str:
         """Where a library written in C finds the file that the script calls ``path``."""
-        return self.overlay.where(self.virtual(path))
+        return self.overlay.where(self._found(path))
 
     def to_change(self, path: Any, keep: bool = True) -> str:
         """Where a library written in C may write the file that the script calls ``path``."""
-        return self.overlay.changeable(self.virtual(path), keep)
+        return self.overlay.changeable(self._found(path), keep)
+
+    def _found(self, path: Any) -> str:
+        """For a path that leads nowhere, one that leads nowhere either: the library has its own error for that."""
+        try:
+            return self.virtual(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return self.overlay.upper + os.path.abspath(os.fsdecode(path))
 
     def refuse(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook: lets no change through to a file that must stay as it is."""

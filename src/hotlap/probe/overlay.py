@@ -81,8 +81,9 @@ class Overlay:
 
     def resolve(self, path: str, follow: bool = True, base: str | None = None) -> str:
         """The virtual path of what a script calls ``path``, relative to the directory ``base``."""
+        given = path
         if not path:
-            raise failure(errno.ENOENT, path)
+            raise failure(errno.ENOENT, given)
         if not path.startswith("/"):
             path = (base or self.seen_as(posix.getcwd())) + "/" + path
         pending = path.split("/")[::-1]
@@ -105,12 +106,14 @@ class Overlay:
             if status is not None and stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
-                    raise failure(errno.ELOOP, path)
+                    raise failure(errno.ELOOP, given)
                 target = posix.readlink(physical)
                 current = "" if target.startswith("/") else current.rpartition("/")[0]
                 pending.extend(target.split("/")[::-1])
             elif status is not None and stat.S_ISDIR(status.st_mode):
                 self._directories.add(current)
+            elif any(pending):
+                raise failure(errno.ENOENT if status is None else errno.ENOTDIR, given)
         return current or "/"
 
     # reading
@@ -269,6 +272,8 @@ class Overlay:
         whole = stat.S_ISDIR(moved.st_mode)
         if whole and (target + "/").startswith(source + "/"):
             raise failure(errno.EINVAL, target)
+        if source.startswith(target.rstrip("/") + "/"):
+            raise failure(errno.ENOTEMPTY, target)
         if present is not None:
             if whole and not stat.S_ISDIR(present.st_mode):
                 raise failure(errno.ENOTDIR, target)
