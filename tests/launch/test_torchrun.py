@@ -75,3 +75,24 @@ def test_crashed_rank(start: Callable[..., Training], two_ranks: list[str]) -> N
     assert info.outcome == "crashed"
     assert info.reason is not None
     assert "ValueError: rank one is lost" in info.reason
+
+
+_ONE_LEAVES = """
+import json, os, sys, time
+run_dir = os.path.dirname(os.environ["HOTLAP_PROBE"])
+with open(run_dir + "/steps.rank1.jsonl", "w") as file:
+    file.write('{"k": "end", "outcome": "stopped"}\\n')
+sys.exit("ConnectionError: rank 1 is gone") if sys.argv[1] == "crash" else time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("way", ["crash", "hang"])
+def test_the_first_to_leave(
+    start: Callable[..., Training], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """By the clock any rank may be the first to leave: the others then fail, or wait for it in vain."""
+    monkeypatch.setattr("hotlap.launch.process._OTHER_RANKS", 0.1)
+    (tmp_path / "rank0.py").write_text(_ONE_LEAVES)
+    with start([sys.executable, str(tmp_path / "rank0.py"), way], Plan(stop_seconds=0.1)) as training:
+        training.wait()
+    assert (training.run().info.outcome, training.run().info.reason) == ("stopped", None)

@@ -29,7 +29,7 @@ from hotlap.launch.ending import Exit, Reason, outcome_of, shell_status
 from hotlap.launch.environment import environment
 from hotlap.launch.following import Lines, Tee
 from hotlap.launch.plan import Limits, Plan
-from hotlap.launch.rundir import UNFINISHED, has_room, read_run, run_of, steps_of
+from hotlap.launch.rundir import UNFINISHED, has_room, read_lines, read_run, run_of, steps_of
 from hotlap.records import Environment, Run, RunInfo, Step, write_record
 
 __all__ = ["Limits", "Output", "Plan", "Training"]
@@ -41,7 +41,7 @@ Output = Literal["capture", "tee", "inherit"]
 #: Seconds between looks: what the training wrote is seldom awaited by the millisecond, and looking costs.
 _LOOK = 0.02
 _LOOK_AT_GATE = 0.003
-#: A training whose first rank has left on purpose may leave other ranks waiting for it.
+#: A rank that has left on purpose may leave other ranks waiting for it.
 _OTHER_RANKS = 5.0
 _TAIL = 16384
 
@@ -85,6 +85,7 @@ class Training:
         self._control_fifo: int | None = None
         self._seen_at = time.monotonic()
         self._left_at: float | None = None
+        self._ranks_at = 0.0
         self._prepare()
         self._file = Lines(self.directory / "steps.jsonl")
         self._tee = Tee(self.directory / "output.log", stream) if output == "tee" else None
@@ -204,11 +205,21 @@ class Training:
             if now - self._seen_at > self.limits.silence and not self.plan.silent:
                 self.close(reason="hung")
                 return False
+            if self._left_at is None and now > self._ranks_at:
+                self._ranks_at = now + 1.0
+                self._left_at = now if self._rank_left() else None
             if self._left_at is not None and now - self._left_at > _OTHER_RANKS:
                 self.close()
                 return False
             if self.exit is None:
                 select.select([self._report_fd], [], [], look)
+
+    def _rank_left(self) -> bool:
+        """Whether a rank other than the first has left on purpose: by the clock it may be the first to do so."""
+        if self.plan.stop_steps is None and self.plan.stop_seconds is None:
+            return False
+        ranks = self.directory.glob("steps.rank*.jsonl")
+        return any(line.get("outcome") == "stopped" for path in ranks for line in read_lines(path))
 
     # gates
 
@@ -314,6 +325,8 @@ class Training:
 
     def _info(self) -> RunInfo:
         outcome, why = outcome_of(self.exit, self.lines, self.tail(), self.limits) if self.exit else UNFINISHED
+        if outcome == "crashed" and self._rank_left():
+            outcome, why = "stopped", None  # the others miss it
         return RunInfo(
             name=self.directory.name,
             command=self.command,
