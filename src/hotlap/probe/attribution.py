@@ -108,19 +108,26 @@ class Plan:
         self.phases = sorted(set(meant), key=meant.index)
         #: For each mark, the place of its phase in ``phases``.
         self.slots = [self.phases.index(phase) for phase in meant]
+        self.paused = PAUSED in self.phases
+        self._template = ",".join(f'"{phase}":%.9f' for phase in self.phases if phase != PAUSED)
         #: Which of the stretch's batches are its samples, and in how many micro-batches they were used.
         self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
 
-    def seconds(self, stretch: Stretch) -> dict[str, float]:
-        """Seconds by phase; what was paused is among them."""
+    def seconds(self, stretch: Stretch) -> list[float]:
+        """Seconds by phase, in the order of ``phases``."""
         totals = [0.0] * len(self.phases)
-        times = stretch.times
-        before = times[0]
-        for place, slot in enumerate(self.slots, 1):
-            now = times[place]
+        times = iter(stretch.times)
+        before = next(times)
+        for slot, now in zip(self.slots, times, strict=True):
             totals[slot] += now - before
             before = now
-        return dict(zip(self.phases, totals, strict=True))
+        return totals
+
+    def text(self, seconds: list[float]) -> str:
+        """``seconds`` as the inside of a JSON object, without what was paused."""
+        if self.paused:
+            seconds = [spent for phase, spent in zip(self.phases, seconds, strict=True) if phase != PAUSED]
+        return self._template % tuple(seconds)
 
     def samples(self, stretch: Stretch) -> int | None:
         sizes = [size for batch in self.batches if (size := stretch.samples[batch]) is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 
@@ -28,16 +27,20 @@ class _OnDevice:
 def reading(torch: Any, loss: Any) -> Any:
     """A float, or where the device has yet to compute it an object that will give one; None for what is no loss."""
     # A subclass may communicate between ranks when it is read.
-    if type(loss) is not torch.Tensor or loss.numel() != 1:
+    if type(loss) is not torch.Tensor:
         return None
     if loss.is_cpu:
-        with suppress(RuntimeError):  # a transformation of torch.func is at work
-            return loss.item()
-    elif loss.is_cuda and not torch.cuda.is_current_stream_capturing():
+        try:
+            return float(loss.item())
+        except (RuntimeError, ValueError):  # more than one number, or a transformation of torch.func at work
+            return None
+    if loss.is_cuda and loss.numel() == 1 and not torch.cuda.is_current_stream_capturing():
         return _OnDevice(torch, loss.detach())
     return None
 
 
 def mean(readings: list[Any]) -> float | None:
+    if len(readings) == 1 and isinstance(readings[0], float):
+        return readings[0]
     values = [found if isinstance(found, float) else found.value() for found in readings]
     return sum(values) / len(values) if values else None

@@ -19,16 +19,16 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from hotlap.probe import Settings, facts, levers
-from hotlap.probe.attribution import Plan, first_work, new_input
+from hotlap.probe import Settings, facts
+from hotlap.probe.attribution import first_work
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
-from hotlap.probe.losses import mean, reading
+from hotlap.probe.losses import reading
+from hotlap.probe.record import Record
 from hotlap.probe.timeline import (
     BACKWARD,
     DATA,
@@ -36,31 +36,20 @@ from hotlap.probe.timeline import (
     FORWARD,
     GAP,
     OPTIMIZER,
-    PAUSED,
     RECOMPUTE,
     TIDY,
-    Stretch,
     Timeline,
 )
 from hotlap.probe.writer import FLUSH_SECONDS, Writer
 
 #: Steps in which what can only be seen inside the model is looked at.
 LOOKING = 6
-#: Steps are analysed this many at a time: the second one of the same shape costs a fifth of the first.
-_AT_A_TIME = 8
+#: Steps are written this many at a time: code and tables are in the processor's caches from the second on.
+_AT_A_TIME = 16
 #: Marks kept while it is not known whether this process trains at all.
 _BEFORE_TRAINING = 2000
 
 _ident = threading.get_ident
-
-
-class _Pending:
-    __slots__ = ("loss_readings", "sizes", "stretch")
-
-    def __init__(self, stretch: Stretch, loss_readings: list[Any], sizes: list[int]) -> None:
-        self.stretch = stretch
-        self.loss_readings = loss_readings
-        self.sizes = sizes
 
 
 class Recorder:
@@ -81,11 +70,9 @@ class Recorder:
         self.timeline = Timeline(self.clock())
         #: One for each thread that was seen at work, until it is known which one trains.
         self.timelines: dict[int | None, Timeline] = {}
-        self.writer: Writer | None = None
         self.gate: Gate | None = None
         self.facts = facts.Facts(self.torch)
-        #: Which loaders feed training, and which validation.
-        self.roles: dict[str, str] = {}
+        self.record = Record(self.facts, self.fetches)
         self.loaders = 0
         self.thread: int | None = _ident() if self.enabled else None
         #: How many calls of modules enclose what runs.
@@ -112,11 +99,9 @@ class Recorder:
         self.size: int | None = None
         #: Whether a batch of known size arrived after the last optimizer step.
         self.fed = False
-        self.pending: deque[_Pending] = deque()
-        self.written = 0
-        self.plans: dict[tuple[str, ...], Plan] = {}
+        #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
+        self.closed: list[tuple[int, list[Any], list[int]]] = []
         #: What the recording itself costs.
-        self.marks = 0
         self.mark_seconds = 0.0
         self.inner_call_seconds = 0.0
         self.own_seconds = 0.0
@@ -324,8 +309,8 @@ class Recorder:
         self._close(len(self.timeline.kinds))
 
     def metric(self, name: str, value: float) -> None:
-        if self._claim() and self.writer is not None:
-            self.writer.line("metric", name=name, value=value, step=self.steps + bool(self.stepped))
+        if self._claim() and self.record.writer is not None:
+            self.record.writer.line("metric", name=name, value=value, step=self.steps + bool(self.stepped))
 
     # a step ends
 
@@ -333,18 +318,18 @@ class Recorder:
         """Become the process that writes this rank's record, unless another one is."""
         if not self.enabled:
             return False
-        if self.writer is None:
+        if self.record.writer is None:
             rank = self.facts.rank()
             name = "steps.jsonl" if rank == 0 else f"steps.rank{rank}.jsonl"
             try:
-                self.writer = Writer(os.path.join(self.settings.run_dir, name))
+                writer = self.record.writer = Writer(os.path.join(self.settings.run_dir, name))
             except OSError:
                 self.disable()
                 return False
             if self.settings.gated and rank == 0:
                 self.gate = Gate(self.settings.run_dir)
-            self.writer.line("start", t=self.started, pid=os.getpid(), torch=str(self.torch.__version__), rank=rank)
-            self.writer.flush(self.clock())
+            writer.line("start", t=self.started, pid=os.getpid(), torch=str(self.torch.__version__), rank=rank)
+            writer.flush(self.clock())
         return True
 
     def _begin(self, at: int | None = None) -> None:
@@ -358,7 +343,7 @@ class Recorder:
         timeline = self.timeline
         timeline.unwind(0, self.clock())
         if at is None:
-            at = new_input(timeline.kinds, 0, self.roles)
+            at = self.record.new_input(timeline.kinds, 0)
         if at is None:
             at = first_work(timeline.kinds, 0)
         timeline.cut(at, self.clock())
@@ -375,7 +360,7 @@ class Recorder:
         return (clock() - start) / (2 * times)
 
     def _close_at_new_input(self) -> bool:
-        index = new_input(self.timeline.kinds, self.after_optimizer, self.roles)
+        index = self.record.new_input(self.timeline.kinds, self.after_optimizer)
         if index is None:
             return False
         self._close(index)
@@ -383,20 +368,19 @@ class Recorder:
 
     def _close(self, index: int) -> None:
         now = self.clock()
-        stretch = self.timeline.cut(index, now)
-        self.pending.append(_Pending(stretch, self.step_losses, self.step_sizes))
-        self.marks += len(stretch.kinds)
+        if index == len(self.timeline.kinds):
+            index = self.timeline.mark(now)
+        self.closed.append((index, self.step_losses, self.step_sizes))
         self.step_losses, self.step_sizes = [], []
         self.stepped.clear()
-        self.after_optimizer = 0
         self.steps += 1
         if self.looking:
             self._look()
-        writer = self.writer
+        writer = self.record.writer
         assert writer is not None
         late = now - writer.flushed > FLUSH_SECONDS
-        if late or len(self.pending) >= _AT_A_TIME:
-            self._write_pending()
+        if late or len(self.closed) >= _AT_A_TIME:
+            self._write_closed()
             if late:
                 writer.flush(now)
         self.own_seconds += self.clock() - now
@@ -416,41 +400,17 @@ class Recorder:
         if not self.looking:
             self.facts.forget_modules()
 
-    def _write_pending(self, wait: bool = False) -> None:
+    def _write_closed(self, wait: bool = False) -> None:
         """Write the steps that are over, up to the first whose loss the device has not computed yet."""
-        while self.pending:
-            step = self.pending[0]
-            if not wait and not all(loss.ready() for loss in step.loss_readings if not isinstance(loss, float)):
-                return
-            self.pending.popleft()
-            key = tuple(step.stretch.kinds)
-            plan = self.plans.get(key)
-            if plan is None:
-                known = dict(self.roles)
-                plan = Plan(key, self.roles)
-                if self.roles != known or len(self.plans) > 50:
-                    # What other sequences mean depends on the roles.
-                    self.plans.clear()
-                self.plans[key] = plan
-            phases = plan.seconds(step.stretch)
-            paused = phases.pop(PAUSED, 0.0)
-            samples = plan.samples(step.stretch)
-            if samples is None and step.sizes:
-                samples = sum(step.sizes)
-            elif samples is not None:
-                self.facts.batch_size = self.facts.batch_size or samples // plan.micro_batches
-            assert self.writer is not None
-            self.writer.step(
-                self.written,
-                step.stretch.times[0],
-                sum(phases.values()),
-                phases,
-                plan.micro_batches,
-                samples,
-                mean(step.loss_readings),
-                paused,
-            )
-            self.written += 1
+        timeline, taken, written = self.timeline, 0, 0
+        for index, losses, sizes in self.closed:
+            if not wait and not all(isinstance(loss, float) or loss.ready() for loss in losses):
+                break
+            self.record.step(timeline.cut(index - taken, timeline.times[-1]), losses, sizes)
+            taken = index
+            written += 1
+        self.closed = [(index - taken, losses, sizes) for index, losses, sizes in self.closed[written:]]
+        self.after_optimizer = max(0, self.after_optimizer - taken)
 
     def _pass(self, gate: Gate) -> None:
         if not gate.closed(self.clock()):
@@ -458,11 +418,11 @@ class Recorder:
         self.timeline.pause(self.clock())
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
-        self._write_pending(wait=True)
-        assert self.writer is not None
-        self._write_facts(self.writer)
-        self.writer.line("gate", i=self.steps, t=self.clock())
-        self.writer.flush(self.clock())
+        self._write_closed(wait=True)
+        self.record.write_facts(self._cost())
+        assert self.record.writer is not None
+        self.record.writer.line("gate", i=self.steps, t=self.clock())
+        self.record.writer.flush(self.clock())
         word, seconds, steps = gate.wait()
         self.timeline.pop(self.clock())
         if word == "go":
@@ -472,10 +432,10 @@ class Recorder:
         else:
             self.leave("stopped")
 
-    def _write_facts(self, writer: Writer) -> None:
-        cost = (self.own_seconds + self.marks * self.mark_seconds) / max(self.steps, 1)
-        cost += self.inner_call_seconds * self.facts.values.get("module_calls", 0)
-        writer.line("facts", **self.facts.collect(cost, self.roles), **self.fetches.collect())
+    def _cost(self) -> float:
+        """Seconds that recording takes of a step, measured where it can be and counted where it cannot."""
+        cost = (self.own_seconds + self.record.marks * self.mark_seconds) / max(self.steps, 1)
+        return cost + self.inner_call_seconds * float(self.facts.values.get("module_calls", 0))
 
     # the end
 
@@ -488,7 +448,7 @@ class Recorder:
         _leave(0)
 
     def finish(self, outcome: str = "finished") -> None:
-        if self.ended or self.writer is None:
+        if self.ended or self.record.writer is None:
             return
         self.ended = True
         now = self.clock()
@@ -500,12 +460,9 @@ class Recorder:
             kinds = self.timeline.kinds
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
         with suppress(Exception):  # a device that has failed can no longer be waited for
-            self._write_pending(wait=True)
-        self._write_facts(self.writer)
-        for note in levers.notes:
-            self.writer.line("note", text=note)
-        self.writer.line("end", t=now, outcome=outcome, steps=self.steps)
-        self.writer.flush(now)
+            self._write_closed(wait=True)
+        self.record.write_facts(self._cost())
+        self.record.write_end(now, outcome)
         self.facts.forget_modules()
         self.disable()
 
@@ -515,8 +472,8 @@ class Recorder:
 
     def forked(self) -> None:
         """In a forked child: what the parent saw is the parent's."""
-        if self.begun or self.ended or self.writer is not None:
-            self.writer = None
+        if self.begun or self.ended or self.record.writer is not None:
+            self.record.writer = None
             self.disable()
         elif self.enabled:
             self.reset()

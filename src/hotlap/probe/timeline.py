@@ -138,6 +138,12 @@ class Timeline:
         self.times.append(now)
         self.kinds.append(PAUSED)
 
+    def mark(self, now: float) -> int:
+        """Make a mark here, where nothing changes, and return its index."""
+        self.times.append(now)
+        self.kinds.append(self.stack[-1] if self.stack else GAP)
+        return len(self.kinds) - 1
+
     def cut(self, index: int, now: float) -> Stretch:
         """Take the marks before ``index`` out; the rest stays."""
         times, kinds = self.times, self.kinds

@@ -28,13 +28,15 @@ class Writer:
         index: int,
         t: float,
         wall: float,
-        phases: dict[str, float],
+        phases: str | dict[str, float],
         micro_batches: int,
         samples: int | None,
         loss: float | None,
         paused: float,
     ) -> None:
-        inner = ",".join([f'"{phase}":{seconds:.9f}' for phase, seconds in phases.items()])
+        """``phases``: seconds by phase, or the inside of that JSON object."""
+        if not isinstance(phases, str):
+            phases = json.dumps(phases)[1:-1]
         extra = "" if samples is None else f',"samples":{samples}'
         if loss is not None:
             # NaN and infinities are no JSON numbers; the reader turns the words back.
@@ -42,7 +44,8 @@ class Writer:
         if paused:
             extra += f',"paused":{paused:.9f}'
         self.lines.append(
-            f'{{"k":"step","i":{index},"t":{t:.9f},"wall":{wall:.9f},"phases":{{{inner}}},"micro_batches":{micro_batches}{extra}}}'
+            f'{{"k":"step","i":{index},"t":{t:.9f},"wall":{wall:.9f},"phases":{{{phases}}},'
+            f'"micro_batches":{micro_batches}{extra}}}'
         )
 
     def line(self, kind: str, **fields: Any) -> None:
