@@ -14,6 +14,9 @@ from hotlap.probe.timeline import LOSS, SCALAR, VALIDATION
 
 def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
     """Size of the first dimension of the first tensor in a batch."""
+    first: Any = batch[0] if type(batch) in (list, tuple) and batch else None
+    if type(first) is torch.Tensor and first.dim():
+        return len(first)  # what most loaders hand over
     if isinstance(batch, torch.Tensor):
         return int(batch.shape[0]) if batch.dim() else None
     if depth > 3:

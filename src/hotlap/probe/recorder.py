@@ -402,15 +402,20 @@ class Recorder:
 
     def _write_closed(self, wait: bool = False) -> None:
         """Write the steps that are over, up to the first whose loss the device has not computed yet."""
-        timeline, taken, written = self.timeline, 0, 0
-        for index, losses, sizes in self.closed:
+        over = 0
+        for _, losses, _ in self.closed:
             if not wait and not all(isinstance(loss, float) or loss.ready() for loss in losses):
                 break
-            self.record.step(timeline.cut(index - taken, timeline.times[-1]), losses, sizes)
-            taken = index
-            written += 1
-        self.closed = [(index - taken, losses, sizes) for index, losses, sizes in self.closed[written:]]
-        self.after_optimizer = max(0, self.after_optimizer - taken)
+            over += 1
+        if not over:
+            return
+        written, self.closed = self.closed[:over], self.closed[over:]
+        end = written[-1][0]
+        stretches = self.timeline.cut_all([index for index, _, _ in written], self.timeline.times[-1])
+        for stretch, (_, losses, sizes) in zip(stretches, written, strict=True):
+            self.record.step(stretch, losses, sizes)
+        self.closed = [(index - end, losses, sizes) for index, losses, sizes in self.closed]
+        self.after_optimizer = max(0, self.after_optimizer - end)
 
     def _pass(self, gate: Gate) -> None:
         if not gate.closed(self.clock()):

@@ -146,14 +146,19 @@ class Timeline:
 
     def cut(self, index: int, now: float) -> Stretch:
         """Take the marks before ``index`` out; the rest stays."""
-        times, kinds = self.times, self.kinds
-        end = times[index] if index < len(times) else now
-        taken = Stretch([*times[:index], end], kinds[:index], self.samples)
-        if index < len(times):
-            self.times, self.kinds = times[index:], kinds[index:]
-            batches = taken.kinds.count(BATCH)
-            taken.samples, self.samples = self.samples[:batches], self.samples[batches:]
-        else:
-            self.times, self.kinds = [now], [self.stack[-1] if self.stack else GAP]
-            self.samples = []
+        return self.cut_all([index], now)[0]
+
+    def cut_all(self, indexes: list[int], now: float) -> list[Stretch]:
+        """Take the stretches that end at these marks out, in order; the rest stays."""
+        times, kinds, samples = self.times, self.kinds, self.samples
+        taken = []
+        start = batches = 0
+        for index in indexes:
+            own = kinds[start:index]
+            before, batches = batches, batches + own.count(BATCH)
+            until = times[start : index + 1] if index < len(times) else [*times[start:], now]
+            taken.append(Stretch(until, own, samples[before:batches]))
+            start = index
+        self.times, self.kinds = times[start:] or [now], kinds[start:] or [self.stack[-1] if self.stack else GAP]
+        self.samples = samples[batches:]
         return taken
