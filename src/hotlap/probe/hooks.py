@@ -93,11 +93,11 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         if levers.wanted:
             args = levers.before_forward(module, args, training=torch.is_grad_enabled() and kind != RECOMPUTE)
         counts = kind and recorder.outermost_begins(kind)
-        recorder.depth += 1
+        depth, recorder.depth = recorder.depth, 1
         try:
             output = call(module, *args, **kwargs)
         finally:
-            recorder.depth -= 1
+            recorder.depth = depth
             if counts:
                 recorder.outermost_ends(kind)
             if levers.wanted:
@@ -175,7 +175,6 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
                 return original(tensors, *args, **kwargs)
             if levers.wanted:
                 levers.before_backward()
-            open_spans = len(recorder.timeline.stack)
             if not recorder.backward_begins(tensors, kind):
                 return original(tensors, *args, **kwargs)
             # A module that is called now, outside checkpoint() too, is recomputed.
@@ -184,7 +183,7 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
                 return original(tensors, *args, **kwargs)
             finally:
                 recorder.depth = depth
-                recorder.backward_ends(open_spans)
+                recorder.backward_ends()
 
         return backward
 
@@ -209,11 +208,11 @@ def wrap_checkpointing(torch: Any, recorder: Recorder) -> None:
         def timed(*args: Any, **kwargs: Any) -> Any:
             if not recorder.recompute_begins():
                 return function(*args, **kwargs)
-            recorder.depth += 1
+            depth, recorder.depth = recorder.depth, 1
             try:
                 return function(*args, **kwargs)
             finally:
-                recorder.depth -= 1
+                recorder.depth = depth
                 recorder.outermost_ends(RECOMPUTE)
 
         return original(timed, *args, **kwargs)

@@ -69,12 +69,12 @@ class Recorder:
         """Begin afresh, as a process that has seen nothing of a training yet."""
         self.timeline = Timeline(self.clock())
         #: One for each thread that was seen at work, until it is known which one trains.
-        self.timelines: dict[int | None, Timeline] = {}
+        self.timelines: dict[int, Timeline] = {}
         self.gate: Gate | None = None
         self.facts = facts.Facts(self.torch)
         self.record = Record(self.facts, self.fetches)
         self.loaders = 0
-        self.thread: int | None = _ident() if self.enabled else None
+        self.thread: int | None = None
         #: How many calls of modules enclose what runs.
         self.depth = 0
         self.in_backward = False
@@ -85,6 +85,7 @@ class Recorder:
         self.first_step_at = 0.0
         # The step that runs.
         self.optimizers: list[int] = []
+        self.open_spans = 0
         self.stepped: set[int] = set()
         self.after_optimizer = 0
         self.forward_since = False
@@ -113,37 +114,42 @@ class Recorder:
         return self.begun and _ident() == self.thread and self.timeline.push(self.clock(), kind)
 
     def pop(self) -> None:
-        here = _ident()
-        # Until it is known which thread trains, another one may have been seen at work in between.
-        timeline = self.timeline if here == self.thread else self.timelines.get(here)
+        timeline = self._here()
+        # It is empty where the training thread became known while another was inside a span.
         if timeline is not None and timeline.stack:
             timeline.pop(self.clock())
 
     @contextmanager
     def span(self, kind: str) -> Iterator[None]:
         """A phase that the script marked."""
-        waits = kind == "data_wait"
-        counts = self.data_begins(DATA + "0") if waits else self._follows() and self.timeline.push(self.clock(), kind)
+        timeline, waits = self._here(), kind == "data_wait"
+        if timeline is None:
+            counts = False
+        elif waits:
+            counts = timeline.push_data(self.clock(), DATA + "0")
+        else:
+            counts = timeline.push(self.clock(), kind)
         try:
             yield
         finally:
-            if counts and waits and not self.timeline.handed_over:
-                self.timeline.batch(DATA + "0", None)
+            if counts and waits and timeline is not None and not timeline.handed_over:
+                timeline.batch(DATA + "0", None)
             if counts:
                 self.pop()
 
-    def _follows(self) -> bool:
-        """Whether this is the thread that trains; until it is known, the one that was last seen at work."""
-        here = _ident() == self.thread
-        if self.begun or not self.enabled:
-            return here
-        if not here:
-            self.timelines[self.thread] = self.timeline
-            self.thread = _ident()
-            self.timeline = self.timelines.setdefault(self.thread, Timeline(self.clock()))
-        elif len(self.timeline.kinds) > 2 * _BEFORE_TRAINING:
-            self.timeline.cut(len(self.timeline.kinds) - _BEFORE_TRAINING, self.clock())
-        return True
+    def _here(self) -> Timeline | None:
+        """The timeline of this thread; when it is known which one trains, None in the others."""
+        here = _ident()
+        if self.begun:
+            return self.timeline if here == self.thread else None
+        if not self.enabled:
+            return None
+        timeline = self.timelines.get(here)
+        if timeline is None:
+            timeline = self.timelines[here] = Timeline(self.clock())
+        elif len(timeline.kinds) > 2 * _BEFORE_TRAINING:
+            timeline.cut(len(timeline.kinds) - _BEFORE_TRAINING, self.clock())
+        return timeline
 
     # what happens in a training
 
@@ -152,23 +158,24 @@ class Recorder:
         return f"{DATA}{self.loaders}"
 
     def data_begins(self, loader: str) -> bool:
-        if not self._follows():
-            return False
-        return self.timeline.push_data(self.clock(), loader)
+        timeline = self._here()
+        return timeline is not None and timeline.push_data(self.clock(), loader)
 
     def batch_received(self, loader: str, batch: Any) -> None:
         samples = facts.batch_dimension(self.torch, batch)
-        self.fed = samples is not None
-        self.timeline.batch(loader, samples)
+        timeline = self._here()
+        if timeline is not None:
+            self.fed = samples is not None
+            timeline.batch(loader, samples)
 
     def forward_begins(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """Return the kind of an outermost call of a module, "" when it does not count, None when it is not ours."""
         if not self.enabled:
             return ""
-        if not self._follows():
+        timeline = self._here()
+        if timeline is None:
             return RECOMPUTE if self._in_device_thread() else None
-        timeline = self.timeline
-        if timeline.stack and timeline.opaque():
+        if timeline.opaque():
             return ""
         if self.in_backward:
             return RECOMPUTE
@@ -186,21 +193,22 @@ class Recorder:
         return FORWARD if training else EVALUATION
 
     def forward_ends(self, module: Any, output: Any) -> None:
-        if self.begun:
-            kind = facts.kind_of_output(self.torch, module, output)
-            if kind is not None:
-                self.timeline.rename_last(FORWARD, kind)
+        timeline = self._here()
+        kind = facts.kind_of_output(self.torch, module, output)
+        if kind is not None and timeline is not None:
+            timeline.rename_last(FORWARD, kind)
 
     def backward_begins(self, tensors: Any, kind: str) -> bool:
-        if self.in_backward or not self._follows() or self.timeline.opaque():
+        timeline = self._here()
+        if self.in_backward or timeline is None or timeline.opaque():
             return False
         if kind == BACKWARD and not self.depth:
             if not self.begun:
-                self._begin()
+                self._begin(timeline)
             elif self.stepped and not self.forward_since:
                 self._close_at_new_input()
-        if not self.timeline.push(self.clock(), kind):
-            return False
+        self.open_spans = len(timeline.stack)
+        timeline.push(self.clock(), kind)
         self.in_backward = True
         if kind == BACKWARD:
             self.backward_since = True
@@ -215,10 +223,12 @@ class Recorder:
         return True
 
     def outermost_begins(self, kind: str) -> bool:
-        return self.timeline.push(self.clock(), kind)
+        timeline = self.timeline if kind == RECOMPUTE else self._here()
+        return timeline is not None and timeline.push(self.clock(), kind)
 
     def outermost_ends(self, kind: str) -> None:
         if kind == RECOMPUTE:
+            # Perhaps in a GPU's thread.
             self.timeline.pop(self.clock())
         else:
             self.pop()
@@ -235,9 +245,11 @@ class Recorder:
             thread.ident == here and not isinstance(thread, threading._DummyThread) for thread in threading.enumerate()
         )
 
-    def backward_ends(self, open_spans: int) -> None:
+    def backward_ends(self) -> None:
         self.in_backward = False
-        self.timeline.unwind(open_spans, self.clock())
+        timeline = self._here()
+        if timeline is not None:
+            timeline.unwind(self.open_spans, self.clock())
 
     def loss(self, tensor: Any, losses: list[Any]) -> None:
         found = reading(self.torch, tensor)
@@ -252,9 +264,9 @@ class Recorder:
 
     def optimizer_begins(self, optimizer: Any, scaler: Any = None) -> None:
         """A step of an optimizer, or of a gradient scaler around it, begins."""
-        if not self.enabled or not self._follows():
+        timeline = self._here()
+        if timeline is None:
             return
-        timeline = self.timeline
         name = id(scaler) if scaler is not None else id(optimizer)
         if name in self.optimizers:
             # An earlier step ended by an exception.
@@ -265,7 +277,7 @@ class Recorder:
                 return
             self.facts.optimizer_begins(optimizer)
             if not self.begun:
-                self._begin()
+                self._begin(timeline)
             elif self.stepped:
                 # Without a backward before it, a closure brings forward and backward, perhaps on a new batch.
                 closed = not self.backward_since and self._close_at_new_input()
@@ -294,11 +306,12 @@ class Recorder:
 
     def end_of_step(self) -> None:
         """The script said that a step ends here."""
-        if not self.enabled or not self._follows():
+        timeline = self._here()
+        if timeline is None:
             return
         if not self.begun:
-            work = [index for index, kind in enumerate(self.timeline.kinds) if kind != GAP]
-            self._begin(at=work[0] if work else None)
+            work = [index for index, kind in enumerate(timeline.kinds) if kind != GAP]
+            self._begin(timeline, work[0] if work else None)
             if not work or not self.begun:
                 return
         self.step_losses += self.losses or self.inner_losses
@@ -306,7 +319,7 @@ class Recorder:
         self.step_sizes += self.sizes or ([self.size] if self.size is not None else [])
         self.sizes, self.size = [], None
         self.forward_since = self.backward_since = self.fed = False
-        self._close(len(self.timeline.kinds))
+        self._close(len(timeline.kinds))
 
     def metric(self, name: str, value: float) -> None:
         if self._claim() and self.record.writer is not None:
@@ -332,15 +345,15 @@ class Recorder:
             writer.flush(self.clock())
         return True
 
-    def _begin(self, at: int | None = None) -> None:
+    def _begin(self, timeline: Timeline, at: int | None = None) -> None:
         """The first training work: the first step began with its input, if it has one."""
         if not self._claim():
             return
+        self.timeline, self.thread = timeline, _ident()
         self.begun = True
         self.timelines.clear()
         self.depth = 0
         self.facts.training_begins(_ident())
-        timeline = self.timeline
         timeline.unwind(0, self.clock())
         if at is None:
             at = self.record.new_input(timeline.kinds, 0)
