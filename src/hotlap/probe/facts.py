@@ -16,7 +16,7 @@ def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
     """Size of the first dimension of the first tensor in a batch."""
     first: Any = batch[0] if type(batch) in (list, tuple) and batch else None
     if type(first) is torch.Tensor and first.dim():
-        return len(first)  # what most loaders hand over
+        return int(first.size(0))  # what most loaders hand over
     if isinstance(batch, torch.Tensor):
         return int(batch.shape[0]) if batch.dim() else None
     if depth > 3:

@@ -1,0 +1,273 @@
+"""The steps of a training: where one ends, and what is done then.
+
+What ends a step, from the strongest sign to the weakest:
+
+- the script says so with ``hotlap.step()``;
+- after an optimizer step, training work begins (a forward with gradients, a backward, an optimizer step with a
+  closure) on a batch that arrived since. The step ended where the wait for that batch began;
+- an optimizer steps that has already stepped on this batch. The step ended where the work for it began.
+
+So two optimizers that step on one batch make one step, and a batch that is replayed makes a step each time.
+Only one process of a run writes a record for each rank: the first that begins to train.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from hotlap.probe import Settings, facts
+from hotlap.probe.attribution import first_work
+from hotlap.probe.fetching import Fetches
+from hotlap.probe.gate import Gate
+from hotlap.probe.record import Record
+from hotlap.probe.timeline import FORWARD, OPTIMIZER, TIDY, Timeline
+from hotlap.probe.writer import FLUSH_SECONDS, Writer
+
+#: Steps in which what can only be seen inside the model is looked at.
+LOOKING = 6
+#: Steps are written this many at a time: code and tables are in the processor's caches from the second on.
+_AT_A_TIME = 16
+
+_ident = threading.get_ident
+
+
+class Steps:
+    """The state of the recording; ``Recorder`` moves it on."""
+
+    def __init__(
+        self, torch: Any, settings: Settings, started: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.torch = torch
+        self.settings = settings
+        self.started = started
+        self.clock = clock
+        self.enabled = not settings.silent
+        self.fetches = Fetches(settings.run_dir)
+        self.time_inner_call: Callable[[], float] = lambda: 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin afresh, as a process that has seen nothing of a training yet."""
+        self.timeline = Timeline(self.clock())
+        #: One for each thread that was seen at work, until it is known which one trains.
+        self.timelines: dict[int, Timeline] = {}
+        self.gate: Gate | None = None
+        self.facts = facts.Facts(self.torch)
+        self.record = Record(self.facts, self.fetches)
+        self.loaders = 0
+        self.thread: int | None = None
+        #: How many calls of modules enclose what runs.
+        self.depth = 0
+        self.in_backward = False
+        self.looking = True
+        self.begun = False
+        self.ended = False
+        self.steps = 0
+        self.first_step_at = 0.0
+        # The step that runs.
+        self.optimizers: list[int] = []
+        self.open_spans = 0
+        self.stepped: set[int] = set()
+        self.after_optimizer = 0
+        self.forward_since = False
+        self.backward_since = False
+        #: Losses and forward sizes since the last optimizer step, and those of the step so far.
+        self.losses: list[Any] = []
+        self.step_losses: list[Any] = []
+        self.inner_losses: list[Any] = []
+        self.scaled = False
+        self.sizes: list[int] = []
+        self.step_sizes: list[int] = []
+        self.size: int | None = None
+        #: Whether a batch of known size arrived after the last optimizer step.
+        self.fed = False
+        #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
+        self.closed: list[tuple[int, list[Any], list[int]]] = []
+        #: What the recording itself costs.
+        self.mark_seconds = 0.0
+        self.inner_call_seconds = 0.0
+        self.own_seconds = 0.0
+
+    # a step ends
+
+    def _claim(self) -> bool:
+        """Become the process that writes this rank's record, unless another one is."""
+        if not self.enabled:
+            return False
+        if self.record.writer is None:
+            rank = self.facts.rank()
+            name = "steps.jsonl" if rank == 0 else f"steps.rank{rank}.jsonl"
+            try:
+                writer = self.record.writer = Writer(os.path.join(self.settings.run_dir, name))
+            except OSError:
+                self.disable()
+                return False
+            if self.settings.gated and rank == 0:
+                self.gate = Gate(self.settings.run_dir)
+            writer.line("start", t=self.started, pid=os.getpid(), torch=str(self.torch.__version__), rank=rank)
+            writer.flush(self.clock())
+        return True
+
+    def _begin(self, timeline: Timeline, at: int | None = None) -> None:
+        """The first training work: the first step began with its input, if it has one."""
+        if not self._claim():
+            return
+        self.timeline, self.thread = timeline, _ident()
+        self.begun = True
+        self.timelines.clear()
+        self.depth = 0
+        self.facts.training_begins(_ident())
+        timeline.unwind(0, self.clock())
+        if at is None:
+            at = self.record.new_input(timeline.kinds, 0)
+        if at is None:
+            at = first_work(timeline.kinds, 0)
+        timeline.cut(at, self.clock())
+        self.first_step_at = timeline.times[0]
+        self.mark_seconds = self._time_a_mark()
+        self.inner_call_seconds = self.time_inner_call()
+
+    def _time_a_mark(self) -> float:
+        timeline, clock, times = Timeline(0.0), self.clock, 100
+        start = clock()
+        for _ in range(times):
+            if _ident() == self.thread and timeline.push(clock(), FORWARD):
+                timeline.pop(clock())
+        return (clock() - start) / (2 * times)
+
+    def _close_at_new_input(self) -> bool:
+        index = self.record.new_input(self.timeline.kinds, self.after_optimizer)
+        if index is None:
+            return False
+        self._close(index)
+        return True
+
+    def _close(self, index: int) -> None:
+        now = self.clock()
+        if index == len(self.timeline.kinds):
+            index = self.timeline.mark(now)
+        self.closed.append((index, self.step_losses, self.step_sizes))
+        self.step_losses, self.step_sizes = [], []
+        self.stepped.clear()
+        self.steps += 1
+        if self.looking:
+            self._look()
+        writer = self.record.writer
+        assert writer is not None
+        late = now - writer.flushed > FLUSH_SECONDS
+        if late or len(self.closed) >= _AT_A_TIME:
+            self._write_closed()
+            if late:
+                writer.flush(now)
+        self.own_seconds += self.clock() - now
+        settings = self.settings
+        if settings.stop_steps is not None and self.steps >= settings.stop_steps:
+            self.leave("stopped")
+        if settings.stop_seconds is not None and now - self.first_step_at >= settings.stop_seconds:
+            self.leave("stopped")
+        if self.gate is not None:
+            self._pass(self.gate)
+
+    def _look(self) -> None:
+        if self.steps in (1, LOOKING):
+            self.facts.step_done()
+        self.facts.calls = 0
+        self.looking = self.steps < LOOKING
+        if not self.looking:
+            self.facts.forget_modules()
+
+    def _write_closed(self, wait: bool = False) -> None:
+        """Write the steps that are over, up to the first whose loss the device has not computed yet."""
+        over = 0
+        for _, losses, _ in self.closed:
+            if not wait and not all(isinstance(loss, float) or loss.ready() for loss in losses):
+                break
+            over += 1
+        if not over:
+            return
+        written, self.closed = self.closed[:over], self.closed[over:]
+        end = written[-1][0]
+        stretches = self.timeline.cut_all([index for index, _, _ in written], self.timeline.times[-1])
+        for stretch, (_, losses, sizes) in zip(stretches, written, strict=True):
+            self.record.step(stretch, losses, sizes)
+        self.closed = [(index - end, losses, sizes) for index, losses, sizes in self.closed]
+        self.after_optimizer = max(0, self.after_optimizer - end)
+
+    def _pass(self, gate: Gate) -> None:
+        if not gate.closed(self.clock()):
+            return
+        self.timeline.pause(self.clock())
+        if self.torch.cuda.is_initialized():
+            self.torch.cuda.synchronize()
+        self._write_closed(wait=True)
+        self.record.write_facts(self._cost())
+        assert self.record.writer is not None
+        self.record.writer.line("gate", i=self.steps, t=self.clock())
+        self.record.writer.flush(self.clock())
+        word, seconds, steps = gate.wait()
+        self.timeline.pop(self.clock())
+        if word == "go":
+            gate.go(self.clock(), seconds, steps)
+        elif word == "run":
+            gate.free = True
+        else:
+            self.leave("stopped")
+
+    def _cost(self) -> float:
+        """Seconds that recording takes of a step, measured where it can be and counted where it cannot."""
+        cost = (self.own_seconds + self.record.marks * self.mark_seconds) / max(self.steps, 1)
+        return cost + self.inner_call_seconds * float(self.facts.values.get("module_calls", 0))
+
+    def metric(self, name: str, value: float) -> None:
+        if self._claim() and self.record.writer is not None:
+            self.record.writer.line("metric", name=name, value=value, step=self.steps + bool(self.stepped))
+
+    # the end
+
+    def leave(self, outcome: str) -> None:
+        """End the process here, without the script's own clean-up (which might write its files)."""
+        self.finish(outcome)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        _leave(0)
+
+    def finish(self, outcome: str = "finished") -> None:
+        if self.ended or self.record.writer is None:
+            return
+        self.ended = True
+        now = self.clock()
+        if outcome == "finished" and self.stepped:
+            # The last step ends with its optimizer; what comes after belongs to the end of the process.
+            self.gate = None
+            self.settings.stop_steps = self.settings.stop_seconds = None
+            self.timeline.unwind(0, now)
+            kinds = self.timeline.kinds
+            self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
+        with suppress(Exception):  # a device that has failed can no longer be waited for
+            self._write_closed(wait=True)
+        self.record.write_facts(self._cost())
+        self.record.write_end(now, outcome)
+        self.facts.forget_modules()
+        self.disable()
+
+    def disable(self) -> None:
+        self.enabled = self.begun = False
+        self.thread = None
+
+    def forked(self) -> None:
+        """In a forked child: what the parent saw is the parent's."""
+        if self.begun or self.ended or self.record.writer is not None:
+            self.record.writer = None
+            self.disable()
+        elif self.enabled:
+            self.reset()
+
+
+_leave = os._exit
