@@ -61,6 +61,7 @@ def used(text: str, roles: dict[str, str] | None = None) -> tuple[int, int | Non
         # A loss network after the model, and a model that returns its loss.
         ("1 F S B O", "data_wait forward loss backward optimizer"),
         ("1 S B O", "data_wait forward backward optimizer"),
+        ("1 F loss B O 2 E loss", "data_wait forward loss backward optimizer validation validation validation"),
         # A teacher without gradients, an encoder before, metrics after: all of the micro-batch.
         ("1 E F B O", "data_wait forward forward backward optimizer"),
         ("1 F B E O", "data_wait forward backward forward optimizer"),
@@ -96,6 +97,7 @@ def test_gaps_take_their_meaning_from_their_neighbours() -> None:
 def test_functions_without_modules() -> None:
     """Where no module is called, what comes before backward is the forward."""
     assert gaps("1 B O") == ["other", "forward", "other", "other"]
+    assert gaps("1 loss B O") == ["other", "forward", "loss", "other", "other"]
 
 
 def test_inside_a_closure() -> None:

@@ -17,7 +17,9 @@ KINDS += ["logging", "checkpoint", "gradient_clip", "host_to_device", "data 1", 
 
 #: What happens, and after how long: a span begins, the innermost ends, or a loader hands a batch over.
 happenings = st.lists(
-    st.tuples(st.sampled_from([*KINDS, "pop", "pop", "pop", "batch 1"]), st.integers(min_value=0, max_value=5)),
+    st.tuples(
+        st.sampled_from([*KINDS, "pop", "pop", "pop", "pop batch", "batch 1"]), st.integers(min_value=0, max_value=5)
+    ),
     max_size=60,
 )
 
@@ -37,7 +39,12 @@ def play(script: list[tuple[str, int]]) -> tuple[Timeline, int, dict[str, int]]:
                     if kind in OPAQUE:
                         opaque[kind] = opaque.get(kind, 0) + now - since
         elif what == "batch 1":
-            timeline.batch("data 1", 4)
+            timeline.batch(now, "data 1", 4)
+        elif what == "pop batch":
+            if open_spans and open_spans[-1][:2] == (DATA, True):
+                _, _, since = open_spans.pop()
+                timeline.pop_batch(now, 4)
+                opaque[DATA] = opaque.get(DATA, 0) + now - since
         elif what == "pause":
             if not timeline.opaque():
                 timeline.pause(now)
@@ -116,15 +123,17 @@ def test_the_text_is_what_was_counted(script: list[tuple[str, int]]) -> None:
     assert text.count(":") == len([phase for phase in plan.phases if phase != PAUSED])
 
 
-def test_a_batch_inside_a_marked_wait_belongs_to_its_loader() -> None:
-    """A script that marks its wait for data hides neither the loader nor the batch."""
+def test_batches_inside_a_marked_wait_belong_to_their_loaders() -> None:
+    """A script that marks its wait for data hides neither the loaders nor the batches."""
     timeline = Timeline(0)
     timeline.push_data(1, "data 0")
-    assert not timeline.push_data(2, "data 7")
-    timeline.batch("data 7", 4)
-    timeline.pop(3)
-    assert timeline.kinds == [GAP, "data 7", BATCH]
-    assert timeline.samples == [4]
+    for loader in ("data 7", "data 8"):
+        assert not timeline.push_data(2, loader)
+        timeline.batch(3, loader, 4)
+    timeline.pop(5)
+    assert timeline.kinds == [GAP, "data 7", BATCH, "data 8", BATCH, "data 0", GAP]
+    assert timeline.times == [0, 1, 3, 3, 3, 3, 5]
+    assert timeline.samples == [4, 4]
 
 
 def test_spans_left_by_an_exception_are_ended() -> None:

@@ -150,10 +150,12 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
                 trained = True
             if kind == OPTIMIZER:
                 trained = trained and later > 0
-            if kind not in _MODEL:
+            if kind not in _MODEL and kind != LOSS:
                 continue
             if not trained and not later:
                 meant[index] = VALIDATION
+            elif kind == LOSS:
+                continue
             elif kind == GRAD:
                 meant[index] = BACKWARD
             elif kind != BACKWARD:
@@ -220,7 +222,7 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
 def _gap(previous: str | None, after: str | None, functional: bool) -> str:
     if previous == VALIDATION:
         return VALIDATION
-    if functional and after == BACKWARD:
+    if functional and previous != LOSS and after in (BACKWARD, LOSS):
         return FORWARD
     if previous in (FORWARD, LOSS, BACKWARD) and after in (BACKWARD, LOSS):
         return LOSS

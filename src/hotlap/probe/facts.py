@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from hotlap.probe import levers
-from hotlap.probe.timeline import LOSS, SCALAR, VALIDATION
+from hotlap.probe.timeline import VALIDATION
 
 
 def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
@@ -27,13 +27,6 @@ def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
         if found is not None:
             return found
     return None
-
-
-def kind_of_output(torch: Any, module: Any, output: Any) -> str | None:
-    """LOSS for torch's loss modules, SCALAR for others that return one number, None for the rest."""
-    if type(output) is not torch.Tensor or output.dim():
-        return None
-    return LOSS if isinstance(module, torch.nn.modules.loss._Loss) else SCALAR
 
 
 class Facts:

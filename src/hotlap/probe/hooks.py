@@ -26,7 +26,7 @@ from typing import Any
 
 from hotlap.probe import Settings, levers
 from hotlap.probe.recorder import Recorder
-from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, RECOMPUTE, TIDY
+from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
 _CHECKPOINT_OPTIONS = (
     "use_reentrant",
@@ -71,6 +71,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
     call = torch.nn.Module.__call__
     compiling = torch.compiler.is_dynamo_compiling
     tracing = torch.jit.is_tracing
+    loss_module = torch.nn.modules.loss._Loss
     # What torch does between the call and the module's forward; done here, an inner call costs no frame more.
     known = call.__code__.co_names == ("_compiled_call_impl", "_call_impl")
 
@@ -87,6 +88,8 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         return outermost(self, args, kwargs)
 
     def outermost(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not levers.wanted and isinstance(module, loss_module) and recorder.push(LOSS):
+            return loss(module, args, kwargs)
         kind = None if tracing() else recorder.forward_begins(module, args, kwargs)
         if kind is None:
             return call(module, *args, **kwargs)
@@ -103,8 +106,17 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
             if levers.wanted:
                 levers.after_forward()
         if counts and kind == FORWARD:
-            recorder.forward_ends(module, output)
+            recorder.forward_ends(output)
         return output
+
+    def loss(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One of torch's own, which trains nothing and is called after what does."""
+        recorder.depth = 1
+        try:
+            return call(module, *args, **kwargs)
+        finally:
+            recorder.depth = 0
+            recorder.pop()
 
     def inner_call_seconds() -> float:
         """What ``__call__`` adds to a call inside another one."""
@@ -136,14 +148,16 @@ def wrap_loaders(torch: Any, recorder: Recorder) -> None:
 
     def __next__(self: Any) -> Any:  # noqa: N807
         loader = getattr(self, "_hotlap_loader", None)
-        if loader is None or not recorder.data_begins(loader):
+        if loader is None:
+            return following(self)
+        counts = recorder.data_begins(loader)
+        try:
             batch = following(self)
-        else:
-            try:
-                batch = following(self)
-            finally:
+        except BaseException:
+            if counts:
                 recorder.pop()
-            recorder.batch_received(loader, batch)
+            raise
+        recorder.batch_received(loader, batch, counts)
         return batch
 
     def __iter__(self: Any) -> Any:  # noqa: N807

@@ -14,7 +14,18 @@ from hotlap.probe import facts
 from hotlap.probe.attribution import first_work
 from hotlap.probe.losses import reading
 from hotlap.probe.steps import Steps
-from hotlap.probe.timeline import BACKWARD, DATA, EVALUATION, FORWARD, GAP, OPTIMIZER, RECOMPUTE, Timeline
+from hotlap.probe.timeline import (
+    BACKWARD,
+    DATA,
+    EVALUATION,
+    FORWARD,
+    GAP,
+    MARKED,
+    OPTIMIZER,
+    RECOMPUTE,
+    SCALAR,
+    Timeline,
+)
 
 #: Marks kept while it is not known whether this process trains at all.
 _BEFORE_TRAINING = 2000
@@ -40,17 +51,18 @@ class Recorder(Steps):
         """A phase that the script marked."""
         timeline, waits = self._here(), kind == "data_wait"
         if timeline is None:
-            counts = False
-        elif waits:
-            counts = timeline.push_data(self.clock(), DATA + "0")
+            counts, batches = False, 0
         else:
-            counts = timeline.push(self.clock(), kind)
+            batches = len(timeline.samples)
+            now = self.clock()
+            counts = timeline.push_data(now, MARKED) if waits else timeline.push(now, kind)
         try:
             yield
         finally:
-            if counts and waits and timeline is not None and not timeline.handed_over:
-                timeline.batch(DATA + "0", None)
-            if counts:
+            if counts and waits and timeline is not None and timeline.stack and len(timeline.samples) == batches:
+                # No loader that is known: what the script waited for was a batch of its own.
+                timeline.pop_batch(self.clock(), None)
+            elif counts:
                 self.pop()
 
     def _here(self) -> Timeline | None:
@@ -77,12 +89,17 @@ class Recorder(Steps):
         timeline = self._here()
         return timeline is not None and timeline.push_data(self.clock(), loader)
 
-    def batch_received(self, loader: str, batch: Any) -> None:
-        samples = facts.batch_dimension(self.torch, batch)
+    def batch_received(self, loader: str, batch: Any, counts: bool) -> None:
+        """``counts``: what ``data_begins`` said of the wait that ends with this batch."""
         timeline = self._here()
-        if timeline is not None:
-            self.fed = samples is not None
-            timeline.batch(loader, samples)
+        if timeline is None:
+            return
+        samples = facts.batch_dimension(self.torch, batch)
+        self.fed = samples is not None
+        if counts and timeline.stack:
+            timeline.pop_batch(self.clock(), samples)
+        else:
+            timeline.batch(self.clock(), loader, samples)
 
     def forward_begins(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """Return the kind of an outermost call of a module, "" when it does not count, None when it is not ours."""
@@ -91,11 +108,11 @@ class Recorder(Steps):
         timeline = self._here()
         if timeline is None:
             return RECOMPUTE if self._in_device_thread() else None
-        if timeline.opaque():
+        if timeline.stack and timeline.opaque():
             return ""
         if self.in_backward:
             return RECOMPUTE
-        gradients = self.torch.is_grad_enabled()
+        gradients = self.gradients()
         training = gradients and module.training
         if training:
             if self.stepped:
@@ -108,15 +125,16 @@ class Recorder(Steps):
                 self.facts.module_called(module, training)
         return FORWARD if training else EVALUATION
 
-    def forward_ends(self, module: Any, output: Any) -> None:
-        timeline = self._here()
-        kind = facts.kind_of_output(self.torch, module, output)
-        if kind is not None and timeline is not None:
-            timeline.rename_last(FORWARD, kind)
+    def forward_ends(self, output: Any) -> None:
+        """A call that returned one number may have computed a loss; what came before it will tell."""
+        if type(output) is self.tensor and not output.dim():
+            timeline = self._here()
+            if timeline is not None:
+                timeline.rename_last(FORWARD, SCALAR)
 
     def backward_begins(self, tensors: Any, kind: str) -> bool:
         timeline = self._here()
-        if self.in_backward or timeline is None or timeline.opaque():
+        if self.in_backward or timeline is None or (timeline.stack and timeline.opaque()):
             return False
         if kind == BACKWARD and not self.depth:
             if not self.begun:
@@ -191,7 +209,8 @@ class Recorder(Steps):
         if not self.optimizers:
             if timeline.opaque():
                 return
-            self.facts.optimizer_begins(optimizer)
+            if self.looking:
+                self.facts.optimizer_begins(optimizer)
             if not self.begun:
                 self._begin(timeline)
             elif self.stepped:

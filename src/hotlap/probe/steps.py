@@ -44,6 +44,8 @@ class Steps:
         self, torch: Any, settings: Settings, started: float, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self.torch = torch
+        self.tensor = torch.Tensor
+        self.gradients: Callable[[], bool] = torch.is_grad_enabled
         self.settings = settings
         self.started = started
         self.clock = clock

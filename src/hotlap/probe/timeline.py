@@ -13,8 +13,10 @@ from __future__ import annotations
 GAP = "gap"
 #: A gap that begins with a batch that a loader has just handed over.
 BATCH = "batch"
-#: A wait for a loader; "data 3" names the loader, "data 0" is one that the script marked itself.
+#: A wait for a loader; "data 3" names the loader.
 DATA = "data "
+#: A wait that the script marked itself.
+MARKED = "data 0"
 FORWARD = "forward"
 #: A call of a model without gradients or in eval mode: what it was for shows in what follows.
 EVALUATION = "evaluation"
@@ -65,14 +67,13 @@ class Stretch:
 class Timeline:
     """Spans of one thread. ``push`` returns whether the span counts; only then ``pop`` it."""
 
-    __slots__ = ("handed_over", "kinds", "samples", "stack", "times")
+    __slots__ = ("kinds", "samples", "stack", "times")
 
     def __init__(self, now: float) -> None:
         self.times: list[float] = [now]
         self.kinds: list[str] = [GAP]
         self.samples: list[int | None] = []
         self.stack: list[str] = []
-        self.handed_over = False
 
     def opaque(self) -> bool:
         return bool(self.stack) and self.stack[-1] in OPAQUE
@@ -98,29 +99,24 @@ class Timeline:
         stack.pop()
         self.times.append(now)
         self.kinds.append(stack[-1] if stack else GAP)
-        if self.handed_over:
-            self.handed_over = False
-            self._mark_batch()
 
-    def batch(self, loader: str, samples: int | None) -> None:
-        """A loader has handed a batch over; called right after its span, or inside one that the script marked."""
+    def pop_batch(self, now: float, samples: int | None) -> None:
+        """End a wait for a loader that handed a batch over."""
+        self.samples.append(samples)
+        self.times.append(now)
+        self.kinds.append(BATCH)
+        self.stack.pop()
+        if self.stack:
+            self.times.append(now)
+            self.kinds.append(self.stack[-1])
+
+    def batch(self, now: float, loader: str, samples: int | None) -> None:
+        """A loader has handed a batch over inside a wait that the script marked itself, and that goes on."""
         if self.stack and self.stack[-1] == DATA:
             self.kinds[-1] = loader
-            self.handed_over = True
-        elif self.stack and self.stack[-1] in OPAQUE:
-            return
-        else:
-            self._mark_batch()
-        self.samples.append(samples)
-
-    def _mark_batch(self) -> None:
-        kinds = self.kinds
-        if kinds[-1] != GAP:
-            self.times.append(self.times[-1])
-            kinds.append(kinds[-1])
-            kinds[-2] = BATCH
-        else:
-            kinds[-1] = BATCH
+            self.samples.append(samples)
+            self.times += (now, now)
+            self.kinds += (BATCH, MARKED)
 
     def rename_last(self, old: str, new: str) -> None:
         """Call the span that has just ended by another name, now that more is known of it."""
