@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from recordings import Recorded, Told, told
 
 from hotlap.launch import Plan, Training
 from hotlap.launch.environment import environment
-from hotlap.records import Environment, Run
+from hotlap.records import Environment
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -33,30 +32,6 @@ def _nothing_is_left() -> Iterator[None]:
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= children
     probe = sys.modules.get("hotlap.probe")
     assert getattr(probe, "active", None) is None
-
-
-class Told(NamedTuple):
-    """What a script printed at its end, see ``scripts/told.py``."""
-
-    steps: list[dict[str, Any]]
-    began: float
-    seconds: float
-    more: dict[str, Any]
-
-
-class Recorded(NamedTuple):
-    run: Run
-    told: Told | None
-    output: str
-    directory: Path
-
-
-def told(output: str) -> Told | None:
-    for line in output.splitlines():
-        if line.startswith("TOLD "):
-            said = json.loads(line.removeprefix("TOLD "))
-            return Told(said.pop("steps"), said.pop("began"), said.pop("seconds"), said)
-    return None
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Recorded, Told
+from recordings import Recorded, Told
 
 from hotlap.records import Step
 

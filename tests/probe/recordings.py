@@ -1,0 +1,33 @@
+"""What a script said of its own training, and what the probe recorded of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hotlap.records import Run
+
+
+class Told(NamedTuple):
+    """What a script printed at its end, see ``scripts/told.py``."""
+
+    steps: list[dict[str, Any]]
+    began: float
+    seconds: float
+    more: dict[str, Any]
+
+
+class Recorded(NamedTuple):
+    run: Run
+    told: Told | None
+    output: str
+    directory: Path
+
+
+def told(output: str) -> Told | None:
+    for line in output.splitlines():
+        if line.startswith("TOLD "):
+            said = json.loads(line.removeprefix("TOLD "))
+            return Told(said.pop("steps"), said.pop("began"), said.pop("seconds"), said)
+    return None
