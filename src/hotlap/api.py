@@ -128,9 +128,7 @@ def run(result: Tuning, command: Sequence[str] | None = None, *, run_dir: Path |
     plan = Plan(levers=levers, silent=True)
     with Training(arranged, directory, plan, Limits(silence=_A_DAY), output="inherit") as training:
         training.wait()
-    assert training.exit is not None
-    code = training.exit["exit"]
-    return 128 - code if code is not None and code < 0 else int(code or 0)
+    return training.exit_status
 
 
 def report(path: str | Path) -> str:

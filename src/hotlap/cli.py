@@ -80,7 +80,7 @@ def profile(
 
     training = _training(command, "hotlap profile -- python train.py")
     wanted = [rule(code).code for code in (fail_on or "").split(",") if code.strip()]
-    may_write(report, force=force)
+    may_write("--report", report, force=force)
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}: a profile needs at least one step")
     run = api.profile(
@@ -155,8 +155,8 @@ def tune(
     else:
         target = Target.of_config(config)
         output = output or config.with_name(f"{config.stem}_optimized{config.suffix}")
-    may_write(output, force=force)
-    may_write(report, force=force)
+    may_write("--output", output, force=force)
+    may_write("--report", report, force=force)
     limits = Limits(memory=None if memory_limit is None else as_bytes("--memory-limit", memory_limit))
     options = Options(budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, limits=limits)
     with Progress() as progress:
@@ -199,7 +199,7 @@ def compare(
     fail_on: Annotated[
         str | None,
         Parameter(
-            help="Leave with exit code 1 in one of these cases: slower, not-faster (or unclear), other-training."
+            help="Leave with exit code 1 if B is one of: slower, not-faster, other-training. Unclear counts too."
         ),
     ] = None,
     fresh: Fresh = False,
@@ -225,7 +225,7 @@ def compare(
     for case in cases:
         if case not in _REGRESSIONS:
             raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
-    may_write(report, force=force)
+    may_write("--report", report, force=force)
     commands = _words("--a", a), _words("--b", b)
     with Progress() as progress:
         comparison, directory = compare_commands(
@@ -241,7 +241,7 @@ def compare(
     progress.say(f"result: {_short(directory / 'result.json')}")
     seen = [comparison.judgement.replace(" ", "-")]
     seen += ["not-faster"] if comparison.judgement in ("slower", "unclear") else []
-    seen += ["other-training"] if comparison.same_training.same is False else []
+    seen += ["other-training"] if comparison.same_training.same is not True else []
     there = [case for case in cases if case in seen]
     if there:
         raise FindingsPresent(f"B is {' and '.join(there)}, which --fail-on asked for")
@@ -277,6 +277,7 @@ def run(
         raise RunError(f"{with_} is not the result of a tuning: `hotlap tune` writes one")
     if not result.adopted:
         raise UsageError(f"{with_} adopted no change, so there is nothing to train with")
+    print(f"hotlap: training with {', '.join(change.id for change in result.adopted)}", file=sys.stderr)
     return api.run(result, command, run_dir=run_dir)
 
 
@@ -305,7 +306,7 @@ def report(
     inside = path if path.is_dir() else path.parent
     place = inside / "report.html" if output is None else output
     if output is not None:
-        may_write(output, force=force)
+        may_write("--output", output, force=force)
     write_whole(place, page)
     if json:
         print_json({"report": str(place), "record": load(path)})
@@ -417,7 +418,8 @@ def _main(words: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         resumes = own[:1] in (["tune"], ["compare"])
-        return _fail("interrupted" + "; the same command goes on from here" * resumes, EXIT_INTERRUPTED)
+        go_on = "; the same command goes on from here" + " without --fresh" * ("--fresh" in own)
+        return _fail("interrupted" + go_on * resumes, EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Nobody reads the output any more, as in `hotlap explain | head -1`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,7 +56,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def may_write(path: Path | None, *, force: bool) -> None:
+def may_write(option: str, path: Path | None, *, force: bool) -> None:
     """Refuse before anything is measured what could not be written at the end.
 
     Raises:
@@ -68,7 +68,7 @@ def may_write(path: Path | None, *, force: bool) -> None:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: give the name of a file")
     if path.exists() and not force:
-        raise UsageError(f"{path} exists already: give another file with --output, or replace it with --force")
+        raise UsageError(f"{path} exists already: give another file with {option}, or replace it with --force")
     if not path.absolute().parent.is_dir():
         raise RunError(f"{path.parent} is not a folder: make it, or choose another place for {path.name}")
 

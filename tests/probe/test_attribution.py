@@ -88,9 +88,9 @@ def test_what_work_means(text: str, expected: str) -> None:
 
 
 def test_gaps_take_their_meaning_from_their_neighbours() -> None:
-    """Between forward and backward a loss is computed; after validation, its result."""
+    """Between forward and backward a loss is computed; a validation ends with its loader, whatever comes next."""
     assert gaps("1 F B O") == ["other", "other", "loss", "other", "other"]
-    expected = ["other", "other", "loss", "other", "other", "validation", "validation", "validation", "other"]
+    expected = ["other", "other", "loss", "other", "other", "validation", "validation", "other", "other"]
     assert gaps("1 F B O 2 E end2 1") == expected
 
 

@@ -67,7 +67,7 @@ def test_a_headline_names_the_first_cause_with_its_bound() -> None:
     healthy = made_up.nothing_to_gain().diagnosis
     assert view.profile_headline(healthy).endswith("nothing stands out.")
     silent = made_up.diagnosis(findings=[], throughput=None)
-    assert view.profile_headline(silent) == "A step takes 45.4 ms; no known cause has time at stake."
+    assert view.profile_headline(silent) == "A step takes 45.4 ms (median); no known cause has time at stake."
 
 
 @pytest.mark.parametrize(

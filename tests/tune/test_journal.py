@@ -56,7 +56,7 @@ def test_two_at_once_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_finished_or_unwanted_one_is_left_and_a_new_one_begun(tmp_path: Path) -> None:
-    """A finished tuning has a result; `fresh` passes an unfinished one by."""
+    """A finished one has a result; `fresh` leaves an unfinished one behind for good."""
     first = open_journal("tune-x", tmp_path, fresh=False)
     first.once("a", int, lambda: 1)
     first.close()
@@ -64,9 +64,12 @@ def test_a_finished_or_unwanted_one_is_left_and_a_new_one_begun(tmp_path: Path) 
     assert fresh.resumed == 0
     assert fresh.directory != first.directory
     fresh.close()
-    (first.directory / "result.json").write_text("{}")
+    again = open_journal("tune-x", tmp_path, fresh=False)
+    assert again.directory == fresh.directory
+    again.close()
+    (fresh.directory / "result.json").write_text("{}")
     following = open_journal("tune-x", tmp_path, fresh=False)
-    assert following.directory == fresh.directory
+    assert following.directory not in (first.directory, fresh.directory)
     following.close()
 
 

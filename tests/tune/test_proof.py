@@ -73,10 +73,11 @@ def test_no_look_is_begun_that_would_take_longer_than_the_time_left() -> None:
 
 def test_slow_steps_are_fewer_and_fast_ones_more() -> None:
     """Within what the time allows, but never so few that no curve is left."""
-    assert proof_steps(0.1, 1e6) == STEPS
-    assert proof_steps(0.001, 1e6) > STEPS
-    assert proof_steps(10.0, 600.0) == FEWEST_STEPS
-    assert proof_steps(1.0, -50.0) == FEWEST_STEPS
+    assert proof_steps(0.1, 2.0, 1e6) == STEPS
+    assert proof_steps(0.001, 2.0, 1e6) > STEPS
+    assert proof_steps(10.0, 2.0, 600.0) == FEWEST_STEPS
+    assert proof_steps(0.1, 2.0, 42.0) == 50
+    assert proof_steps(1.0, 2.0, -50.0) == FEWEST_STEPS
 
 
 def test_a_metric_counts_only_where_every_launch_has_it() -> None:

@@ -14,6 +14,9 @@ from hotlap.records import Change, Trial
 #: In this order changes are tried: what is cheap to try and bounded by a finding first, compilation last.
 FAMILIES = (loader, checkpointing, precision, layout, optimizer, batch, compiling)
 
+#: Changes that could give less than this come after all others.
+WORTH_IT = 1.1
+
 __all__ = ["FAMILIES", "Situation", "propose"]
 
 
@@ -33,4 +36,6 @@ def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Tr
                 )
             else:
                 wanted.append(change)
+    # With little time, what can hardly pay must not take it from what can.
+    wanted.sort(key=lambda change: change.bound is not None and change.bound < WORTH_IT)
     return wanted, skipped

@@ -221,7 +221,8 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
 
 def _gap(previous: str | None, after: str | None, functional: bool) -> str:
     if previous == VALIDATION:
-        return VALIDATION
+        # What comes after the last of the validation may be anything: a pause, a log, a schedule.
+        return VALIDATION if after == VALIDATION else "other"
     if functional and previous != LOSS and after in (BACKWARD, LOSS):
         return FORWARD
     if previous in (FORWARD, LOSS, BACKWARD) and after in (BACKWARD, LOSS):

@@ -54,6 +54,8 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
+    else:
+        at_exit(levers.say_notes)
     return recorder
 
 

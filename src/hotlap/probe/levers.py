@@ -23,6 +23,8 @@ from typing import Any
 wanted: dict[str, Any] = {}
 #: What could not be applied, in sentences. Until a lever has been pulled it stands here as never applied.
 notes: list[str] = []
+#: Whether an optimizer stepped in this process.
+trained = False
 
 _NEVER = {
     "workers": "the script made no DataLoader",
@@ -70,6 +72,12 @@ def install(torch: Any, settings: dict[str, Any], seed_offset: int) -> None:
         _wrap_loader_construction(torch.utils.data)
     if wanted.get("autocast"):
         _end_autocast_at_next_batch(torch.utils.data.dataloader._BaseDataLoaderIter)
+
+
+def say_notes() -> None:
+    """Tell the user what was not applied, in a training that nothing else is recorded of."""
+    for note in notes if trained else ():
+        print(f"hotlap: {note}", file=sys.stderr)
 
 
 def _never(name: str) -> str:
@@ -246,8 +254,10 @@ def _to_channels_last(value: Any) -> Any:
 
 def before_optimizer(optimizer: Any) -> None:
     """Called before every step: a state that the script loads brings its own flags along."""
+    global trained
     if not wanted:
         return
+    trained = True
     close_autocast()
     if wanted.get("channels_last"):
         _lay_out_state_like_parameters(optimizer)

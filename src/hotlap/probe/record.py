@@ -30,6 +30,7 @@ class Record:
         self.inputs: dict[tuple[str, ...], int | None] = {}
         self.steps = 0
         self.marks = 0
+        self.noted: set[str] = set()
 
     def new_input(self, kinds: list[str], start: int) -> int | None:
         """See ``attribution.new_input``."""
@@ -83,10 +84,12 @@ class Record:
     def write_facts(self, probe_seconds: float) -> None:
         assert self.writer is not None
         self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **self.fetches.collect())
+        for note in levers.notes:
+            if note not in self.noted:
+                self.noted.add(note)
+                self.writer.line("note", text=note)
 
     def write_end(self, now: float, outcome: str) -> None:
         assert self.writer is not None
-        for note in levers.notes:
-            self.writer.line("note", text=note)
         self.writer.line("end", t=now, outcome=outcome, steps=self.steps)
         self.writer.flush(now)

@@ -117,13 +117,21 @@ def no_op_sentence(effect: Effect, sign: str = "x") -> str:
     return f"{figures}; it moves although nothing changed, so the machine is too noisy."
 
 
+#: What a class asks of the losses.
+_JUDGED = {
+    "exact": "losses must be bit-identical",
+    "rounding": "losses must stay within what other seeds do",
+    "trajectory": "another training, whatever its losses",
+}
+
+
 def spread(effect: Effect, sign: str = "x") -> str:
     pairs = [pair for pair in effect.pairs if math.isfinite(pair)]
     return f"{text.ratio(min(pairs), sign)} to {text.ratio(max(pairs), sign)}" if pairs else text.NA
 
 
 def same_sentence(same: SameTraining) -> str:
-    return f"{text.stop(same.evidence)} Numerics class: {same.numerics} ({NUMERICS[same.numerics]}).".strip()
+    return f"{text.stop(same.evidence)} Judged as {same.numerics}: {_JUDGED[same.numerics]}.".strip()
 
 
 def same_word(same: SameTraining | None) -> str:

@@ -139,9 +139,9 @@ def at_stake(finding: Finding, sign: str = "x") -> str:
 
 
 def profile_headline(diagnosis: Diagnosis, sign: str = "x") -> str:
-    speed = f"A step takes {text.seconds(diagnosis.step_seconds)}"
+    speed = f"A step takes {text.seconds(diagnosis.step_seconds)} (median)"
     if text.known(diagnosis.throughput):
-        speed += f" ({text.rate(diagnosis.throughput)})"
+        speed += f", {text.rate(diagnosis.throughput)} (mean)"
     found = causes(diagnosis)
     if found:
         first = found[0]

@@ -11,6 +11,7 @@ still needed is started again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,16 @@ BLOCK_STEPS = 3
 #: An arm is warm when two blocks in a row differ by less than this, or after so many blocks.
 WARM = 0.05
 WARM_BLOCKS = 6
+
+
+#: A trial may take this share of the machine's memory before it is ended, so that nothing else is.
+MEMORY_SHARE = 0.9
+
+
+def bounded(limits: Limits, environment: Environment) -> Limits:
+    if limits.memory is not None or environment.memory is None:
+        return limits
+    return replace(limits, memory=int(environment.memory * MEMORY_SHARE))
 
 
 class ArmFailed(TrainingFailed):

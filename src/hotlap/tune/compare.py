@@ -13,12 +13,12 @@ import msgspec
 from hotlap.launch import environment
 from hotlap.launch.process import Limits
 from hotlap.records import Comparison, Diagnosis, SameTraining, write_record
-from hotlap.tune.arms import Arm, losses, measure_pairs
+from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
 from hotlap.tune.guard import identical
 from hotlap.tune.journal import open_journal
 from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
-from hotlap.tune.search import NO_OP_PAIRS, NOISY
-from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, noise
+from hotlap.tune.search import NO_OP_PAIRS
+from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, NOISY, effect, noise, too_noisy
 from hotlap.tune.target import Target
 
 
@@ -28,6 +28,7 @@ class _First(msgspec.Struct, frozen=True, kw_only=True):
     no_op: list[float]
     deterministic: bool
     step_seconds: float
+    first_step: float
 
 
 def compare(
@@ -37,7 +38,6 @@ def compare(
     budget: float = 600.0,
     run_dir: Path | None = None,
     fresh: bool = False,
-    limits: Limits | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> tuple[Comparison, Path]:
     """Measure both commands in pairs of fresh processes; return the verdict with its directory.
@@ -55,7 +55,7 @@ def compare(
 
     def arm(which: int, label: str, seed: int = 0) -> Arm:
         directory = journal.directory / "arms" / label
-        made = Arm(targets[which], [], directory, here, limits=limits or Limits(), seed_offset=seed)
+        made = Arm(targets[which], [], directory, here, limits=bounded(Limits(), here), seed_offset=seed)
         arms.append(made)
         return made
 
@@ -68,7 +68,9 @@ def compare(
         walls = [step.wall for step in runs[0].steps]
         one.close()
         other.close()
-        return _First(no_op=pairs, deterministic=bool(same), step_seconds=median(walls))
+        return _First(
+            no_op=pairs, deterministic=bool(same), step_seconds=median(walls), first_step=one.first_step or 0.0
+        )
 
     def pair(number: int) -> Launch:
         def measure() -> Launch:
@@ -79,11 +81,15 @@ def compare(
 
     try:
         alone = journal.once("first", _First, first)
-        steps = journal.once("steps", int, lambda: proof_steps(alone.step_seconds, budget - journal.spent()))
+        steps = journal.once(
+            "steps", int, lambda: proof_steps(alone.step_seconds, alone.first_step, budget - journal.spent())
+        )
         progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
         moved = noise(alone.no_op)
         least = max(MINIMUM_GAIN, min(moved, NOISY))
         launches, measured, judgement = prove(pair, ALPHA, least, progress, lambda: budget - journal.spent())
+        noisy = too_noisy(effect(alone.no_op, 0.95))
+        warnings = [noisy] if noisy else []
         comparison = Comparison(
             name=journal.directory.name,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -95,7 +101,7 @@ def compare(
             same_training=_judged(launches, alone.deterministic),
             a_step_seconds=_step(each.baseline_diagnosis for each in launches),
             b_step_seconds=_step(each.diagnosis for each in launches),
-            warnings=[f"machine too noisy: A differed from itself by {moved:.0%}"] if moved > NOISY else [],
+            warnings=warnings,
         )
         write_record(journal.directory / "result.json", comparison)
     finally:
@@ -106,9 +112,18 @@ def compare(
 
 
 def _judged(launches: Sequence[Launch], deterministic: bool) -> SameTraining:
-    """Nobody said what B changes: bit-identical if it is, or else what seeds do to A."""
+    """Nobody said what B changes: bit-identical if it is, or else judged by what seeds do to A."""
     exact = deterministic and all(identical(each.baseline, each.candidate)[0] for each in launches)
-    return same_training(launches, "exact" if exact else "rounding", deterministic=deterministic)
+    judged = same_training(launches, "exact" if exact else "rounding", deterministic=deterministic)
+    samples = [(each.baseline_samples, each.candidate_samples) for each in launches]
+    if any(a != b for a, b in samples):
+        why = "A and B train on different numbers of samples in a step, so their losses cannot be compared step by step"
+        return msgspec.structs.replace(judged, same=None, numerics="trajectory", evidence=why)
+    if judged.same and not exact:
+        steps = min(len(each.candidate) for each in launches)
+        caution = f"no more can be told from {steps} steps: a difference that grows slowly would not be seen"
+        return msgspec.structs.replace(judged, evidence=f"not bit-identical; {judged.evidence}; {caution}")
+    return judged
 
 
 def _step(diagnoses: Iterable[Diagnosis]) -> float:

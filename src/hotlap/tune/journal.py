@@ -76,12 +76,13 @@ class Journal:
 
 
 def open_journal(name: str, root: Path | None, fresh: bool) -> Journal:
-    """The unfinished measurement of this name, or a new one."""
+    """The last measurement of this name where it is unfinished, or a new one."""
     root = (root or DEFAULT_ROOT).absolute()
-    number = 0
-    while True:
-        directory = root / f"{name}-{number}"
-        finished = (directory / "result.json").exists()
-        if not finished and not (fresh and (directory / "journal.jsonl").exists()):
-            return Journal(directory)
-        number += 1
+    numbers = [
+        int(path.name.rpartition("-")[2]) for path in root.glob(f"{name}-*") if path.name[len(name) + 1 :].isdigit()
+    ]
+    last = root / f"{name}-{max(numbers, default=0)}"
+    begun = (last / "journal.jsonl").exists()
+    if (last / "result.json").exists() or (fresh and begun):
+        last = root / f"{name}-{max(numbers) + 1}"
+    return Journal(last)

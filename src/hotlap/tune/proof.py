@@ -5,7 +5,8 @@
     launch pair 3   look: clear? else go on to 5, then to 7
 
 The unit is the pair of launches, not the block and not the step; see ``statistics``. Both arms train the same
-number of steps, so that their losses (and the metric that the training reports) are compared at equal samples.
+number of steps, so that their losses (and the metric that the training reports) are compared at equal samples, where
+both take equally many in a step.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from statistics import median
 import msgspec
 
 from hotlap.diagnose import diagnose
-from hotlap.records import Diagnosis, Effect, Judgement, NumericsClass, SameTraining
+from hotlap.records import Diagnosis, Effect, Judgement, NumericsClass, Run, SameTraining
 from hotlap.tune.arms import Arm, losses, throughput
 from hotlap.tune.guard import compare_trainings
 from hotlap.tune.statistics import PLANNED_LOOKS, confidence_at_look, effect, judge
@@ -39,6 +40,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     baseline: list[float | None]
     candidate: list[float | None]
+    #: Samples in a step, None where they could not be seen.
+    baseline_samples: float | None = None
+    candidate_samples: float | None = None
     baseline_quality: dict[str, float]
     candidate_quality: dict[str, float]
     #: Each arm by itself.
@@ -46,10 +50,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: Diagnosis
 
 
-def proof_steps(step_seconds: float, seconds: float) -> int:
+def proof_steps(step_seconds: float, start_seconds: float, seconds: float) -> int:
     """How many steps each launch trains, if the first look's launches of both arms may take ``seconds`` together."""
     wanted = max(STEPS, math.ceil(SECONDS / step_seconds))
-    affordable = int(seconds / (2 * PLANNED_LOOKS[0] * step_seconds))
+    affordable = int((seconds / (2 * PLANNED_LOOKS[0]) - start_seconds) / step_seconds)
     return max(FEWEST_STEPS, min(wanted, affordable))
 
 
@@ -78,6 +82,8 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool) -> Launch:
         ratio=median(ratios),
         baseline=losses(runs[0])[:steps],
         candidate=losses(runs[1])[:steps],
+        baseline_samples=_samples(runs[0]),
+        candidate_samples=_samples(runs[1]),
         baseline_quality={metric.name: metric.value for metric in runs[0].metrics},
         candidate_quality={metric.name: metric.value for metric in runs[1].metrics},
         baseline_diagnosis=diagnose(runs[0]),
@@ -131,3 +137,8 @@ def same_training(launches: Sequence[Launch], numerics: NumericsClass, *, determ
         baseline_quality=[launch.baseline_quality[metric] for launch in launches] if metric else (),
         candidate_quality=[launch.candidate_quality[metric] for launch in launches] if metric else (),
     )
+
+
+def _samples(run: Run) -> float | None:
+    known = [step.samples for step in run.steps if step.samples is not None]
+    return median(known) if known and len(known) == len(run.steps) else None

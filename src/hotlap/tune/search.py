@@ -16,7 +16,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -38,23 +37,28 @@ from hotlap.records import (
     Tuning,
     write_record,
 )
-from hotlap.tune.arms import Arm, ArmFailed, losses, measure_pairs
+from hotlap.tune.arms import Arm, ArmFailed, bounded, losses, measure_pairs
 from hotlap.tune.guard import identical, strictest
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
-from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, confidence_at_look, effect, judge, noise
+from hotlap.tune.statistics import (
+    ALPHA,
+    MINIMUM_GAIN,
+    NOISY,
+    confidence_at_look,
+    effect,
+    judge,
+    noise,
+    too_noisy,
+)
 from hotlap.tune.target import Target
 
 #: Pairs of blocks after which a change is judged while searching; the claim itself is made elsewhere.
 SCREEN_LOOKS = (4, 7, 10)
 SCREEN_ALPHA = 0.05
 NO_OP_PAIRS = 5
-#: A no-op arm that moves by more than this makes every verdict doubtful.
-NOISY = 0.05
 #: Share of the time budget that the search may use up; the rest is the proof's.
 SEARCH_SHARE = 0.6
-#: A trial may take this share of the machine's memory before it is ended, so that nothing else is.
-MEMORY_SHARE = 0.9
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,12 +177,14 @@ class _Search:
     def check_noise(self, baseline: Baseline) -> None:
         moved = noise(baseline.no_op.pairs)
         self.least_gain = max(self.options.minimum, min(moved, NOISY))
-        if moved > NOISY:
+        warning = too_noisy(baseline.no_op)
+        if warning:
+            self.warnings.append(warning)
+        if all(loss is None for loss in baseline.losses):
             self.warnings.append(
-                f"machine too noisy: the same command differed from itself by {moved:.0%}; "
-                "small effects cannot be seen here, so close other programs and run again with --fresh"
+                "losses could not be seen, so whether it is the same training cannot be judged by them"
             )
-        if not baseline.deterministic:
+        elif not baseline.deterministic:
             self.warnings.append(
                 "the training does not repeat itself with the same seed, so bit-identical losses cannot be asked of it"
             )
@@ -228,7 +234,13 @@ class _Search:
     def try_change(self, reference: Arm, change: Change, baseline: Baseline) -> tuple[Trial, Arm]:
         candidate = self.arm([*reference.changes, change], change.id)
         key = f"try {'+'.join(reference.ids) or 'baseline'} | {change.id}"
-        trial = self.journal.once(key, Trial, lambda: self.screen(reference, candidate, change, baseline))
+        if key not in self.journal.entries and self.search_time() <= 0:
+            # Not in the journal: another budget may have time for it.
+            trial = _trial(
+                reference, candidate, change, "unclear", "not tried: the search's share of the time was used up"
+            )
+        else:
+            trial = self.journal.once(key, Trial, lambda: self.screen(reference, candidate, change, baseline))
         self.trials.append(trial)
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
         self.progress(f"{change.title}: {figure}{trial.why}")
@@ -237,49 +249,46 @@ class _Search:
         return trial, winner
 
     def screen(self, reference: Arm, candidate: Arm, change: Change, baseline: Baseline) -> Trial:
-        def trial(judgement: Judgement, kept: bool, why: str, measured: Effect | None = None) -> Trial:
-            return Trial(
-                change=change,
-                against=reference.ids,
-                effect=measured,
-                judgement=judgement,
-                kept=kept,
-                why=why,
-                first_step=candidate.first_step,
-                peak_memory=_peak(candidate),
-            )
+        def trial(judgement: Judgement, why: str, measured: Effect | None = None, kept: bool = False) -> Trial:
+            return _trial(reference, candidate, change, judgement, why, measured, kept)
 
-        if self.journal.spent() > self.options.budget * SEARCH_SHARE:
-            return trial("unclear", False, "not tried: the search's share of the time budget was used up")
         self.progress(f"trying {change.title}")
         reference.warm()
         pairs: list[float] = []
         measured: Effect | None = None
         judgement: Judgement = "unclear"
         for look in SCREEN_LOOKS:
+            if pairs and self.search_time() <= 0:
+                break
             try:
                 pairs += measure_pairs(reference, candidate, look - len(pairs), len(pairs))
             except ArmFailed as error:
                 if candidate.training is not None:
                     raise  # it was the reference that failed
-                return trial("unclear", False, f"it could not be run: {error}")
+                return trial("unclear", f"it could not be run: {error}")
             measured = effect(pairs, confidence_at_look(SCREEN_ALPHA, SCREEN_LOOKS, look))
             judgement = judge(measured, self.least_gain)
             if judgement != "unclear":
                 break
         run = candidate.so_far()
         if run.notes:
-            return trial("unclear", False, f"it could not be applied: {run.notes[0]}", measured)
+            return trial("unclear", f"it could not be applied: {run.notes[0]}", measured)
         if judgement != "faster":
-            return trial(judgement, False, _dropped(judgement, self.least_gain), measured)
+            return trial(judgement, _dropped(judgement, self.least_gain), measured)
         curve = losses(run)
         if any(value is not None and value != value for value in curve):
-            return trial(judgement, False, "its loss became NaN", measured)
+            return trial(judgement, "its loss became NaN", measured)
         if strictest([c.numerics for c in candidate.changes]) == "exact" and baseline.deterministic:
             same, why = identical(baseline.losses, curve)
             if same is False:
-                return trial(judgement, False, f"not the same training: {why}", measured)
-        return trial(judgement, True, f"faster than the set before it by more than {self.least_gain:.0%}", measured)
+                return trial(judgement, f"not the same training: {why}", measured)
+        return trial(
+            judgement, f"faster than the set before it by more than {self.least_gain:.0%}", measured, kept=True
+        )
+
+    def search_time(self) -> float:
+        """Seconds that the search may still take."""
+        return self.options.budget * SEARCH_SHARE - self.journal.spent()
 
     def prove(self, changes: list[Change], baseline: Baseline) -> Claim | None:
         """Claim the set; where it turns out to be another training, claim what of it is exact."""
@@ -297,7 +306,9 @@ class _Search:
         steps = self.journal.once(
             f"steps {ids}",
             int,
-            lambda: proof_steps(baseline.diagnosis.step_seconds, self.options.budget - self.journal.spent()),
+            lambda: proof_steps(
+                baseline.diagnosis.step_seconds, baseline.first_step or 0.0, self.options.budget - self.journal.spent()
+            ),
         )
         self.progress(f"proving {ids} in fresh processes of {steps} steps, a seed for each pair")
 
@@ -336,23 +347,21 @@ class _Search:
             effect=claim.effect if claim else None,
             judgement=claim.judgement if claim else "not faster",
             same_training=claim.same if claim else None,
-            break_even_steps=self.break_even(baseline, adopted.launches[0].diagnosis) if adopted else None,
+            break_even_steps=self.break_even(baseline, adopted.launches[0]) if adopted else None,
             warnings=self.warnings,
         )
 
-    def break_even(self, baseline: Baseline, optimized: Diagnosis) -> int | None:
+    def break_even(self, baseline: Baseline, launch: Launch) -> int | None:
         """Steps after which the longer start (compilation) has been earned back."""
         starts = [trial.first_step for trial in self.trials if trial.kept and trial.first_step is not None]
-        saved = baseline.diagnosis.step_seconds - optimized.step_seconds
+        saved = launch.baseline_diagnosis.step_seconds - launch.diagnosis.step_seconds
         if not starts or baseline.first_step is None or saved <= 0:
             return None
         return max(0, round((max(starts) - baseline.first_step) / saved))
 
     def arm(self, changes: list[Change], name: str, *, seed: int = 0, steps: int | None = None) -> Arm:
         directory = self.journal.directory / "arms" / name.replace("/", "_")
-        limits = self.options.limits
-        if limits.memory is None and self.environment.memory is not None:
-            limits = replace(limits, memory=int(self.environment.memory * MEMORY_SHARE))
+        limits = bounded(self.options.limits, self.environment)
         arm = Arm(self.target, changes, directory, self.environment, limits=limits, seed_offset=seed, steps=steps)
         self.arms.append(arm)
         return arm
@@ -361,6 +370,27 @@ class _Search:
         for arm in self.arms:
             arm.close()
         self.journal.close()
+
+
+def _trial(
+    reference: Arm,
+    candidate: Arm,
+    change: Change,
+    judgement: Judgement,
+    why: str,
+    measured: Effect | None = None,
+    kept: bool = False,
+) -> Trial:
+    return Trial(
+        change=change,
+        against=reference.ids,
+        effect=measured,
+        judgement=judgement,
+        kept=kept,
+        why=why,
+        first_step=candidate.first_step,
+        peak_memory=_peak(candidate),
+    )
 
 
 def _peak(arm: Arm) -> int | None:

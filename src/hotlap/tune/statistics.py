@@ -39,6 +39,10 @@ LEAST_SPREAD = 0.001
 #: The least gain worth calling one.
 MINIMUM_GAIN = 0.02
 
+#: A no-op arm that moves by more than this, or whose interval is wider than this, makes every verdict doubtful.
+NOISY = 0.05
+WIDE = 1.25
+
 
 def effect(pairs: Sequence[float], confidence: float) -> Effect:
     """The median of throughput ratios B/A, with an interval that covers the true ratio in ``confidence`` of cases.
@@ -122,6 +126,18 @@ def noise(pairs: Sequence[float]) -> float:
         return math.expm1(min(max(map(abs, logs)), math.log(UNBOUNDED)))
     middle = median(logs)
     return 1.4826 * median(abs(log - middle) for log in logs) + abs(median(pairs) - 1)
+
+
+def too_noisy(no_op: Effect) -> str | None:
+    """Return a warning where a command differs too much from itself, or None."""
+    moved = noise(no_op.pairs)
+    if moved <= NOISY and no_op.high <= WIDE * no_op.low:
+        return None
+    most = max(max(pair, 1 / pair) for pair in no_op.pairs) - 1
+    return (
+        f"machine too noisy: the same command differed from itself by up to {most:.0%}; "
+        "small effects cannot be seen here, so close other programs and measure again with --fresh"
+    )
 
 
 @lru_cache(maxsize=1024)

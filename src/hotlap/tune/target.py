@@ -53,11 +53,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """Changes when the command does, the files that it names, the modules beside its script, or the machine."""
         here = environment
         parts = [json.dumps([self.command, here.hotlap, here.torch, here.cpu, here.cores, here.gpus]), self.text]
-        named = [path for path in map(Path, self.command[1:]) if path.is_file()]
-        modules = {module for path in named if path.suffix == ".py" for module in _modules(path.absolute().parent)}
-        for path in sorted({*(path.absolute() for path in named), *modules}):
-            stat = path.stat()
-            parts.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
+        words = [part for word in self.command[1:] for part in {word, word.rpartition("=")[2]}]
+        named = {path.absolute() for path in map(Path, words) if _size_and_time(path)}
+        folders = {path.parent for path in named if path.suffix == ".py"} | ({Path.cwd()} if "-m" in words else set())
+        if self.keys is not None:
+            folders = set()  # the trainer is hotlap's own
+        files = sorted(named.union(*map(_modules, folders)))
+        parts += [f"{path} {_size_and_time(path)}" for path in files]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
     def edits(self, changes: Sequence[Change]) -> dict[str, object]:
@@ -89,6 +91,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         path = directory / Path(self.config).name
         write_whole(path, edit_yaml(self.text, edits).encode())
         return [str(path) if word == self.config else word for word in self.command]
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    """None where there is no such file: a word may be anything, and an editor's lock is a link to nowhere."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (stat.st_size, stat.st_mtime_ns) if path.is_file() else None
 
 
 def _modules(folder: Path) -> Iterator[Path]:
