@@ -19,7 +19,7 @@ help: ## list the targets
 setup: $(READY) ## make .venv and install hotlap in it, with all that training and testing need
 
 demo: setup ## tune the restoration training of this repository, end to end
-	$(BIN)/hotlap tune configs/restoration.yaml --force
+	$(BIN)/hotlap tune configs/restoration.yaml --budget 5m --force
 
 test: lint ## lint, check types, and run all tests
 	$(BIN)/mypy

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import msgspec
-from results import FOLDER, keep
+from machine import RESULTS, keep
 
 from hotlap.records import Tuning, read_record
 
@@ -26,7 +26,7 @@ def main() -> None:
         (folder / "configs").mkdir()
         shutil.copy(ROOT / "configs" / "restoration.yaml", folder / "configs")
         began = time.monotonic()
-        command = ["hotlap", "tune", "configs/restoration.yaml"]
+        command = ["hotlap", "tune", "configs/restoration.yaml", "--budget", "5m"]
         done = subprocess.run(
             [sys.executable, "-m", *command],
             cwd=folder,
@@ -37,10 +37,10 @@ def main() -> None:
         seconds = time.monotonic() - began
         directory = next((folder / ".hotlap" / "runs").glob("tune-*"))
         tuning = read_record(directory / "result.json", Tuning)
-        shutil.copy(directory / "report.html", FOLDER / "demo.html")
-        shutil.copy(directory / "result.json", FOLDER / "demo.result.json")
+        shutil.copy(directory / "report.html", RESULTS / "demo.html")
+        shutil.copy(directory / "result.json", RESULTS / "demo.result.json")
         output = f"$ {' '.join(command)}\n{done.stderr}\n{done.stdout}".replace(sys.executable, "python")
-        (FOLDER / "demo.txt").write_text("\n".join(line.rstrip() for line in output.splitlines()) + "\n")
+        (RESULTS / "demo.txt").write_text("\n".join(line.rstrip() for line in output.splitlines()) + "\n")
     effect = tuning.effect
     keep(
         "demo",

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from results import keep
+from machine import keep
 
 import hotlap
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from results import keep
+from machine import keep
 
 ROOT = Path(__file__).resolve().parents[1]
 

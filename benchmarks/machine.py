@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -24,6 +25,13 @@ def circumstances() -> dict[str, Any]:
         "machine": {"cpu": known.cpu, "cores": known.cores, "load": os.getloadavg()[0], "platform": known.platform},
         "versions": {"hotlap": known.hotlap, "python": platform.python_version(), "torch": known.torch},
     }
+
+
+def keep(name: str, figures: dict[str, Any]) -> None:
+    """Write ``results/NAME.json``, and show it on stderr."""
+    text = json.dumps(circumstances() | figures, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+    print(text, file=sys.stderr)
 
 
 def sentence(about: dict[str, Any]) -> str:

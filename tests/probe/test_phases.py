@@ -171,15 +171,10 @@ def test_children_record_nothing(record: Record) -> None:
 @pytest.mark.parametrize("how", ["torchrun", "spawn"])
 def test_two_ranks(record: Record, how: str) -> None:
     """Rank 0 is the record of the run, whoever starts the ranks; the others keep theirs beside it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    if how == "spawn":
-        found = record("ranks", "spawn", port)
-    else:
-        script = str(Path(__file__).parent / "scripts" / "ranks.py")
-        rendezvous = ["--nnodes=1", "--nproc-per-node=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
-        found = record("-m", "torch.distributed.run", *rendezvous, script)
+    found = two_ranks(record, how)
+    # Known and unexplained: under heavy load a rank seldom aborts in gloo's clean-up, after its training has ended.
+    if "terminate called without an active exception" in found.output:
+        found = two_ranks(record, how)
     assert found.run.info.outcome == "finished", found.output
     assert found.told is not None
     assert [step.loss for step in found.run.steps] == [step["loss"] for step in found.told.steps]
@@ -187,6 +182,17 @@ def test_two_ranks(record: Record, how: str) -> None:
     closed(found.run.steps)
     other = [json.loads(line) for line in (found.directory / "steps.rank1.jsonl").read_text().splitlines()]
     assert sum(line["k"] == "step" for line in other) == 20
+
+
+def two_ranks(record: Record, how: str) -> Recorded:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    if how == "spawn":
+        return record("ranks", "spawn", port)
+    script = str(Path(__file__).parent / "scripts" / "ranks.py")
+    rendezvous = ["--nnodes=1", "--nproc-per-node=2", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
+    return record("-m", "torch.distributed.run", *rendezvous, script)
 
 
 def test_the_reference_trainer(record: Record, tmp_path: Path) -> None:
