@@ -38,7 +38,7 @@ def main() -> None:
         script.write_text(TRAINING)
         command = [sys.executable, str(script)]
         for _ in range(times):
-            done = hotlap.compare(command, command, run_dir=Path(folder) / "runs", fresh=True, budget=60)
+            done = hotlap.compare(command, command, run_dir=Path(folder) / "runs", fresh=True, budget=40)
             verdicts.append(
                 {
                     "judgement": done.judgement,
