@@ -37,8 +37,9 @@ def main() -> None:
         seconds = time.monotonic() - began
         directory = next((folder / ".hotlap" / "runs").glob("tune-*"))
         tuning = read_record(directory / "result.json", Tuning)
-        shutil.copy(directory / "report.html", RESULTS / "demo.html")
-        shutil.copy(directory / "result.json", RESULTS / "demo.result.json")
+        for kept, name in (("report.html", "demo.html"), ("result.json", "demo.result.json")):
+            text = (directory / kept).read_text()
+            (RESULTS / name).write_text(text.replace(sys.executable, "python"))
         output = f"$ {' '.join(command)}\n{done.stderr}\n{done.stdout}".replace(sys.executable, "python")
         (RESULTS / "demo.txt").write_text("\n".join(line.rstrip() for line in output.splitlines()) + "\n")
     effect = tuning.effect
