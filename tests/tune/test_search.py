@@ -103,9 +103,12 @@ def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
     """SIGKILL between two measurements: no process, no file but the journal; the next one reads it."""
     script = folder / "train.py"
     script.write_text(SLOW_FETCH.format(sleep=0.004, steps=-1))
-    command = [sys.executable, "-m", "hotlap", "tune", "--budget", "15s", "--json", "--", sys.executable, "train.py"]
+
+    def command(budget: str) -> list[str]:
+        return [sys.executable, "-m", "hotlap", "tune", "--budget", budget, "--json", "--", sys.executable, "train.py"]
+
     before = script.read_bytes()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as first:
+    with subprocess.Popen(command("10m"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as first:
         deadline = time.monotonic() + 120
         journal: list[str] = []
         while len(journal) < 2 and time.monotonic() < deadline:
@@ -121,7 +124,7 @@ def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
     assert processes_of(folder) == []
     assert sorted(path.name for path in folder.iterdir()) == [".hotlap", "train.py"]
     assert script.read_bytes() == before
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command("15s"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "going on with tune-" in done.stderr
     assert "calibrating" not in done.stderr

@@ -47,7 +47,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch_size: Batch = 8
     accumulation_steps: Count = 1
     #: Pixels of the square target patch.
-    patch_size: Patch = 48
+    patch_size: Patch = 64
     base_channels: Count = 32
     num_blocks: Count = 4
     #: Standard deviation of the noise, on the scale of 0 to 255.

@@ -2,7 +2,7 @@
 
     launch pair 1   A |==|  |==|  |==| ...     B   |==|  |==|  |==|      blocks of the same steps, alternating
     launch pair 2   ... another seed           one ratio and two loss curves from each pair
-    launch pair 3   look: clear? else go on to 5, then to 7
+    ...             after 5 pairs a look: clear? else go on to 7, then to 9
 
 The unit is the pair of launches, not the block and not the step; see ``statistics``. Both arms train the same
 number of steps, so that their losses (and the metric that the training reports) are compared at equal samples, where

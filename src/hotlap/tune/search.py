@@ -62,7 +62,7 @@ SEARCH_SHARE = 0.6
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    #: Seconds for all of it. The proof is shortened to fit, but its first look (three pairs of launches) is made.
+    #: Seconds for all of it. The proof is shortened to fit, but its first look (five pairs of launches) is made.
     budget: float = 600.0
     run_dir: Path | None = None
     #: Measure all anew instead of going on with what an unfinished tuning has measured.

@@ -25,7 +25,7 @@ from hotlap.records import Effect, Judgement
 ALPHA = 0.01
 
 #: After how many pairs of launches the claim may be looked at.
-PLANNED_LOOKS = (3, 5, 7)
+PLANNED_LOOKS = (5, 7, 9)
 
 #: The upper end of an interval that is not known. Finite, because JSON has no infinity; the lower end is then 0.
 UNBOUNDED = 1e9
