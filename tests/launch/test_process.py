@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -140,6 +140,15 @@ def test_ended_from_outside(start: Callable[..., Training]) -> None:
     assert training.exit_status == 0
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so does what is started from there."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_interrupted(start: Callable[..., Training]) -> None:
     """Ctrl-C asks the training first, which may save its work before it goes."""
     body = "try:\n    train(100000)\nexcept KeyboardInterrupt:\n    print('saved', flush=True)\n    sys.exit(7)"

@@ -108,7 +108,8 @@ def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
         return [sys.executable, "-m", "hotlap", "tune", "--budget", budget, "--json", "--", sys.executable, "train.py"]
 
     before = script.read_bytes()
-    with subprocess.Popen(command("10m"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as first:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command("10m"), **streams, start_new_session=True) as first:
         deadline = time.monotonic() + 120
         journal: list[str] = []
         while len(journal) < 2 and time.monotonic() < deadline:
