@@ -96,7 +96,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         if kind is None:
             return call(module, *args, **kwargs)
         if levers.wanted:
-            args = levers.before_forward(module, args, training=torch.is_grad_enabled() and kind != RECOMPUTE)
+            args = levers.before_forward(module, args, kwargs, torch.is_grad_enabled() and kind != RECOMPUTE)
         counts = kind and recorder.outermost_begins(kind)
         depth, recorder.depth = recorder.depth, 1
         try:

@@ -154,9 +154,7 @@ def _change_loader(arguments: dict[str, Any], iterable: bool) -> None:
 # models
 
 
-def before_forward(
-    module: Any, args: tuple[Any, ...], training: bool, kwargs: dict[str, Any] | None = None
-) -> tuple[Any, ...]:
+def before_forward(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool) -> tuple[Any, ...]:
     """Called before an outermost module call; returns the arguments to use (``kwargs`` is changed in place)."""
     global _device
     if not wanted:
@@ -166,8 +164,7 @@ def before_forward(
         _prepare(module)
     if wanted.get("channels_last") and module in _prepared:
         args = tuple(_to_channels_last(arg) for arg in args)
-        if kwargs:
-            kwargs.update({name: _to_channels_last(value) for name, value in kwargs.items()})
+        kwargs.update({name: _to_channels_last(value) for name, value in kwargs.items()})
     dtype = wanted.get("autocast")
     if dtype:
         _opened.error_before = sys.exc_info()[1]
