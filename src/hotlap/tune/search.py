@@ -37,25 +37,14 @@ from hotlap.records import (
     Tuning,
     write_record,
 )
-from hotlap.tune.arms import Arm, ArmFailed, bounded, losses, measure_pairs
+from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
 from hotlap.tune.guard import identical, strictest
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
-from hotlap.tune.statistics import (
-    ALPHA,
-    MINIMUM_GAIN,
-    NOISY,
-    confidence_at_look,
-    effect,
-    judge,
-    noise,
-    too_noisy,
-)
+from hotlap.tune.screening import screen, trial_of
+from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, NOISY, effect, noise, too_noisy
 from hotlap.tune.target import Target
 
-#: Pairs of blocks after which a change is judged while searching; the claim itself is made elsewhere.
-SCREEN_LOOKS = (4, 7, 10)
-SCREEN_ALPHA = 0.05
 NO_OP_PAIRS = 5
 #: Share of the time budget that the search may use up; the rest is the proof's.
 SEARCH_SHARE = 0.6
@@ -236,55 +225,29 @@ class _Search:
         key = f"try {'+'.join(reference.ids) or 'baseline'} | {change.id}"
         if key not in self.journal.entries and self.search_time() <= 0:
             # Not in the journal: another budget may have time for it.
-            trial = _trial(
+            trial = trial_of(
                 reference, candidate, change, "unclear", "not tried: the search's share of the time was used up"
             )
         else:
-            trial = self.journal.once(key, Trial, lambda: self.screen(reference, candidate, change, baseline))
+
+            def measure() -> Trial:
+                return screen(
+                    reference,
+                    candidate,
+                    change,
+                    least_gain=self.least_gain,
+                    repeated=baseline.losses if baseline.deterministic else None,
+                    time_left=self.search_time,
+                    progress=self.progress,
+                )
+
+            trial = self.journal.once(key, Trial, measure)
         self.trials.append(trial)
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
         self.progress(f"{change.title}: {figure}{trial.why}")
         loser, winner = (reference, candidate) if trial.kept else (candidate, reference)
         loser.close()
         return trial, winner
-
-    def screen(self, reference: Arm, candidate: Arm, change: Change, baseline: Baseline) -> Trial:
-        def trial(judgement: Judgement, why: str, measured: Effect | None = None, kept: bool = False) -> Trial:
-            return _trial(reference, candidate, change, judgement, why, measured, kept)
-
-        self.progress(f"trying {change.title}")
-        reference.warm()
-        pairs: list[float] = []
-        measured: Effect | None = None
-        judgement: Judgement = "unclear"
-        for look in SCREEN_LOOKS:
-            if pairs and self.search_time() <= 0:
-                break
-            try:
-                pairs += measure_pairs(reference, candidate, look - len(pairs), len(pairs))
-            except ArmFailed as error:
-                if candidate.training is not None:
-                    raise  # it was the reference that failed
-                return trial("unclear", f"it could not be run: {error}")
-            measured = effect(pairs, confidence_at_look(SCREEN_ALPHA, SCREEN_LOOKS, look))
-            judgement = judge(measured, self.least_gain)
-            if judgement != "unclear":
-                break
-        run = candidate.so_far()
-        if run.notes:
-            return trial("unclear", f"it could not be applied: {run.notes[0]}", measured)
-        if judgement != "faster":
-            return trial(judgement, _dropped(judgement, self.least_gain), measured)
-        curve = losses(run)
-        if any(value is not None and value != value for value in curve):
-            return trial(judgement, "its loss became NaN", measured)
-        if strictest([c.numerics for c in candidate.changes]) == "exact" and baseline.deterministic:
-            same, why = identical(baseline.losses, curve)
-            if same is False:
-                return trial(judgement, f"not the same training: {why}", measured)
-        return trial(
-            judgement, f"faster than the set before it by more than {self.least_gain:.0%}", measured, kept=True
-        )
 
     def search_time(self) -> float:
         """Seconds that the search may still take."""
@@ -370,40 +333,3 @@ class _Search:
         for arm in self.arms:
             arm.close()
         self.journal.close()
-
-
-def _trial(
-    reference: Arm,
-    candidate: Arm,
-    change: Change,
-    judgement: Judgement,
-    why: str,
-    measured: Effect | None = None,
-    kept: bool = False,
-) -> Trial:
-    return Trial(
-        change=change,
-        against=reference.ids,
-        effect=measured,
-        judgement=judgement,
-        kept=kept,
-        why=why,
-        first_step=candidate.first_step,
-        peak_memory=_peak(candidate),
-    )
-
-
-def _peak(arm: Arm) -> int | None:
-    """Bytes of the GPU where the training has one, of its process otherwise."""
-    if arm.training is None:
-        return None
-    facts = arm.so_far().facts
-    return facts.peak_memory if facts.peak_device_memory is None else facts.peak_device_memory
-
-
-def _dropped(judgement: Judgement, least: float) -> str:
-    return {
-        "slower": "slower",
-        "not faster": f"a gain of {least:.0%} or more is excluded",
-        "unclear": f"no gain of more than {least:.0%} could be shown",
-    }.get(judgement, judgement)
