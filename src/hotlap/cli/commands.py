@@ -1,51 +1,33 @@
-"""The command line: one function a command, whose docstring is the help.
+"""The commands: each is a function, whose docstring is its help and whose parameters are its options.
 
-    argv ──> split at `--` ──> cyclopts (before it)  +  the training command (after it) ──> the command's function
-                                                                                             └─> exit code
-
-Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train`` itself.
+Results go to stdout, progress to stderr. What a command needs is imported when it is called, so that help is there at
+once.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import cyclopts
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-import hotlap
-from hotlap.errors import EXIT_INTERRUPTED, FindingsPresent, HotlapError, RunError, TrainingFailed, UsageError
-from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
-
-app = App(
-    name="hotlap",
-    version=hotlap.__version__,
-    help="Find out why your PyTorch training is slow, make it fast, and prove it.\n\n"
-    "`--` separates hotlap's own options from the training command.",
-    help_format="markdown",
+from hotlap.cli.options import (
+    Budget,
+    Command,
+    Force,
+    Fresh,
+    Json,
+    MemoryLimit,
+    Page,
+    RunDir,
+    app,
+    quoted_words,
+    training_words,
 )
-
-#: What stands after `--`. None where there is no `--`.
-Command = Annotated[list[str] | None, Parameter(parse=False)]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as JSON.")]
-RunDir = Annotated[
-    Path | None,
-    Parameter(name="--run-dir", help="Where run directories go. [default: .hotlap/runs]", show_default=False),
-]
-Page = Annotated[Path | None, Parameter(help="Write the HTML page to this file, too.")]
-Force = Annotated[bool, Parameter(negative="", help="Replace output files that exist.")]
-Fresh = Annotated[bool, Parameter(negative="", help="Measure anew what an unfinished run of this has measured.")]
-FailOn = Annotated[str | None, Parameter(name="--fail-on", help="")]
-Budget = Annotated[str, Parameter(help="Time for all of it, e.g. 90s, 10m, 1h.")]
-MemoryLimit = Annotated[
-    str | None, Parameter(help="End a training whose processes hold more than this together, e.g. 8GiB.")
-]
+from hotlap.errors import FindingsPresent, RunError, TrainingFailed, UsageError
+from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
 
 
 @app.command(usage="Usage: hotlap profile [OPTIONS] -- COMMAND")
@@ -56,7 +38,7 @@ def profile(
     report: Page = None,
     force: Force = False,
     fail_on: Annotated[
-        str | None, Parameter(help="Leave with exit code 1 if one of these findings is there, e.g. DATA01,PREC01.")
+        str | None, Parameter(help="Leave with exit code 1 if one of these findings is there, e.g. DATA01,PRECISION01.")
     ] = None,
     run_dir: RunDir = None,
     json: Json = False,
@@ -78,7 +60,7 @@ def profile(
     from hotlap import api
     from hotlap.diagnose import diagnose, rule
 
-    training = _training(command, "hotlap profile -- python train.py")
+    training = training_words(command, "hotlap profile -- python train.py")
     wanted = [rule(code).code for code in (fail_on or "").split(",") if code.strip()]
     may_write("--report", report, force=force)
     if steps is not None and steps < 1:
@@ -151,7 +133,7 @@ def tune(
     if config is None:
         if output is not None:
             raise UsageError("--output is for a tuned configuration; with a command use `hotlap run --with RESULT`")
-        target = Target.of_command(_training(command, "hotlap tune -- python train.py"))
+        target = Target.of_command(training_words(command, "hotlap tune -- python train.py"))
     else:
         target = Target.of_config(config)
         output = output or config.with_name(f"{config.stem}_optimized{config.suffix}")
@@ -226,7 +208,7 @@ def compare(
         if case not in _REGRESSIONS:
             raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
     may_write("--report", report, force=force)
-    commands = _words("--a", a), _words("--b", b)
+    commands = quoted_words("--a", a), quoted_words("--b", b)
     with Progress() as progress:
         comparison, directory = compare_commands(
             *commands, budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, progress=progress
@@ -354,20 +336,6 @@ def train(config: Path, /, *, json: Json = False) -> None:
     print_json(result) if json else print(summary(result), flush=True)
 
 
-def _training(command: list[str] | None, example: str) -> list[str]:
-    if not command:
-        raise UsageError(f"there is no training command: write it after `--`, as in `{example}`")
-    return command
-
-
-def _words(option: str, command: str) -> list[str]:
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise UsageError(f"{option} {command!r}: {error}") from None
-    return _training(words, f'hotlap compare {option} "python train.py" ...')
-
-
 def _directory(root: Path | None, name: str) -> Path:
     from hotlap.launch.rundir import DEFAULT_ROOT
 
@@ -394,47 +362,3 @@ def _how_to_run(config: str | None, written: Path | None, directory: Path) -> st
     if config is not None and written is not None:
         return f"hotlap train {shlex.quote(_short(written))}"
     return f"hotlap run --with {shlex.quote(_short(directory))} -- COMMAND"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave the process with its exit code."""
-    sys.exit(_main(list(sys.argv[1:] if arguments is None else arguments)))
-
-
-def _main(words: list[str]) -> int:
-    own, training = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, None)
-    try:
-        function, bound, unparsed = app.parse_args(own, exit_on_error=False, print_error=False)
-        if "command" in unparsed:
-            bound.arguments["command"] = training
-        elif training is not None:
-            raise UsageError(f"hotlap {own[0] if own else ''} takes no training command after `--`".replace("  ", " "))
-        code = function(*bound.args, **bound.kwargs)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except cyclopts.CycloptsError as error:
-        return _fail(_plain(error, own, training), 2)
-    except HotlapError as error:
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        resumes = own[:1] in (["tune"], ["compare"])
-        go_on = "; the same command goes on from here" + " without --fresh" * ("--fresh" in own)
-        return _fail("interrupted" + go_on * resumes, EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Nobody reads the output any more, as in `hotlap explain | head -1`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-
-
-def _plain(error: cyclopts.CycloptsError, own: list[str], training: list[str] | None) -> str:
-    command = own[0] if own else ""
-    message = " ".join(str(error).split())
-    if isinstance(error, cyclopts.UnusedCliTokensError) and training is None and command in ("profile", "tune", "run"):
-        words = shlex.join(error.unused_tokens or [])
-        return f"{words}: a training command comes after `--`, as in `hotlap {command} -- {words}`"
-    return f"{message} (see `hotlap {command} --help`)".replace("hotlap  ", "hotlap ")
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"hotlap: {message}", file=sys.stderr)
-    return code
