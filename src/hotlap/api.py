@@ -74,7 +74,7 @@ def tune(
         ConfigError: the configuration is wrong.
         TrainingFailed: the training itself crashes, or never steps.
     """
-    from hotlap.tune.search import Options
+    from hotlap.tune.options import Options
     from hotlap.tune.search import tune as search
     from hotlap.tune.target import Target
 
@@ -97,8 +97,9 @@ def compare(
         TrainingFailed: one of them crashes, or never steps.
     """
     from hotlap.tune.compare import compare as compare_commands
+    from hotlap.tune.options import Options
 
-    return compare_commands(a, b, budget=budget, run_dir=run_dir, fresh=fresh, progress=progress)[0]
+    return compare_commands(a, b, Options(budget=budget, run_dir=run_dir, fresh=fresh), progress)[0]
 
 
 def run(result: Tuning, command: Sequence[str] | None = None, *, run_dir: Path | None = None) -> int:

@@ -54,6 +54,7 @@ def test_options_after_the_separator_belong_to_the_training(hotlap: Hotlap) -> N
         (["tune", "--memory-limit", "lots", "--", "true"], "such as 8GiB"),
         (["profile", "--steps", "0", "--", "true"], "at least one step"),
         (["profile", "--fail-on", "DATA99", "--", "true"], "no finding 'DATA99'"),
+        (["compare", "--a", "true", "--b", "true", "--memory-limit", "lots"], "such as 8GiB"),
         (["compare", "--a", "true"], "--b"),
         (["compare", "--a", "true", "--b", "'"], "quotation"),
         (["compare", "--a", "true", "--b", "true", "--fail-on", "sad"], "use one or more of"),

@@ -16,7 +16,8 @@ from scripts import SLOW_FETCH
 
 from hotlap.errors import TrainingFailed
 from hotlap.records import Tuning, read_record
-from hotlap.tune.search import Options, tune
+from hotlap.tune.options import Options
+from hotlap.tune.search import tune
 from hotlap.tune.target import Target
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -28,6 +28,9 @@ from hotlap.cli.options import (
 )
 from hotlap.errors import FindingsPresent, RunError, TrainingFailed, UsageError
 from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
+
+if TYPE_CHECKING:
+    from hotlap.tune.options import Options
 
 
 @app.command(usage="Usage: hotlap profile [OPTIONS] -- COMMAND")
@@ -119,9 +122,7 @@ def tune(
     output
         Write the faster configuration to this file instead.
     """
-    from hotlap.launch.process import Limits
     from hotlap.tune.adopt import edit_yaml, unified_diff
-    from hotlap.tune.search import Options
     from hotlap.tune.search import tune as search
     from hotlap.tune.target import Target
 
@@ -139,8 +140,7 @@ def tune(
         output = output or config.with_name(f"{config.stem}_optimized{config.suffix}")
     may_write("--output", output, force=force)
     may_write("--report", report, force=force)
-    limits = Limits(memory=None if memory_limit is None else as_bytes("--memory-limit", memory_limit))
-    options = Options(budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, limits=limits)
+    options = _options(budget, memory_limit, run_dir, fresh)
     with Progress() as progress:
         tuning, directory = search(target, options, progress)
     written = None
@@ -184,6 +184,7 @@ def compare(
             help="Leave with exit code 1 if B is one of: slower, not-faster, other-training. Unclear counts too."
         ),
     ] = None,
+    memory_limit: MemoryLimit = None,
     fresh: Fresh = False,
     run_dir: RunDir = None,
     json: Json = False,
@@ -209,10 +210,9 @@ def compare(
             raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
     may_write("--report", report, force=force)
     commands = quoted_words("--a", a), quoted_words("--b", b)
+    options = _options(budget, memory_limit, run_dir, fresh)
     with Progress() as progress:
-        comparison, directory = compare_commands(
-            *commands, budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, progress=progress
-        )
+        comparison, directory = compare_commands(*commands, options, progress)
     if json:
         print_json(comparison)
     else:
@@ -334,6 +334,14 @@ def train(config: Path, /, *, json: Json = False) -> None:
 
     result = train_config(config)
     print_json(result) if json else print(summary(result), flush=True)
+
+
+def _options(budget: str, memory_limit: str | None, run_dir: Path | None, fresh: bool) -> Options:
+    from hotlap.launch.process import Limits
+    from hotlap.tune.options import Options
+
+    limits = Limits(memory=None if memory_limit is None else as_bytes("--memory-limit", memory_limit))
+    return Options(budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, limits=limits)
 
 
 def _directory(root: Path | None, name: str) -> Path:

@@ -11,14 +11,14 @@ from statistics import median
 import msgspec
 
 from hotlap.launch import environment
-from hotlap.launch.process import Limits
 from hotlap.records import Comparison, Diagnosis, SameTraining, write_record
 from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
 from hotlap.tune.guard import identical
 from hotlap.tune.journal import open_journal
+from hotlap.tune.options import Options
 from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
 from hotlap.tune.search import NO_OP_PAIRS
-from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, NOISY, effect, noise, too_noisy
+from hotlap.tune.statistics import ALPHA, NOISY, effect, noise, too_noisy
 from hotlap.tune.target import Target
 
 
@@ -32,13 +32,7 @@ class _First(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(
-    a: Sequence[str],
-    b: Sequence[str],
-    *,
-    budget: float = 600.0,
-    run_dir: Path | None = None,
-    fresh: bool = False,
-    progress: Callable[[str], None] = lambda message: None,
+    a: Sequence[str], b: Sequence[str], options: Options, progress: Callable[[str], None]
 ) -> tuple[Comparison, Path]:
     """Measure both commands in pairs of fresh processes; return the verdict with its directory.
 
@@ -48,14 +42,14 @@ def compare(
     targets = Target.of_command(a), Target.of_command(b)
     here = environment()
     name = hashlib.sha256("".join(target.fingerprint(here) for target in targets).encode()).hexdigest()[:12]
-    journal = open_journal(f"compare-{name}", run_dir, fresh)
+    journal = open_journal(f"compare-{name}", options.run_dir, options.fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
     arms: list[Arm] = []
 
     def arm(which: int, label: str, seed: int = 0) -> Arm:
         directory = journal.directory / "arms" / label
-        made = Arm(targets[which], [], directory, here, limits=bounded(Limits(), here), seed_offset=seed)
+        made = Arm(targets[which], [], directory, here, limits=bounded(options.limits, here), seed_offset=seed)
         arms.append(made)
         return made
 
@@ -82,12 +76,12 @@ def compare(
     try:
         alone = journal.once("first", _First, first)
         steps = journal.once(
-            "steps", int, lambda: proof_steps(alone.step_seconds, alone.first_step, budget - journal.spent())
+            "steps", int, lambda: proof_steps(alone.step_seconds, alone.first_step, options.budget - journal.spent())
         )
         progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
         moved = noise(alone.no_op)
-        least = max(MINIMUM_GAIN, min(moved, NOISY))
-        launches, measured, judgement = prove(pair, ALPHA, least, progress, lambda: budget - journal.spent())
+        least = max(options.minimum, min(moved, NOISY))
+        launches, measured, judgement = prove(pair, ALPHA, least, progress, lambda: options.budget - journal.spent())
         noisy = too_noisy(effect(alone.no_op, 0.95))
         warnings = [noisy] if noisy else []
         comparison = Comparison(

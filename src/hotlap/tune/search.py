@@ -24,7 +24,6 @@ import msgspec
 from hotlap.changes import Situation, propose
 from hotlap.diagnose import Machine, diagnose
 from hotlap.launch import environment
-from hotlap.launch.process import Limits
 from hotlap.records import (
     Change,
     Diagnosis,
@@ -40,24 +39,15 @@ from hotlap.records import (
 from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
 from hotlap.tune.guard import identical, strictest
 from hotlap.tune.journal import Journal, open_journal
+from hotlap.tune.options import Options
 from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
 from hotlap.tune.screening import screen, trial_of
-from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, NOISY, effect, noise, too_noisy
+from hotlap.tune.statistics import ALPHA, NOISY, effect, noise, too_noisy
 from hotlap.tune.target import Target
 
 NO_OP_PAIRS = 5
 #: Share of the time budget that the search may use up; the rest is the proof's.
 SEARCH_SHARE = 0.6
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    #: Seconds for all of it. The proof is shortened to fit, but its first look (five pairs of launches) is made.
-    budget: float = 600.0
-    run_dir: Path | None = None
-    #: Measure all anew instead of going on with what an unfinished tuning has measured.
-    fresh: bool = False
-    minimum: float = MINIMUM_GAIN
-    limits: Limits = Limits()
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
