@@ -98,6 +98,8 @@ def test_with_known_keys_every_change_is_an_edit() -> None:
         ({"compiled": True}, "compile=default"),
         ({"optimizer_fused": True}, "optimizer=fused"),
         ({"optimizer_fused": True}, "optimizer=foreach"),
+        ({"optimizer_foreach": True}, "optimizer=foreach"),
+        ({"device": "cuda"}, "optimizer=foreach"),
         ({"optimizer": "LBFGS"}, "optimizer=fused"),
         ({"iterable_dataset": True}, "workers=1"),
         ({"workers": None}, "workers=1"),

@@ -238,6 +238,41 @@ def test_an_optimizer_without_a_fused_form_is_not_told_to_use_it() -> None:
     assert "fused=True" not in finding.remedy
 
 
+LEFT = {"optimizer_foreach": None, "optimizer_fused": None}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "Fused is off; implementation: a loop over tensors."),
+        ({"optimizer_foreach": True}, "Fused is off; implementation: foreach."),
+        (LEFT, "Fused is off; implementation: a loop over tensors, torch's default here."),
+        ({**LEFT, "device": "cuda:0"}, "Fused is off; implementation: foreach, torch's default here."),
+        (
+            {**LEFT, "device": "cuda:0", "optimizer": "RMSprop"},
+            "Fused is off; implementation: foreach, torch's default here.",
+        ),
+        ({**LEFT, "device": "cuda:0", "optimizer_fused": False}, "Fused is off; implementation: a loop over tensors."),
+        ({**LEFT, "device": "xpu"}, "Fused is off; implementation: not known."),
+        ({**LEFT, "optimizer": "Lion"}, "Fused is not known to be on; implementation: not known."),
+    ],
+)
+def test_the_implementation_in_use_is_torch_s_default_where_the_script_set_none(
+    facts: dict[str, Any], words: str
+) -> None:
+    finding = planted(phases={"optimizer": 0.05}, facts=facts)["OPTIMIZER01"]
+    assert words in finding.evidence
+    assert "loop" not in finding.title
+
+
+def test_foreach_is_recommended_where_there_is_no_fused_form_and_a_loop_is_in_use() -> None:
+    for device, changes in (("cpu", ["optimizer"]), ("cuda:0", [])):
+        facts = {**LEFT, "optimizer": "RMSprop", "device": device}
+        finding = planted(phases={"optimizer": 0.05}, facts=facts)["OPTIMIZER01"]
+        assert finding.changes == changes
+        assert ("foreach=True" in finding.remedy) == bool(changes)
+
+
 def test_what_is_set_already_is_not_recommended() -> None:
     finding = planted(facts={"compiled": True, "autocast": "bfloat16"})["COMPUTE01"]
     assert finding.changes == []

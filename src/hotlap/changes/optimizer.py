@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from hotlap.changes.situation import Situation
+from hotlap.diagnose.implementation import FOREACH, FUSED, implementation
 from hotlap.records import Change
-
-_FUSED = {"Adam", "AdamW", "SGD", "Adagrad"}
-_FOREACH = {*_FUSED, "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"}
 
 
 def propose(situation: Situation) -> list[Change]:
     facts = situation.facts
     bound = situation.bound("optimizer")
+    now = implementation(facts)
     changes = []
     for value, supported, already in (
-        ("fused", _FUSED, facts.optimizer_fused),
-        ("foreach", _FOREACH, facts.optimizer_foreach or facts.optimizer_fused),
+        ("fused", FUSED, now == "fused"),
+        ("foreach", FOREACH, now in ("fused", "foreach")),
     ):
         if facts.optimizer in supported and not already:
             changes.append(

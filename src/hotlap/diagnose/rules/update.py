@@ -1,29 +1,28 @@
-"""Work that trains nothing by itself: the optimizer's loop, and recomputed activations."""
+"""Work that trains nothing by itself: the optimizer's update, and recomputed activations."""
 
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.implementation import FOREACH, FUSED, implementation, is_default
 from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
 from hotlap.diagnose.thresholds import MEMORY_HALF, OPTIMIZER_SECONDS, OPTIMIZER_SHARE, RECOMPUTE_SHARE
-from hotlap.records import Finding
-
-#: Optimizers of torch with a fused implementation.
-_FUSED = {"Adam", "AdamW", "SGD", "Adagrad"}
+from hotlap.records import Facts, Finding
 
 
 class SlowOptimizer(Rule):
     code = "OPTIMIZER01"
-    title = "The optimizer updates the parameters in a slow loop"
+    title = "The optimizer's update is made of many small operations"
     meaning = (
-        "The update is not fused: it is made of many small operations, tensor by tensor (loop) or group by group "
-        "(foreach), and each of them goes through memory once more."
+        "The update is not fused: it goes tensor by tensor (loop) or group by group (foreach), and each of its "
+        "operations goes through memory once more."
     )
     evidence_needed = "The share of `optimizer`, the number of parameter tensors, and the implementation in use."
     remedy = "Use the fused implementation (`fused=True`)."
     limits = (
         "The bound removes the whole update; a fused one still takes time, and on some machines it is no faster. "
-        "An optimizer of one's own may have no fused form. An update of less than 0.1 ms is not reported: the call of "
-        "`step()` itself takes about that."
+        "An optimizer of one's own may have no fused form. Where the script leaves the implementation to torch, it is "
+        "told from the optimizer and the device; torch loops over parameters of special kinds (DTensor) on a GPU, too. "
+        "An update of less than 0.1 ms is not reported: the call of `step()` itself takes about that."
     )
     changes = ("optimizer",)
 
@@ -32,24 +31,30 @@ class SlowOptimizer(Rule):
         if facts.optimizer_fused is True or seconds <= OPTIMIZER_SECONDS:
             return None
         name = facts.optimizer or "the optimizer"
-        how = {True: "foreach", False: "a loop over tensors", None: "not known"}[facts.optimizer_foreach]
         tensors = facts.parameter_tensors
-        evidence = [
-            f"{name[0].upper()}{name[1:]} takes {part(context, seconds)}.",
-            f"Fused is {'off' if facts.optimizer_fused is False else 'not known to be on'}; implementation: {how}.",
-        ]
+        evidence = [f"{name[0].upper()}{name[1:]} takes {part(context, seconds)}.", _how(facts)]
         if tensors:
             evidence.append(f"It updates {plural(tensors, 'tensor')}: {time(seconds / tensors)} each.")
         remedy = self.remedy
         changes: tuple[str, ...] = self.changes
-        if facts.optimizer is not None and facts.optimizer not in _FUSED:
+        if facts.optimizer is not None and facts.optimizer not in FUSED:
             remedy = f"torch has no fused {facts.optimizer}: "
-            if facts.optimizer_foreach is False:
-                remedy += "try `foreach=True` if it has that, or a fused implementation of the same update."
+            if implementation(facts) == "loop":
+                known = "" if facts.optimizer in FOREACH else " if it has that"
+                remedy += f"try `foreach=True`{known}, or a fused implementation of the same update."
             else:
                 remedy += "look for a fused implementation of the same update."
                 changes = ()
         return self.finding(context, seconds, evidence, least=OPTIMIZER_SHARE, remedy=remedy, changes=changes)
+
+
+def _how(facts: Facts) -> str:
+    # torch fuses nothing by default; of another optimizer, the name says nothing.
+    off = facts.optimizer_fused is False or facts.optimizer in FOREACH
+    words = {"fused": "fused", "foreach": "foreach", "loop": "a loop over tensors", None: "not known"}
+    now = implementation(facts)
+    default = ", torch's default here" if now is not None and is_default(facts) else ""
+    return f"Fused is {'off' if off else 'not known to be on'}; implementation: {words[now]}{default}."
 
 
 class NeedlessCheckpointing(Rule):
