@@ -134,7 +134,7 @@ def _findings(diagnosis: Diagnosis) -> list[RenderableType]:
         parts += bullets(finding.evidence, indent=5)
         parts.append(labelled("     Remedy: ", finding.remedy))
         if finding.changes:
-            parts.append(labelled("     Tried by hotlap tune: ", ", ".join(finding.changes)))
+            parts.append(labelled("     What hotlap tune tries: ", ", ".join(finding.changes)))
     return parts
 
 
