@@ -1,8 +1,8 @@
 """From a path to the record that lies there.
 
-a directory with result.json        a tuning          the file itself may be named instead
-a directory with comparison.json    a comparison
-a directory with run.json           a run             its steps are read beside it
+a directory with result.json      a tuning or a comparison    the file itself may be named instead
+a directory with run.json         a run                       its steps are read beside it
+a directory with journal.jsonl    none of them yet            the measurements of an unfinished one
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hotlap.errors import RunError
 from hotlap.launch.rundir import read_run
 from hotlap.records import SCHEMA, Comparison, Run, Tuning, read_record
 
-_FILES = ("result.json", "comparison.json", "run.json")
+_FILES = ("result.json", "run.json")
 
 
 def load(path: str | Path) -> Run | Tuning | Comparison:
@@ -41,7 +41,7 @@ def load(path: str | Path) -> Run | Tuning | Comparison:
         ) from error
     raise RunError(
         f"{file} is no record of hotlap: it is neither a run, nor a tuning, nor a comparison; "
-        f"name a directory below .hotlap/runs, or its {', '.join(_FILES[:-1])} or {_FILES[-1]}"
+        f"name a directory below .hotlap/runs, or its {' or '.join(_FILES)}"
     )
 
 
@@ -58,12 +58,21 @@ def _file(path: Path) -> Path:
     except (OSError, ValueError) as error:
         raise RunError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if unfinished:
+        compared = path.absolute().name.startswith("compare-")
+        what, command = ("comparison", "hotlap compare") if compared else ("tuning", "hotlap tune")
         raise RunError(
-            f"the tuning in {path} is not finished: give its `hotlap tune` command again, and it goes on from there"
+            f"the {what} in {path} is not finished: it has a journal.jsonl and no result.json. Give its `{command}` "
+            "command again, and it goes on from there"
         )
     if (path / "steps.jsonl").is_file():
-        raise RunError(f"the run in {path} has not ended, or its hotlap was killed: it has no run.json")
-    raise RunError(f"{path} holds no record of hotlap: it has none of {', '.join(_FILES)}")
+        raise RunError(
+            f"the run in {path} has steps.jsonl and no run.json, which says what ran: it was removed, or hotlap was "
+            "killed as the run began; record the run again"
+        )
+    raise RunError(
+        f"{path} holds no record of hotlap: looked for result.json (a tuning or a comparison), run.json (a run) and "
+        "journal.jsonl (an unfinished tuning or comparison); name a directory below .hotlap/runs"
+    )
 
 
 def _fields(file: Path) -> dict[str, Any]:
