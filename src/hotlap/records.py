@@ -203,7 +203,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     #: Median seconds of a steady step, and of each phase in it (means over the same steps).
     step_seconds: float
     phases: dict[str, float]
-    #: Samples per second of the steady steps, None where samples are unknown.
+    #: Samples per second of the steady steps, of rank 0 alone where there are several; None where they are unknown.
     throughput: float | None
     budget: Budget
     steady_from: int

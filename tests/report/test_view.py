@@ -63,11 +63,23 @@ def test_the_budget_is_closed() -> None:
 
 def test_a_headline_names_the_first_cause_with_its_bound() -> None:
     """The costliest cause is named with the most that ending it could give; information is not called a cause."""
-    assert "at most 1.64x" in view.profile_headline(made_up.diagnosis())
+    assert "at most 1.64x" in view.profile_headline(made_up.diagnosis(), Facts())
     healthy = made_up.nothing_to_gain().diagnosis
-    assert view.profile_headline(healthy).endswith("nothing stands out.")
+    assert view.profile_headline(healthy, Facts()).endswith("nothing stands out.")
     silent = made_up.diagnosis(findings=[], throughput=None)
-    assert view.profile_headline(silent) == "A step takes 45.4 ms (median); no known cause has time at stake."
+    assert view.profile_headline(silent, Facts()) == "A step takes 45.4 ms (median); no known cause has time at stake."
+
+
+def test_samples_of_several_ranks_are_said_to_be_those_of_rank_0() -> None:
+    """Only its record is read, and the other ranks may train other samples or the same."""
+    ranks, diagnosis = Facts(world_size=4), made_up.diagnosis()
+    assert "705 samples/s on rank 0 of 4 (mean)" in view.profile_headline(diagnosis, ranks)
+    assert view.speed(diagnosis, ranks).endswith("samples/s on rank 0 of 4")
+    assert view.speed(diagnosis, Facts()).endswith("samples/s")
+    tiles = view.run_tiles(replace(made_up.run(), facts=ranks), diagnosis)
+    assert "on rank 0 of 4" in {note for _, _, note in tiles}
+    tuned = verdicts.tuning_tiles(replace(made_up.tuning(), facts=ranks))
+    assert "on rank 0 of 4" in {note for _, _, note in tuned}
 
 
 @pytest.mark.parametrize(

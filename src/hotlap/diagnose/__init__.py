@@ -26,7 +26,8 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
     ``step_seconds`` is the median of the steady steps without the time between them; ``phases`` are means over the
     steady steps that add up to the mean step with its part of the time between (see ``Context.phases``), so the two
     differ where steps scatter. ``throughput`` is samples over seconds of the steady steps, without the time between
-    and without outliers.
+    and without outliers. Of several ranks it is that of rank 0: whether the others train other samples (data parallel)
+    or the same (tensor parallel) cannot be seen, so it is not multiplied.
 
     Raises:
         TrainingFailed: the run has no step.

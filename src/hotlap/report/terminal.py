@@ -25,7 +25,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
     info = run.info
     ran = f"{info.name}, {info.date}, {text.plural(len(run.steps), 'step')}, {info.outcome.replace('_', ' ')}"
     parts: list[RenderableType] = [
-        prose(view.profile_headline(diagnosis), style="bold"),
+        prose(view.profile_headline(diagnosis, run.facts), style="bold"),
         blank(),
         prose(text.command(info.command), style="dim"),
         prose(f"{ran}; {machine(run.facts, info.environment)}", style="dim"),

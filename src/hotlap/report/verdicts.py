@@ -69,9 +69,9 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
 def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
     """Return the figures of a tuning that one looks for first."""
     memory = f"peak memory {text.size(view.peak(tuning.facts))}"
-    rows = [("Baseline", f"{view.speed(tuning.diagnosis)}, {memory}")]
+    rows = [("Baseline", f"{view.speed(tuning.diagnosis, tuning.facts)}, {memory}")]
     if tuning.optimized is not None:
-        rows.append(("With the changes", view.speed(tuning.optimized)))
+        rows.append(("With the changes", view.speed(tuning.optimized, tuning.facts)))
     rows.append(("Adopted", ", ".join(change.id for change in tuning.adopted) or "nothing"))
     if tuning.effect is not None:
         rows.append(("Final effect", f"{text.effect_sentence(tuning.effect, sign)}, {tuning.judgement}"))
@@ -162,7 +162,7 @@ def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
     tiles.append(("A step", _from_to(before, after), "median"))
     rates = [text.rate(each.throughput) for each in (before, after) if each and text.known(each.throughput)]
     if rates:
-        tiles.append(("Samples", " → ".join(rates).replace(" samples/s →", " →"), ""))
+        tiles.append(("Samples", " → ".join(rates).replace(" samples/s →", " →"), view.measured_rank(tuning.facts)))
     if tuning.same_training is not None:
         numerics = f"numerics: {tuning.same_training.numerics}"
         tiles.append(("Same training", same_word(tuning.same_training), numerics))

@@ -138,10 +138,19 @@ def at_stake(finding: Finding, sign: str = "x") -> str:
     )
 
 
-def profile_headline(diagnosis: Diagnosis, sign: str = "x") -> str:
+def measured_rank(facts: Facts) -> str:
+    """Return whose samples were counted, where there are several ranks; the others may train others or the same."""
+    return f"on rank 0 of {facts.world_size}" if facts.world_size > 1 else ""
+
+
+def rate(diagnosis: Diagnosis, facts: Facts) -> str:
+    return f"{text.rate(diagnosis.throughput)} {measured_rank(facts)}".rstrip()
+
+
+def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str:
     speed = f"A step takes {text.seconds(diagnosis.step_seconds)} (median)"
     if text.known(diagnosis.throughput):
-        speed += f", {text.rate(diagnosis.throughput)} (mean)"
+        speed += f", {rate(diagnosis, facts)} (mean)"
     found = causes(diagnosis)
     if found:
         first = found[0]
@@ -190,9 +199,9 @@ def last_metrics(run: Run) -> list[Metric]:
     return list({metric.name: metric for metric in run.metrics}.values())
 
 
-def speed(diagnosis: Diagnosis) -> str:
-    rate = f", {text.rate(diagnosis.throughput)}" if text.known(diagnosis.throughput) else ""
-    return f"{text.seconds(diagnosis.step_seconds)} a step (median){rate}"
+def speed(diagnosis: Diagnosis, facts: Facts) -> str:
+    samples = f", {rate(diagnosis, facts)}" if text.known(diagnosis.throughput) else ""
+    return f"{text.seconds(diagnosis.step_seconds)} a step (median){samples}"
 
 
 #: A figure that a page shows large: its label, the figure, and a note that may be empty.
@@ -209,7 +218,7 @@ def run_tiles(run: Run, diagnosis: Diagnosis | None, sign: str = "x") -> list[Ti
     steady = f"median of {text.plural(diagnosis.steady_steps, 'steady step')}"
     tiles: list[Tile] = [
         ("A step", text.seconds(diagnosis.step_seconds), steady),
-        ("Throughput", text.rate(diagnosis.throughput), ""),
+        ("Throughput", text.rate(diagnosis.throughput), measured_rank(run.facts)),
     ]
     if found:
         tiles.append(("Most to gain", text.ratio(found[0].bound, sign), f"{found[0].code}, an upper bound"))
