@@ -24,15 +24,16 @@ MAY_IMPORT = {
     "hotlap": set(),
     "errors": set(),
     "callable": set(),
+    "allocator": set(),
     "records": {"errors"},
-    "probe": set(),
+    "probe": {"allocator"},
     "launch": {"hotlap", "errors", "records"},
     "diagnose": {"errors", "callable", "records"},
     "changes": {"errors", "records", "diagnose"},
     "estimate": {"errors", "records"},
     "train.config": {"errors"},
     "workloads": {"errors", "train.config"},
-    "train": {"hotlap", "errors", "callable", "train.config", "workloads"},
+    "train": {"hotlap", "allocator", "errors", "callable", "train.config", "workloads"},
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
     "api": {"errors", "records", "launch", "diagnose", "tune", "report", "train"},
@@ -46,7 +47,11 @@ AT_CALL = {"hotlap": {"api", "probe"}, "callable": {"api"}}
 TORCH = {"probe", "estimate", "data", "train", "workloads"}
 
 #: These run in an interpreter that may have nothing of ours installed.
-STANDARD_LIBRARY_ALONE = [*sorted(PACKAGE.glob("probe/**/*.py")), PACKAGE / "launch" / "guardian.py"]
+STANDARD_LIBRARY_ALONE = [
+    *sorted(PACKAGE.glob("probe/**/*.py")),
+    PACKAGE / "allocator.py",
+    PACKAGE / "launch" / "guardian.py",
+]
 
 
 class Import(NamedTuple):
@@ -171,7 +176,7 @@ def test_standard_library_alone(path: Path) -> None:
         str(each)
         for each in imports(path)
         if (name := each.module.split(".")[0]) not in sys.stdlib_module_names
-        and not each.module.startswith("hotlap.probe")
+        and not each.module.startswith(("hotlap.probe", "hotlap.allocator"))
         and not (name == "torch" and each.at_call)
         # Python loads the user's own one after ours.
         and name != "sitecustomize"

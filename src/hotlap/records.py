@@ -146,6 +146,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fetch_seconds: float | None = None
     checkpointing: bool | None = None
     world_size: int = 1
+    #: Minor page faults of the training process in a step (mean), and the share of its processor time in the kernel.
+    page_faults: float | None = None
+    system_share: float | None = None
     peak_memory: int | None = None
     peak_device_memory: int | None = None
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.

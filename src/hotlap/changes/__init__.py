@@ -7,12 +7,12 @@ A family answers with changes, or with a reason why it has none. Advice knows wh
 
 from __future__ import annotations
 
-from hotlap.changes import batch, checkpointing, compiling, layout, loader, optimizer, precision
+from hotlap.changes import allocator, batch, checkpointing, compiling, layout, loader, optimizer, precision
 from hotlap.changes.situation import Situation
 from hotlap.records import Change, Trial
 
 #: In this order changes are tried: what is cheap to try and bounded by a finding first, compilation last.
-FAMILIES = (loader, checkpointing, precision, layout, optimizer, batch, compiling)
+FAMILIES = (loader, checkpointing, allocator, precision, layout, optimizer, batch, compiling)
 
 #: Changes that could give less than this come after all others.
 WORTH_IT = 1.1
@@ -30,7 +30,8 @@ def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Tr
     for family in FAMILIES:
         for change in family.propose(situation):
             if change.bound is not None and change.bound < 1 + minimum:
-                why = f"not tried: it could give at most {change.bound:.3f}x"
+                least = f"a gain counts from {1 + minimum:.2f}x on"
+                why = f"not tried: it could give at most {change.bound:.3f}x, and {least}"
                 skipped.append(
                     Trial(change=change, against=[], effect=None, judgement="not faster", kept=False, why=why)
                 )

@@ -46,6 +46,8 @@ class Facts:
         self.batch_size: int | None = None
         self.checkpointing = False
         self.device = "cpu"
+        #: What the process had used when it was warm, and after which step that was.
+        self.warm: tuple[resource.struct_rusage, int] | None = None
 
     def rank(self) -> int:
         """This process's rank, asked when it begins to train; at its end the group may be gone."""
@@ -83,8 +85,9 @@ class Facts:
         if self.torch.is_autocast_enabled(self.device):
             self.values["autocast"] = str(self.torch.get_autocast_dtype(self.device)).removeprefix("torch.")
 
-    def step_done(self) -> None:
+    def steps_done(self, steps: int) -> None:
         """After the first steps: what the models are, once they have run."""
+        self.warm = resource.getrusage(resource.RUSAGE_SELF), steps
         torch, values = self.torch, self.values
         modules = self.modules or self.frozen
         every = [p for module in modules for p in module.parameters()] or self.optimized
@@ -131,7 +134,9 @@ class Facts:
             optimizer_fused=group.get("fused"),
         )
 
-    def collect(self, probe_seconds: float, roles: dict[str, str]) -> dict[str, Any]:
+    def collect(self, probe_seconds: float, roles: dict[str, str], steps: int) -> dict[str, Any]:
+        """``steps``: how many there have been."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
         scale = 1 if sys.platform == "darwin" else 1024
         training = [facts for name, facts in self.loaders.items() if roles.get(name) != VALIDATION]
         collected = {
@@ -139,9 +144,14 @@ class Facts:
             **(training[0] if training else {}),
             "batch_size": self.batch_size,
             "checkpointing": self.checkpointing,
-            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
+            "peak_memory": used.ru_maxrss * scale,
             "probe_seconds": probe_seconds,
         }
+        if self.warm is not None and steps > self.warm[1]:
+            since, begun = self.warm
+            system, user = used.ru_stime - since.ru_stime, used.ru_utime - since.ru_utime
+            collected["page_faults"] = (used.ru_minflt - since.ru_minflt) / (steps - begun)
+            collected["system_share"] = system / (system + user) if system + user > 0 else None
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()
         return {name: value for name, value in collected.items() if value is not None}

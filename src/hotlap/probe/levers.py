@@ -4,6 +4,7 @@
     autocast ("bfloat16")      from the outermost forward to the start of backward, so that the loss is inside
     channels_last, compile     at the first training forward of an outermost module, before the optimizer has state
     fused, foreach             before an optimizer's step
+    allocator ("keep")         at once: freed memory is kept instead of handed back to the kernel
     checkpointing ("off")      every ``checkpoint(f, x)`` becomes ``f(x)``
 
 A lever that cannot be pulled leaves a note, and the training as it was. What the script does itself (its own
@@ -19,6 +20,8 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from hotlap.allocator import keep_freed_memory
 
 wanted: dict[str, Any] = {}
 #: What could not be applied, in sentences. Until a lever has been pulled it stands here as never applied.
@@ -70,6 +73,10 @@ def install(torch: Any, settings: dict[str, Any], seed_offset: int) -> None:
         _shift_seeds(torch, seed_offset)
     if not wanted.keys().isdisjoint(_LOADER):
         _wrap_loader_construction(torch.utils.data)
+    if wanted.get("allocator") == "keep":
+        obstacle = keep_freed_memory()
+        if obstacle:
+            _note(f"allocator was not applied: {obstacle}")
     if wanted.get("autocast"):
         _end_autocast_at_next_batch(torch.utils.data.dataloader._BaseDataLoaderIter)
 

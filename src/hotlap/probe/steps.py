@@ -178,7 +178,7 @@ class Steps:
 
     def _look(self) -> None:
         if self.steps in (1, LOOKING):
-            self.facts.step_done()
+            self.facts.steps_done(self.steps)
         self.facts.calls = 0
         self.looking = self.steps < LOOKING
         if not self.looking:
@@ -208,7 +208,7 @@ class Steps:
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
         self._write_closed(wait=True)
-        self.record.write_facts(self._cost())
+        self.record.write_facts(self._cost(), self.steps)
         assert self.record.writer is not None
         self.record.writer.line("gate", i=self.steps, t=self.clock())
         self.record.writer.flush(self.clock())
@@ -254,7 +254,7 @@ class Steps:
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
         with suppress(Exception):  # a device that has failed can no longer be waited for
             self._write_closed(wait=True)
-        self.record.write_facts(self._cost())
+        self.record.write_facts(self._cost(), self.steps)
         self.record.write_end(now, outcome)
         self.facts.forget_modules()
         self.disable()

@@ -72,6 +72,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     compile_model: bool = False
     #: Activation checkpointing of every block.
     use_checkpoint: bool = False
+    #: Freed memory stays with the process instead of going back to the kernel (glibc; for a CPU).
+    keep_freed_memory: bool = False
     num_workers: CountOrZero = 0
     #: Batches that each worker keeps ready; ignored without workers.
     prefetch_factor: Count = 2

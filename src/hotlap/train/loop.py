@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import hotlap
+from hotlap.allocator import keep_freed_memory
 from hotlap.errors import ConfigError, RunError, TrainingFailed
 from hotlap.train.config import TrainConfig
 from hotlap.train.data import Batches
@@ -41,6 +42,9 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """
     began = time.monotonic()
     device = choose_device(config)
+    obstacle = keep_freed_memory() if config.keep_freed_memory else None
+    if obstacle:
+        raise ConfigError(f"keep_freed_memory is true, but {obstacle}: set it to false")
     folder = _make_folder(config.output_dir)
     torch.manual_seed(config.seed)
     random.seed(config.seed)

@@ -180,7 +180,7 @@ class _Search:
             if reference.ids == before:
                 break
             before = reference.ids
-            changes, skipped = propose(self.situation(self.look_at(reference, baseline), machine), self.options.minimum)
+            changes, skipped = propose(self.situation(self.look_at(reference, baseline), machine), self.least_gain)
             for change in changes:
                 taken = {other.name for other in reference.changes}
                 known = {(trial.change.id, tuple(trial.against)) for trial in self.trials}

@@ -7,6 +7,7 @@ from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
+from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
@@ -20,6 +21,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     SmallMicroBatch(),
     FullPrecision(),
     ContiguousLayout(),
+    PageFaults(),
     SlowOptimizer(),
     NeedlessCheckpointing(),
     Validation(),
