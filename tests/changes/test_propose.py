@@ -154,3 +154,23 @@ def test_every_phase_that_a_bound_names_exists() -> None:
         for family in FAMILIES:
             for change in family.propose(it):
                 assert change.bound is None or change.bound >= 1
+
+
+def test_freed_memory_is_kept_where_page_faults_take_the_time() -> None:
+    """Of a step of a second: 100,000 faults of at most 4 us each, and the kernel's share if that is less."""
+    (change,) = [
+        each for each in propose(situation(page_faults=1e5, system_share=0.5), 0.02)[0] if each.name == "allocator"
+    ]
+    assert (change.id, change.numerics, change.inject) == ("allocator=keep", "exact", {"allocator": "keep"})
+    assert change.bound == pytest.approx(1 / (1 - 0.4))
+    (change,) = [
+        each for each in propose(situation(page_faults=1e5, system_share=0.2), 0.02)[0] if each.name == "allocator"
+    ]
+    assert change.bound == pytest.approx(1 / (1 - 0.2))
+    for known in (
+        {"page_faults": 1e5},
+        {"page_faults": 1e5, "system_share": 0.5, "device": "cuda"},
+        {"system_share": 0.5},
+    ):
+        assert "allocator=keep" not in ids(situation(**known))
+    assert "allocator=keep" not in ids(situation(page_faults=10.0, system_share=0.5))

@@ -87,6 +87,15 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"machine": FAST, "facts": {"convolutions": 12, "channels_last": None}},
         ],
     ),
+    "MEMORY01": (
+        {"facts": {"page_faults": 20000.0, "system_share": 0.3}},
+        [
+            {"facts": {"page_faults": 20000.0, "system_share": 0.01}},
+            {"facts": {"page_faults": 100.0, "system_share": 0.3}},
+            {"facts": {"page_faults": 20000.0, "system_share": 0.3, "device": "cuda"}},
+            {"facts": {"page_faults": 20000.0}},
+        ],
+    ),
     "OPTIMIZER01": (
         {"phases": {"optimizer": 0.05}},
         [{}, {"phases": {"optimizer": 0.05}, "facts": {"optimizer_fused": True}}],

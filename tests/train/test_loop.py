@@ -199,6 +199,16 @@ def test_metrics_are_reported_after_each_validation(small: Make, metrics: list[t
     assert all(math.isfinite(value) for _, value in metrics)
 
 
+def test_freed_memory_is_kept_where_the_c_library_can(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is allocated for the training; where it cannot, the configuration is wrong here."""
+    answers = iter([None, "the C library refused it"])
+    monkeypatch.setattr("hotlap.train.loop.keep_freed_memory", lambda: next(answers))
+    train(small())
+    assert train(small(keep_freed_memory=True))["steps"] == 4
+    with pytest.raises(ConfigError, match="keep_freed_memory is true, but the C library refused it: set it to false"):
+        train(small(keep_freed_memory=True))
+
+
 def test_fp16_on_a_cpu_is_refused(small: Make) -> None:
     with pytest.raises(ConfigError, match="50 times slower"):
         train(small(use_mixed_precision=True, mixed_precision_dtype="float16"))
