@@ -30,6 +30,8 @@ _FACTS = {
     "iterable_dataset": "Iterable data set",
     "fetch_uses_rng": "Fetching draws random numbers",
     "fetch_seconds": "Fetching one batch",
+    "page_faults": "Page faults per step",
+    "system_share": "Processor time in the kernel",
     "peak_memory": "Peak memory of the process",
     "peak_device_memory": "Peak memory of the device",
     "probe_seconds": "Cost of the probe per step",
@@ -80,5 +82,5 @@ def _fact(field: str, value: object) -> str:
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):
-        return text.seconds(value)
+        return {"page_faults": f"{value:,.0f}", "system_share": text.percent(value)}.get(field, text.seconds(value))
     return f"{value:,}" if isinstance(value, int) else str(value)
