@@ -43,6 +43,8 @@ PHASES = (
 
 #: Phases that happen between steps rather than in every one of them.
 BETWEEN = ("validation", "checkpoint", "logging")
+#: Those that throughput leaves out: a block that happens to hold one would look slow.
+UNCOUNTED = ("validation", "checkpoint")
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
 
@@ -146,9 +148,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fetch_seconds: float | None = None
     checkpointing: bool | None = None
     world_size: int = 1
-    #: Minor page faults of the training process in a step (mean), and the share of its processor time in the kernel.
+    #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).
     page_faults: float | None = None
-    system_share: float | None = None
+    system_seconds: float | None = None
+    #: "default" (glibc's malloc), "kept" (told to keep what is freed) or "replaced" (another one is preloaded).
+    allocator: str | None = None
+    #: Whether the kernel hands out huge pages without being asked.
+    huge_pages: bool | None = None
     peak_memory: int | None = None
     peak_device_memory: int | None = None
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.

@@ -88,11 +88,13 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         ],
     ),
     "MEMORY01": (
-        {"facts": {"page_faults": 20000.0, "system_share": 0.3}},
+        {"facts": {"page_faults": 20000.0, "system_seconds": 0.03}},
         [
-            {"facts": {"page_faults": 20000.0, "system_share": 0.01}},
-            {"facts": {"page_faults": 100.0, "system_share": 0.3}},
-            {"facts": {"page_faults": 20000.0, "system_share": 0.3, "device": "cuda"}},
+            {"facts": {"page_faults": 20000.0, "system_seconds": 0.001}},
+            {"facts": {"page_faults": 100.0, "system_seconds": 0.03}},
+            {"facts": {"page_faults": 20000.0, "system_seconds": 0.03, "device": "cuda"}},
+            {"facts": {"page_faults": 20000.0, "system_seconds": 0.03, "allocator": "kept"}},
+            {"facts": {"page_faults": 20000.0, "system_seconds": 0.03, "allocator": "replaced"}},
             {"facts": {"page_faults": 20000.0}},
         ],
     ),
@@ -358,3 +360,17 @@ def test_explain_suggests_the_nearest_code() -> None:
 def test_the_page_of_findings_is_current() -> None:
     """When it is not: python -m hotlap.diagnose.docs."""
     assert PAGE.read_text() == page()
+
+
+@pytest.mark.parametrize(
+    ("facts", "seconds"),
+    [
+        ({"page_faults": 20000.0, "system_seconds": 0.03}, 0.03),
+        ({"page_faults": 1000.0, "system_seconds": 0.03}, 0.01),
+        ({"page_faults": 20.0, "system_seconds": 0.03, "huge_pages": True}, 0.02),
+        ({"page_faults": 90000.0, "system_seconds": 0.18}, 0.09),
+    ],
+)
+def test_page_faults_take_what_the_kernel_took_at_most(facts: dict[str, Any], seconds: float) -> None:
+    """Of a step of 100 ms: no more than so many faults can take, and never all of the step."""
+    assert planted(facts=facts)["MEMORY01"].seconds == pytest.approx(seconds)

@@ -147,9 +147,9 @@ def test_every_fact_of_the_record_has_words() -> None:
     assert ("Parameters", "11,200,000") in known
     assert ("Peak memory of the device", "9.34 GB") in known
     assert ("Cost of the probe per step", "38.0 µs") in known
-    known, _ = about.facts_rows(Facts(page_faults=31234.5, system_share=0.28))
+    known, _ = about.facts_rows(Facts(page_faults=31234.5, system_seconds=0.028))
     assert ("Page faults per step", "31,234") in known
-    assert ("Processor time in the kernel", "28.0 %") in known
+    assert ("Kernel time per step", "28.0 ms") in known
 
 
 def test_a_machine_without_a_gpu_is_its_processor() -> None:

@@ -200,7 +200,7 @@ def test_metrics_are_reported_after_each_validation(small: Make, metrics: list[t
 
 
 def test_freed_memory_is_kept_where_the_c_library_can(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is allocated for the training; where it cannot, the configuration is wrong here."""
+    """Asked for, it is done; where it cannot be, the configuration is wrong here."""
     answers = iter([None, "the C library refused it"])
     monkeypatch.setattr("hotlap.train.loop.keep_freed_memory", lambda: next(answers))
     train(small())

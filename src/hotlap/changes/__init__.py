@@ -30,7 +30,7 @@ def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Tr
     for family in FAMILIES:
         for change in family.propose(situation):
             if change.bound is not None and change.bound < 1 + minimum:
-                least = f"a gain counts from {1 + minimum:.2f}x on"
+                least = f"a gain counts from {1 + minimum:.3f}x on"
                 why = f"not tried: it could give at most {change.bound:.3f}x, and {least}"
                 skipped.append(
                     Trial(change=change, against=[], effect=None, judgement="not faster", kept=False, why=why)

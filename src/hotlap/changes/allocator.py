@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from hotlap.changes.situation import Situation
-from hotlap.diagnose.faults import fault_share
+from hotlap.diagnose.faults import fault_seconds
 from hotlap.records import Change
 
 
 def propose(situation: Situation) -> list[Change]:
-    mean = sum(situation.diagnosis.phases.values())
-    share = fault_share(situation.facts, mean)
-    if share is None:
+    seconds = fault_seconds(situation.facts, situation.step_seconds)
+    if seconds is None or situation.key("keep_freed_memory"):
         return []
     return [
         Change(
@@ -20,7 +19,7 @@ def propose(situation: Situation) -> list[Change]:
             numerics="exact",
             inject={"allocator": "keep"},
             edits={"keep_freed_memory": True},
-            bound=1 / (1 - share),
+            bound=situation.bound_of(seconds),
             note="the process gives no memory back to the system until it ends",
         )
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from hotlap.diagnose import Machine
-from hotlap.records import Diagnosis, Environment, Facts
+from hotlap.records import UNCOUNTED, Diagnosis, Environment, Facts
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,16 +19,24 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     #: Values of the configuration's keys that hotlap knows, None where the command has no such configuration.
     keys: Mapping[str, Any] | None = None
 
+    @property
+    def step_seconds(self) -> float:
+        """The mean step as throughput counts it."""
+        return sum(seconds for phase, seconds in self.diagnosis.phases.items() if phase not in UNCOUNTED)
+
     def share(self, *phases: str) -> float:
-        """Share of the mean step that these phases take together, 0 to 1."""
-        total = sum(self.diagnosis.phases.values())
+        """Share of that step that these phases take together, 0 to 1."""
+        total = self.step_seconds
         return sum(self.diagnosis.phases.get(phase, 0.0) for phase in phases) / total if total > 0 else 0.0
 
     def bound(self, *phases: str, speedup: float | None = None) -> float:
         """The most that speeding these phases up by ``speedup`` (None: to nothing) could give."""
-        share = self.share(*phases)
         left = 0.0 if speedup is None else 1 / speedup
-        return 1 / max(1 - share * (1 - left), 1e-3)
+        return 1 / max(1 - self.share(*phases) * (1 - left), 1e-3)
+
+    def bound_of(self, seconds: float) -> float:
+        """The most that saving so many seconds of a step could give."""
+        return 1 / max(1 - seconds / self.step_seconds, 1e-3) if self.step_seconds > 0 else 1.0
 
     @property
     def on_cpu(self) -> bool:

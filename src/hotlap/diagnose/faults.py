@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from hotlap.diagnose.thresholds import PAGE_FAULT_SECONDS
+from hotlap.diagnose.thresholds import FAULTS_AT_MOST, HUGE_PAGE_FAULT_SECONDS, PAGE_FAULT_SECONDS
 from hotlap.records import Facts
 
-_MOST_SHARE = 0.95
 
+def fault_seconds(facts: Facts, step_seconds: float) -> float | None:
+    """Processor time of the kernel in a step, as far as page faults may have caused it.
 
-def fault_share(facts: Facts, step_seconds: float) -> float | None:
-    """Share of a step that page faults take at most; None where it is not known, or where a GPU does the work.
-
-    The kernel's share of the processor time is taken as its share of the step: the threads of a step wait for one
-    another. Other system calls are in it too, so that it is no more than the faults themselves could take.
+    If one thread of the step does all of it while the others wait, the step is shorter by as much without it; so it is
+    the most that can be saved. None where it is not known, where a GPU computes, or where another allocator is in use
+    or this one keeps what is freed already.
     """
-    if facts.page_faults is None or facts.system_share is None or step_seconds <= 0:
+    if facts.page_faults is None or facts.system_seconds is None:
         return None
-    if facts.device not in (None, "cpu"):
+    if facts.device not in (None, "cpu") or facts.allocator not in (None, "default"):
         return None
-    return min(facts.system_share, facts.page_faults * PAGE_FAULT_SECONDS / step_seconds, _MOST_SHARE)
+    each = HUGE_PAGE_FAULT_SECONDS if facts.huge_pages else PAGE_FAULT_SECONDS
+    return min(facts.system_seconds, facts.page_faults * each, FAULTS_AT_MOST * step_seconds)

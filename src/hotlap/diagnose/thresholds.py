@@ -84,9 +84,15 @@ LOOP_SHARE = 0.05
 #: Adam 70 us and the loop of Adam 180 us.
 OPTIMIZER_SECONDS = 100e-6
 
-#: A page fault takes at most about this long: 1.7 to 2.1 us were measured on a virtual machine, with clearing the page
-#: and the wait of two threads for each other. What the kernel takes beyond it, other system calls take.
-PAGE_FAULT_SECONDS = 4e-6
+#: A page fault takes at most about this long, and what the kernel takes beyond it, other system calls take: 1.7 to
+#: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.
+PAGE_FAULT_SECONDS = 10e-6
+
+#: Where the kernel hands out huge pages by itself, a fault clears 2 MiB: 240 us were measured.
+HUGE_PAGE_FAULT_SECONDS = 1e-3
+
+#: Threads that take pages side by side spend more processor time than the step lasts; still something computes.
+FAULTS_AT_MOST = 0.9
 
 #: Checkpointing is needless only with memory to spare: without it, activations can double the peak.
 MEMORY_HALF = 0.5

@@ -1,6 +1,6 @@
 """The part of hotlap that lives in the training process of somebody else's script.
 
-It imports nothing but the standard library, and torch only once the script has imported it. It never
+It imports the standard library and ``hotlap.allocator``, and torch only once the script has imported it. It never
 changes what the training computes, except for the levers that it is told to pull.
 
     sitecustomize ──> start(settings) ──> waits until torch has been imported

@@ -8,8 +8,12 @@ import sys
 import threading
 from typing import Any
 
+from hotlap.allocator import allocator
 from hotlap.probe import levers
 from hotlap.probe.timeline import VALIDATION
+
+#: Steps over which the use of the process is averaged at the least.
+_FEWEST = 5
 
 
 def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
@@ -46,8 +50,9 @@ class Facts:
         self.batch_size: int | None = None
         self.checkpointing = False
         self.device = "cpu"
-        #: What the process had used when it was warm, and after which step that was.
+        #: What the process had used when it was warm and when it was last looked at, with the steps done by then.
         self.warm: tuple[resource.struct_rusage, int] | None = None
+        self.used: tuple[resource.struct_rusage, int] | None = None
 
     def rank(self) -> int:
         """This process's rank, asked when it begins to train; at its end the group may be gone."""
@@ -85,9 +90,14 @@ class Facts:
         if self.torch.is_autocast_enabled(self.device):
             self.values["autocast"] = str(self.torch.get_autocast_dtype(self.device)).removeprefix("torch.")
 
-    def steps_done(self, steps: int) -> None:
+    def use(self, steps: int, warm: bool) -> None:
+        """Look at what the process has used after so many steps; the first look at a ``warm`` one is the origin."""
+        if warm:
+            self.used = resource.getrusage(resource.RUSAGE_SELF), steps
+            self.warm = self.warm or self.used
+
+    def step_done(self) -> None:
         """After the first steps: what the models are, once they have run."""
-        self.warm = resource.getrusage(resource.RUSAGE_SELF), steps
         torch, values = self.torch, self.values
         modules = self.modules or self.frozen
         every = [p for module in modules for p in module.parameters()] or self.optimized
@@ -95,7 +105,7 @@ class Facts:
         inner = [child for module in modules for child in module.modules()]
         first = parameters[0] if parameters else None
         values.update(
-            device=first.device.type if first is not None else "cpu",
+            device=first.device.type if first is not None else "cuda" if torch.cuda.is_initialized() else "cpu",
             threads=torch.get_num_threads(),
             parameters=sum(parameter.numel() for parameter in parameters),
             parameter_tensors=len(parameters),
@@ -129,14 +139,12 @@ class Facts:
         self.optimized = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         group = optimizer.param_groups[0]
         self.values.update(
-            optimizer=type(optimizer).__name__,
+            optimizer=_name(type(optimizer)),
             optimizer_foreach=group.get("foreach"),
             optimizer_fused=group.get("fused"),
         )
 
-    def collect(self, probe_seconds: float, roles: dict[str, str], steps: int) -> dict[str, Any]:
-        """``steps``: how many there have been."""
-        used = resource.getrusage(resource.RUSAGE_SELF)
+    def collect(self, probe_seconds: float, roles: dict[str, str]) -> dict[str, Any]:
         scale = 1 if sys.platform == "darwin" else 1024
         training = [facts for name, facts in self.loaders.items() if roles.get(name) != VALIDATION]
         collected = {
@@ -144,17 +152,33 @@ class Facts:
             **(training[0] if training else {}),
             "batch_size": self.batch_size,
             "checkpointing": self.checkpointing,
-            "peak_memory": used.ru_maxrss * scale,
+            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
+            "allocator": allocator(),
+            "huge_pages": _huge_pages(),
             "probe_seconds": probe_seconds,
         }
-        if self.warm is not None and steps > self.warm[1]:
-            since, begun = self.warm
-            system, user = used.ru_stime - since.ru_stime, used.ru_utime - since.ru_utime
-            collected["page_faults"] = (used.ru_minflt - since.ru_minflt) / (steps - begun)
-            collected["system_share"] = system / (system + user) if system + user > 0 else None
+        if self.warm is not None and self.used is not None:
+            (before, begun), (after, done) = self.warm, self.used
+            if done - begun >= _FEWEST:
+                collected["page_faults"] = (after.ru_minflt - before.ru_minflt) / (done - begun)
+                collected["system_seconds"] = (after.ru_stime - before.ru_stime) / (done - begun)
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()
         return {name: value for name, value in collected.items() if value is not None}
+
+
+def _name(optimizer: type) -> str:
+    """One of torch's by its name alone; another one may have the same."""
+    own = optimizer.__module__.partition(".")[0] == "torch"
+    return optimizer.__name__ if own else f"{optimizer.__module__}.{optimizer.__qualname__}"
+
+
+def _huge_pages() -> bool | None:
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as file:
+            return "[always]" in file.read()
+    except OSError:
+        return None
 
 
 def _is_compiled(module: Any) -> bool:

@@ -81,9 +81,9 @@ class Record:
         self.plans[key] = plan
         return plan
 
-    def write_facts(self, probe_seconds: float, steps: int) -> None:
+    def write_facts(self, probe_seconds: float) -> None:
         assert self.writer is not None
-        self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles, steps), **self.fetches.collect())
+        self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **self.fetches.collect())
         for note in levers.notes:
             if note not in self.noted:
                 self.noted.add(note)

@@ -164,6 +164,8 @@ class Steps:
         assert writer is not None
         late = now - writer.flushed > FLUSH_SECONDS
         if late or len(self.closed) >= _AT_A_TIME:
+            if not self.ended:  # what comes after the last step is none of the steps'
+                self.facts.use(self.steps, warm=not self.looking)
             self._write_closed()
             if late:
                 writer.flush(now)
@@ -178,7 +180,7 @@ class Steps:
 
     def _look(self) -> None:
         if self.steps in (1, LOOKING):
-            self.facts.steps_done(self.steps)
+            self.facts.step_done()
         self.facts.calls = 0
         self.looking = self.steps < LOOKING
         if not self.looking:
@@ -207,8 +209,9 @@ class Steps:
         self.timeline.pause(self.clock())
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
+        self.facts.use(self.steps, warm=not self.looking)
         self._write_closed(wait=True)
-        self.record.write_facts(self._cost(), self.steps)
+        self.record.write_facts(self._cost())
         assert self.record.writer is not None
         self.record.writer.line("gate", i=self.steps, t=self.clock())
         self.record.writer.flush(self.clock())
@@ -254,7 +257,7 @@ class Steps:
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
         with suppress(Exception):  # a device that has failed can no longer be waited for
             self._write_closed(wait=True)
-        self.record.write_facts(self._cost(), self.steps)
+        self.record.write_facts(self._cost())
         self.record.write_end(now, outcome)
         self.facts.forget_modules()
         self.disable()

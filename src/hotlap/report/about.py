@@ -31,7 +31,9 @@ _FACTS = {
     "fetch_uses_rng": "Fetching draws random numbers",
     "fetch_seconds": "Fetching one batch",
     "page_faults": "Page faults per step",
-    "system_share": "Processor time in the kernel",
+    "system_seconds": "Kernel time per step",
+    "allocator": "Allocator",
+    "huge_pages": "Huge pages unasked",
     "peak_memory": "Peak memory of the process",
     "peak_device_memory": "Peak memory of the device",
     "probe_seconds": "Cost of the probe per step",
@@ -82,5 +84,5 @@ def _fact(field: str, value: object) -> str:
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):
-        return {"page_faults": f"{value:,.0f}", "system_share": text.percent(value)}.get(field, text.seconds(value))
+        return f"{value:,.0f}" if field == "page_faults" else text.seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -18,7 +18,7 @@ from typing import NoReturn
 from hotlap.errors import TrainingFailed
 from hotlap.launch.process import Limits, Plan, Training
 from hotlap.launch.rundir import steps_of
-from hotlap.records import Change, Environment, Run, Step
+from hotlap.records import UNCOUNTED, Change, Environment, Run, Step
 from hotlap.tune.target import Target
 
 BLOCK_SECONDS = 0.5
@@ -199,7 +199,7 @@ class Arm:
 
 def throughput(block: Sequence[Step]) -> float:
     """Samples (or steps, where samples are unknown) per second, without validation and checkpoint writing."""
-    seconds = sum(step.wall - step.phases.get("validation", 0.0) - step.phases.get("checkpoint", 0.0) for step in block)
+    seconds = sum(step.wall - sum(step.phases.get(phase, 0.0) for phase in UNCOUNTED) for step in block)
     samples = [step.samples for step in block if step.samples is not None]
     work = sum(samples) if len(samples) == len(block) else len(block)
     return work / max(seconds, 1e-9)

@@ -72,7 +72,7 @@ def screen(
         same, why = identical(repeated, curve)
         if same is False:
             return trial(judgement, f"not the same training: {why}", measured)
-    return trial(judgement, f"faster than the set before it by more than {least_gain:.0%}", measured, kept=True)
+    return trial(judgement, f"faster than the set before it by more than {100 * least_gain:.2g}%", measured, kept=True)
 
 
 def trial_of(
@@ -108,6 +108,6 @@ def _peak(arm: Arm) -> int | None:
 def _dropped(judgement: Judgement, least: float) -> str:
     return {
         "slower": "slower",
-        "not faster": f"a gain of {least:.0%} or more is excluded",
-        "unclear": f"no gain of more than {least:.0%} could be shown",
+        "not faster": f"a gain of {100 * least:.2g}% or more is excluded",
+        "unclear": f"no gain of more than {100 * least:.2g}% could be shown",
     }.get(judgement, judgement)

@@ -239,6 +239,10 @@ class _Search:
         loser.close()
         return trial, winner
 
+    def time_left(self) -> float:
+        """Seconds of the budget."""
+        return self.options.budget - self.journal.spent()
+
     def search_time(self) -> float:
         """Seconds that the search may still take."""
         return self.options.budget * SEARCH_SHARE - self.journal.spent()
@@ -249,28 +253,27 @@ class _Search:
         sets = [each for each in (changes, exact if exact != changes else []) if each]
         claim = None
         for each in sets:
+            if claim is not None and f"steps {_ids(each)}" not in self.journal.entries and self.time_left() <= 0:
+                self.progress("no time is left to claim what of it is exact")
+                break
             claim = self.claim(each, baseline, ALPHA / len(sets))
             if claim.holds:
                 break
         return claim
 
     def claim(self, changes: list[Change], baseline: Baseline, alpha: float) -> Claim:
-        ids = "+".join(change.id for change in changes)
+        ids = _ids(changes)
         steps = self.journal.once(
             f"steps {ids}",
             int,
-            lambda: proof_steps(
-                baseline.diagnosis.step_seconds, baseline.first_step or 0.0, self.options.budget - self.journal.spent()
-            ),
+            lambda: proof_steps(baseline.diagnosis.step_seconds, baseline.first_step or 0.0, self.time_left()),
         )
         self.progress(f"proving {ids} in fresh processes of {steps} steps, a seed for each pair")
 
         def pair(number: int) -> Launch:
             return self.journal.once(f"prove {ids} {number}", Launch, lambda: self.launch_pair(changes, number, steps))
 
-        launches, measured, judgement = prove(
-            pair, alpha, self.least_gain, self.progress, lambda: self.options.budget - self.journal.spent()
-        )
+        launches, measured, judgement = prove(pair, alpha, self.least_gain, self.progress, self.time_left)
         same = same_training(
             launches, strictest([change.numerics for change in changes]), deterministic=baseline.deterministic
         )
@@ -323,3 +326,7 @@ class _Search:
         for arm in self.arms:
             arm.close()
         self.journal.close()
+
+
+def _ids(changes: list[Change]) -> str:
+    return "+".join(change.id for change in changes)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.faults import fault_share
-from hotlap.diagnose.rules.base import Rule, part, percent
+from hotlap.diagnose.faults import fault_seconds
+from hotlap.diagnose.rules.base import Rule, time
 from hotlap.records import Finding
 
 
@@ -17,8 +17,8 @@ class PageFaults(Rule):
         "differ by it too, because the C library moves its thresholds by what it happens to see."
     )
     evidence_needed = (
-        "Page faults in a step and the kernel's share of the processor time, both of the training process (getrusage), "
-        "from the sixth step on."
+        "Page faults and processor time of the kernel in a step, both of the training process (getrusage), from the "
+        "sixth step on."
     )
     remedy = (
         "Let the process keep what it frees: start it with `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1`, or with "
@@ -26,20 +26,22 @@ class PageFaults(Rule):
         "`keep_freed_memory: true`."
     )
     limits = (
-        "An estimate: the kernel's share of the processor time is taken for its share of the step. Other system calls "
-        "are in it, and the caches that clearing pages costs are not, so more can be gained. Memory that is kept is "
-        "not there for other programs; with shapes that change at every step the process may grow. glibc only, and "
-        "not looked for where a GPU computes."
+        "The bound takes all of the kernel's time to be saved, as if one thread spent it while the others wait; where "
+        "they share it, less is. Other causes of faults are in it: batches that workers hand over in shared memory, "
+        "files that are mapped, memory shared with a process that forked, and validation. Memory that is kept is not "
+        "there for other programs; with shapes that change at every step the process may grow. In threads other than "
+        "the first one, blocks of more than 64 MiB still go back. glibc only, and not looked for where a GPU computes "
+        "or another allocator is preloaded."
     )
     changes = ("allocator",)
 
     def check(self, context: Context) -> Finding | None:
-        share = fault_share(context.facts, context.mean)
-        if share is None:
+        seconds = fault_seconds(context.facts, context.mean)
+        if seconds is None:
             return None
         evidence = [
             f"{context.facts.page_faults:,.0f} page faults in a step.",
-            f"The kernel takes {percent(context.facts.system_share or 0.0)} of the process's processor time.",
-            f"That is about {part(context, share * context.mean)}.",
+            f"The kernel takes {time(seconds)} of processor time for them in a step of {time(context.mean)}, over all "
+            "threads.",
         ]
-        return self.finding(context, share * context.mean, evidence)
+        return self.finding(context, seconds, evidence)
