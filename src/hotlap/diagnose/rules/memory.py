@@ -27,11 +27,11 @@ class PageFaults(Rule):
     )
     limits = (
         "The bound takes all of the kernel's time to be saved, as if one thread spent it while the others wait; where "
-        "they share it, less is. Other causes of faults are in it: batches that workers hand over in shared memory, "
-        "files that are mapped, memory shared with a process that forked, and validation. Memory that is kept is not "
-        "there for other programs; with shapes that change at every step the process may grow. In threads other than "
-        "the first one, blocks of more than 64 MiB still go back. glibc only, and not looked for where a GPU computes "
-        "or another allocator is preloaded."
+        "they share it, less is. What clearing pages costs the caches is not in it. Faults also come from batches "
+        "that workers hand over in shared memory, files that are mapped, memory shared with a process that forked, and "
+        "validation. Memory that is kept is not there for other programs; with shapes that change at every step the "
+        "process may grow. In threads other than the first one, blocks of more than 64 MiB still go back. glibc only, "
+        "and not looked for where a GPU computes or another allocator is preloaded."
     )
     changes = ("allocator",)
 
