@@ -26,7 +26,13 @@ def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
 def test_a_training_command_without_the_separator_is_refused_with_the_right_line(hotlap: Hotlap, command: str) -> None:
     """`hotlap profile python train.py` names the command as it should be."""
     said = sentence(hotlap(command, "python", "train.py"), 2)
-    assert "after `--`" in said
+    assert f"after `--`, as in `hotlap {command} -- python train.py`" in said
+
+
+def test_a_configuration_where_a_command_belongs_is_trained(hotlap: Hotlap) -> None:
+    """The hint is a command that runs."""
+    said = sentence(hotlap("profile", "--json", "restoration.yaml"), 2)
+    assert "as in `hotlap profile -- hotlap train restoration.yaml`" in said
 
 
 def test_no_command_at_all_says_what_to_write(hotlap: Hotlap) -> None:

@@ -73,7 +73,9 @@ def test_a_headline_names_the_first_cause_with_its_bound() -> None:
 def test_samples_of_several_ranks_are_said_to_be_those_of_rank_0() -> None:
     """Only its record is read, and the other ranks may train other samples or the same."""
     ranks, diagnosis = Facts(world_size=4), made_up.diagnosis()
-    assert "705 samples/s on rank 0 of 4 (mean)" in view.profile_headline(diagnosis, ranks)
+    assert "705 samples/s on rank 0 of 4 (mean, without validation and checkpoints)" in view.profile_headline(
+        diagnosis, ranks
+    )
     assert view.speed(diagnosis, ranks).endswith("samples/s on rank 0 of 4")
     assert view.speed(diagnosis, Facts()).endswith("samples/s")
     tiles = view.run_tiles(replace(made_up.run(), facts=ranks), diagnosis)
@@ -164,3 +166,18 @@ def test_settings_are_shown_without_their_secrets() -> None:
     """Keys of a configuration are shown with their values unless they are secrets."""
     assert verdicts.settings({"loader.workers": 2, "api_key": "abc"}) == "loader.workers=2, api_key=***"
     assert verdicts.settings({}) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("against", "words"),
+    [
+        ([], "2 loader workers: "),
+        (["precision=bf16"], "2 loader workers, on top of precision=bf16: "),
+        (["workers=1"], "2 loader workers, instead of workers=1: "),
+        (["workers=1", "precision=bf16"], "2 loader workers, instead of workers=1, on top of precision=bf16: "),
+    ],
+)
+def test_a_trial_says_what_it_was_compared_with(against: list[str], words: str) -> None:
+    """The set before it, of which another value of the same change is replaced."""
+    tried = made_up.trial(against=against, change=replace(made_up.change("workers", "2"), title="2 loader workers"))
+    assert verdicts.trial_sentence(tried).startswith(words)

@@ -63,6 +63,8 @@ def test_a_training_that_waits_for_its_data_gets_workers(folder: Path) -> None:
     assert read_record(directory / "result.json", Tuning) == tuning
     assert processes_of(folder) == []
     assert any("no-op arm" in line for line in said)
+    # One worker being faster does not keep two from being tried in its place.
+    assert os.cpu_count() == 1 or "workers=2" in {trial.change.id for trial in tuning.trials}
 
     ran = subprocess.run(
         [sys.executable, "-m", "hotlap", "run", "--with", directory, "--", sys.executable, "-c", _SHOW_WORKERS],

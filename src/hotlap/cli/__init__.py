@@ -57,9 +57,19 @@ def _plain(error: cyclopts.CycloptsError, own: list[str], training: list[str] | 
     command = own[0] if own else ""
     message = " ".join(str(error).split())
     if isinstance(error, cyclopts.UnusedCliTokensError) and training is None and command in ("profile", "tune", "run"):
-        words = shlex.join(error.unused_tokens or [])
-        return f"{words}: a training command comes after `--`, as in `hotlap {command} -- {words}`"
-    return f"{message} (see `hotlap {command} --help`)".replace("hotlap  ", "hotlap ")
+        words = shlex.join(_loose_words(own, error.unused_tokens or []))
+        trains = "hotlap train " * words.endswith((".yaml", ".yml"))
+        return f"{words}: a training command comes after `--`, as in `hotlap {command} -- {trains}{words}`"
+    known = f" {command}" if command in app else ""
+    return f"{message} (see `hotlap{known} --help`)"
+
+
+def _loose_words(own: list[str], unused: Sequence[str]) -> list[str]:
+    """The words that nothing takes, with those right before them that were taken for a configuration."""
+    first = own.index(unused[0]) if unused and unused[0] in own else len(own)
+    while first > 1 and not own[first - 1].startswith("-") and not own[first - 2].startswith("-"):
+        first -= 1
+    return own[first:]
 
 
 def _fail(message: str, code: int) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import struct
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -29,6 +31,16 @@ class Fetches:
         self.compared = 0
         self.saved_at = 0.0
         self.interval = 0.1
+        #: Whether this process was stopped and went on since the last fetch began.
+        self.continued = False
+
+    def notice_stops(self) -> None:
+        """A worker may be stopped in the middle of a fetch, while another arm is measured."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGCONT) == signal.SIG_DFL:
+            signal.signal(signal.SIGCONT, self._on_continue)
+
+    def _on_continue(self, number: int, frame: Any) -> None:
+        self.continued = True
 
     def watch(self, torch: Any) -> None:
         for kind in torch.utils.data._utils.fetch._BaseDatasetFetcher.__subclasses__():
@@ -41,12 +53,15 @@ class Fetches:
             in_worker = torch.utils.data.get_worker_info() is not None
             if in_worker and self.process != os.getpid():
                 self.__init__(os.path.dirname(self.path))  # type: ignore[misc]  # forked: the parent's counts are its own
+                self.notice_stops()
             state = _random_state(torch) if self.compared < _COMPARED else None
+            self.continued = False
             start = time.perf_counter()
             batch = original(fetcher, indices)
             now = time.perf_counter()
-            self.seconds += now - start
-            self.count += 1
+            if not self.continued:
+                self.seconds += now - start
+                self.count += 1
             if state is not None:
                 self.compared += 1
                 self.draws = self.draws or _random_state(torch) != state

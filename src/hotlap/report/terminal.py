@@ -60,6 +60,7 @@ def tuning(tuning: Tuning) -> Report:
         parts += _skipped(tuning.skipped)
     if tuning.optimized is not None:
         parts += _before_after(diagnosis, tuning.optimized)
+        parts += _left(tuning.optimized)
     else:
         parts += _step(diagnosis)
     if tuning.same_training is not None or tuning.adopted:
@@ -185,6 +186,16 @@ def _before_after(before: Diagnosis, after: Diagnosis) -> list[RenderableType]:
         old, new = ("none" if value is None else shown(value) for value in (row.before, row.after))
         cells.append((row.phase, old, new, shown.signed(row.difference)))
     return [*heading("A step before and after (leaves, means)"), *table(cells, "<>>>", header=True)]
+
+
+def _left(after: Diagnosis) -> list[RenderableType]:
+    """What is found in the training with the changes, in a line each."""
+    if not after.findings:
+        return []
+    found = (
+        f"{finding.code}  {finding.title}: {text.lower_first(view.at_stake(finding))}" for finding in after.findings
+    )
+    return [*heading("Found with the changes"), *bullets(map(text.stop, found))]
 
 
 def _same(same: SameTraining | None) -> list[RenderableType]:

@@ -30,9 +30,13 @@ def fate(trial: Trial) -> Literal["kept", "dropped", "not run"]:
 
 
 def trial_sentence(trial: Trial) -> str:
-    """Return what was changed, what it was tried on top of, and why it had its fate."""
+    """Return what was changed, what it was compared with, and why it had its fate."""
     title = text.upper_first(trial.change.title.rstrip(".")) or trial.change.id
-    on_top = f", on top of {', '.join(trial.against)}" if trial.against and trial.effect is not None else ""
+    against = trial.against if trial.effect is not None else []
+    replaced = [each for each in against if each.partition("=")[0] == trial.change.name]
+    kept = [each for each in against if each not in replaced]
+    on_top = f", instead of {', '.join(replaced)}" if replaced else ""
+    on_top += f", on top of {', '.join(kept)}" if kept else ""
     return text.stop(f"{title}{on_top}: {text.lower_first(trial.why)}" if trial.why.strip() else title + on_top)
 
 

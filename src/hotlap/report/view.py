@@ -150,7 +150,7 @@ def rate(diagnosis: Diagnosis, facts: Facts) -> str:
 def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str:
     speed = f"A step takes {text.seconds(diagnosis.step_seconds)} (median)"
     if text.known(diagnosis.throughput):
-        speed += f", {rate(diagnosis, facts)} (mean)"
+        speed += f", {rate(diagnosis, facts)} (mean, without validation and checkpoints)"
     found = causes(diagnosis)
     if found:
         first = found[0]

@@ -107,7 +107,7 @@ def prove(
     for look in PLANNED_LOOKS:
         each = (began - time_left()) / max(len(launches), 1)
         if launches and (look - len(launches)) * each > time_left():
-            progress("unclear, and no time is left for another look")
+            progress("unclear, and no time is left for another look: a longer --budget has it")
             break
         while len(launches) < look:
             number = len(launches)

@@ -182,9 +182,8 @@ class _Search:
             before = reference.ids
             changes, skipped = propose(self.situation(self.look_at(reference, baseline), machine), self.least_gain)
             for change in changes:
-                taken = {other.name for other in reference.changes}
                 known = {(trial.change.id, tuple(trial.against)) for trial in self.trials}
-                if change.name not in taken and (change.id, tuple(reference.ids)) not in known:
+                if change.id not in reference.ids and (change.id, tuple(reference.ids)) not in known:
                     _, reference = self.try_change(reference, change, baseline)
         tried = {trial.change.id for trial in self.trials}
         return reference, [trial for trial in skipped if trial.change.id not in tried]
@@ -211,7 +210,9 @@ class _Search:
         return self.journal.once(f"seen {'+'.join(arm.ids)}", Seen, look)
 
     def try_change(self, reference: Arm, change: Change, baseline: Baseline) -> tuple[Trial, Arm]:
-        candidate = self.arm([*reference.changes, change], change.id)
+        # Another value of what is in the set already takes its place: two workers that of one.
+        others = [other for other in reference.changes if other.name != change.name]
+        candidate = self.arm([*others, change], change.id)
         key = f"try {'+'.join(reference.ids) or 'baseline'} | {change.id}"
         if key not in self.journal.entries and self.search_time() <= 0:
             # Not in the journal: another budget may have time for it.

@@ -133,9 +133,8 @@ def too_noisy(no_op: Effect) -> str | None:
     moved = noise(no_op.pairs)
     if moved <= NOISY and no_op.high <= WIDE * no_op.low:
         return None
-    most = max(max(pair, 1 / pair) for pair in no_op.pairs) - 1
     return (
-        f"machine too noisy: the same command differed from itself by up to {most:.0%}; "
+        f"machine too noisy: the same command against itself gave {min(no_op.pairs):.2f}x to {max(no_op.pairs):.2f}x; "
         "small effects cannot be seen here, so close other programs and measure again with --fresh"
     )
 

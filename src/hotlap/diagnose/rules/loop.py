@@ -29,7 +29,7 @@ class _Between(Rule):
 
 class Validation(_Between):
     code = "LOOP01"
-    title = "Validation takes a large part of the training's time"
+    title = "Validation takes a noticeable part of the training's time"
     meaning = "The training stops for an evaluation, often or for long."
     evidence_needed = "The share of `validation` in all steady steps, how often it runs and how long it takes."
     remedy = (
@@ -46,7 +46,7 @@ class Validation(_Between):
 
 class CheckpointWriting(_Between):
     code = "LOOP02"
-    title = "Writing checkpoints takes a large part of the training's time"
+    title = "Writing checkpoints takes a noticeable part of the training's time"
     meaning = "The training stops while its state is serialised and written to storage."
     evidence_needed = "The share of `checkpoint` in all steady steps, how often it is written and how long that takes."
     remedy = "Write checkpoints less often or in the background, to faster storage, or only the newest and the best."
@@ -59,7 +59,7 @@ class CheckpointWriting(_Between):
 
 class Logging(_Between):
     code = "LOOP03"
-    title = "Logging takes a large part of the training's time"
+    title = "Logging takes a noticeable part of the training's time"
     meaning = (
         "Printing, progress bars, trackers or pictures stop the loop. On a GPU, reading a value for the log also waits "
         "for the device."
