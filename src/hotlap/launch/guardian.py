@@ -158,7 +158,8 @@ def main() -> int:
             cwd=spec["cwd"],
         )
     except OSError as error:
-        os.write(report, json.dumps({"error": f"{error.strerror}: {error.filename}"}).encode() + b"\n")
+        where = "" if error.filename in (None, spec["command"][0]) else f": {error.filename}"
+        os.write(report, json.dumps({"error": f"{error.strerror}{where}"}).encode() + b"\n")
         return 1
     os.write(report, json.dumps({"pid": child.pid}).encode() + b"\n")
     limit, peak, next_look = spec["memory_limit"], 0, 0.0

@@ -35,7 +35,9 @@ class Journal:
             self._file.close()
             raise RunError(f"{directory} is being filled by another hotlap; wait for it, or pass --run-dir") from None
         except OSError as error:
-            raise RunError(f"cannot write {self.path}: {error.strerror}") from error
+            raise RunError(
+                f"cannot write {self.path}: {error.strerror}; choose another place with --run-dir"
+            ) from error
         self._file.seek(0)
         data = self._file.read()
         whole = data[: data.rfind(b"\n") + 1]
