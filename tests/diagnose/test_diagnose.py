@@ -4,6 +4,7 @@ import subprocess
 import sys
 from statistics import fmean
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,14 @@ def test_one_step_rules_out_only_what_is_far_from_mattering() -> None:
 def test_a_run_without_a_step_says_what_was_seen_and_what_a_step_is() -> None:
     with pytest.raises(TrainingFailed, match=r"'python train.py' ran for 3\.0 s \(finished\).*optimizer\.step\(\)"):
         diagnose(run([]))
+
+
+def test_a_run_that_crashed_before_its_first_step_says_why_and_nothing_else() -> None:
+    """What a step is does not matter to somebody whose script was not found."""
+    crashed = run([])
+    info = msgspec.structs.replace(crashed.info, outcome="crashed", reason="exit code 2: No such file")
+    with pytest.raises(TrainingFailed, match=r"\(crashed\) before its first training step: exit code 2: No such file$"):
+        diagnose(msgspec.structs.replace(crashed, info=info))
 
 
 def test_a_step_of_no_time_at_all_is_survived() -> None:

@@ -73,7 +73,7 @@ def test_a_headline_names_the_first_cause_with_its_bound() -> None:
 def test_samples_of_several_ranks_are_said_to_be_those_of_rank_0() -> None:
     """Only its record is read, and the other ranks may train other samples or the same."""
     ranks, diagnosis = Facts(world_size=4), made_up.diagnosis()
-    assert "705 samples/s on rank 0 of 4 (mean, without validation and checkpoints)" in view.profile_headline(
+    assert "705 samples/s on rank 0 of 4 (mean, without validation, checkpoints and logging)" in view.profile_headline(
         diagnosis, ranks
     )
     assert view.speed(diagnosis, ranks).endswith("samples/s on rank 0 of 4")
@@ -181,3 +181,14 @@ def test_a_trial_says_what_it_was_compared_with(against: list[str], words: str) 
     """The set before it, of which another value of the same change is replaced."""
     tried = made_up.trial(against=against, change=replace(made_up.change("workers", "2"), title="2 loader workers"))
     assert verdicts.trial_sentence(tried).startswith(words)
+
+
+def test_how_a_run_ended_names_its_exit_code_once() -> None:
+    """The reason of a crash begins with it; a limit's does not."""
+    run = made_up.run()
+    for reason, words in (
+        ("exit code 1: RuntimeError: lost", "The run ended as: crashed, exit code 1: RuntimeError: lost."),
+        ("the memory limit was reached", "The run ended as: crashed, exit code 1. The memory limit was reached."),
+    ):
+        info = replace(run.info, outcome="crashed", exit_code=1, reason=reason)
+        assert view.trouble(replace(run, info=info)) == words

@@ -66,6 +66,8 @@ def _no_steps(run: Run) -> str:
     info = run.info
     seen = f"{' '.join(info.command)!r} ran for {info.ended - info.started:.1f} s ({info.outcome.replace('_', ' ')})"
     why = f": {info.reason.rstrip('.')}" if info.reason else ""
+    if info.outcome not in ("finished", "hung"):
+        return f"{seen} before its first training step{why}"
     return (
         f"{seen} without a training step{why}. A step is a call of optimizer.step() on a torch optimizer: let it "
         "train for at least one, or call hotlap.step() once per step in a loop without one"

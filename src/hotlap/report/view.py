@@ -150,7 +150,7 @@ def rate(diagnosis: Diagnosis, facts: Facts) -> str:
 def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str:
     speed = f"A step takes {text.seconds(diagnosis.step_seconds)} (median)"
     if text.known(diagnosis.throughput):
-        speed += f", {rate(diagnosis, facts)} (mean, without validation and checkpoints)"
+        speed += f", {rate(diagnosis, facts)} (mean, without validation, checkpoints and logging)"
     found = causes(diagnosis)
     if found:
         first = found[0]
@@ -181,9 +181,11 @@ def trouble(run: Run) -> str | None:
     if info.outcome in ("finished", "stopped") and not info.reason:
         return None
     ended = f"The run ended as: {info.outcome.replace('_', ' ')}"
+    if info.reason and info.reason.startswith("exit code"):
+        return text.stop(f"{ended}, {info.reason}")
     if info.exit_code is not None:
         ended += f", exit code {info.exit_code}"
-    return text.stop(f"{ended}. {info.reason}" if info.reason else ended)
+    return text.stop(f"{ended}. {text.upper_first(info.reason)}" if info.reason else ended)
 
 
 def will_not_help(item: WillNotHelp, sign: str = "x") -> str:
