@@ -24,15 +24,10 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         """The mean step as throughput counts it."""
         return sum(seconds for phase, seconds in self.diagnosis.phases.items() if phase not in UNCOUNTED)
 
-    def share(self, *phases: str) -> float:
-        """Share of that step that these phases take together, 0 to 1."""
-        total = self.step_seconds
-        return sum(self.diagnosis.phases.get(phase, 0.0) for phase in phases) / total if total > 0 else 0.0
-
     def bound(self, *phases: str, speedup: float | None = None) -> float:
         """The most that speeding these phases up by ``speedup`` (None: to nothing) could give."""
-        left = 0.0 if speedup is None else 1 / speedup
-        return 1 / max(1 - self.share(*phases) * (1 - left), 1e-3)
+        seconds = sum(self.diagnosis.phases.get(phase, 0.0) for phase in phases)
+        return self.bound_of(seconds if speedup is None else seconds * (1 - 1 / speedup))
 
     def bound_of(self, seconds: float) -> float:
         """The most that saving so many seconds of a step could give."""

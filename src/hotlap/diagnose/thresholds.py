@@ -88,7 +88,7 @@ OPTIMIZER_SECONDS = 100e-6
 #: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.
 PAGE_FAULT_SECONDS = 10e-6
 
-#: Where the kernel hands out huge pages by itself, a fault clears 2 MiB: 240 us were measured.
+#: Where the kernel hands out huge pages by itself a fault clears 2 MiB, 512 times as much: a generous guess.
 HUGE_PAGE_FAULT_SECONDS = 1e-3
 
 #: Threads that take pages side by side spend more processor time than the step lasts; still something computes.

@@ -112,6 +112,8 @@ class Facts:
             parameter_dtype=str(first.dtype).removeprefix("torch.") if first is not None else None,
             convolutions=sum(isinstance(child, torch.nn.modules.conv._ConvNd) for child in inner),
             compiled=any(_is_compiled(child) for child in inner) or _has_compiled(),
+            allocator=allocator(),
+            huge_pages=_huge_pages(),
             module_calls=min(self.calls, values.get("module_calls", self.calls)),
         )
         # A kernel of 1 x 1, or of one channel, is laid out in both ways at once.
@@ -153,8 +155,6 @@ class Facts:
             "batch_size": self.batch_size,
             "checkpointing": self.checkpointing,
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
-            "allocator": allocator(),
-            "huge_pages": _huge_pages(),
             "probe_seconds": probe_seconds,
         }
         if self.warm is not None and self.used is not None:

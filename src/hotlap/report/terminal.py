@@ -192,9 +192,7 @@ def _left(after: Diagnosis) -> list[RenderableType]:
     """What is found in the training with the changes, in a line each."""
     if not after.findings:
         return []
-    found = (
-        f"{finding.code}  {finding.title}: {text.lower_first(view.at_stake(finding))}" for finding in after.findings
-    )
+    found = (f"{finding.code}  {finding.title} ({text.percent(finding.share)} of a step)" for finding in after.findings)
     return [*heading("Found with the changes"), *bullets(map(text.stop, found))]
 
 

@@ -41,7 +41,6 @@ class PageFaults(Rule):
             return None
         evidence = [
             f"{context.facts.page_faults:,.0f} page faults in a step.",
-            f"The kernel takes {time(seconds)} of processor time for them in a step of {time(context.mean)}, over all "
-            "threads.",
+            f"By the kernel's processor time they take at most {time(seconds)} of a step of {time(context.mean)}.",
         ]
         return self.finding(context, seconds, evidence)
