@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from hotlap.diagnose.steady import core, steady
+from hotlap.diagnose.steady import core, steady_steps
 from hotlap.records import BETWEEN, Budget, Run
 
 
@@ -23,9 +23,9 @@ def budget(run: Run) -> Budget:
     if not steps:
         return Budget(wall=wall, startup=wall, warmup=0, steps=0, validation=0, checkpoint=0, logging=0, end=0)
     cores = [core(step) for step in steps]
-    start, outliers = steady(cores)
+    start, outliers = steady_steps(steps)
     apart = set(outliers)
-    typical = median(cores[i] for i in range(start, len(cores)) if i not in apart)
+    typical = median(cores[i] for i in range(start, len(cores)) if i not in apart and not steps[i].looked)
     between = {name: sum(step.phases.get(name, 0.0) for step in steps) for name in BETWEEN}
     startup = steps[0].t - run.info.started
     warmup = sum((max(0.0, seconds - typical) for seconds in cores[:start]), 0.0)

@@ -8,7 +8,7 @@ from functools import cached_property
 from statistics import fmean, median
 
 from hotlap.diagnose.machine import Machine
-from hotlap.diagnose.steady import core, scatter, steady
+from hotlap.diagnose.steady import core, scatter, steady_steps
 from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_SHARE, LEAST_SHARE, MAD_TO_SIGMA
 from hotlap.records import BETWEEN, PHASES, Facts, Finding, Run, Step
 
@@ -27,7 +27,7 @@ class Context:
 
     @cached_property
     def _steady(self) -> tuple[int, list[int]]:
-        return steady([core(step) for step in self.run.steps])
+        return steady_steps(self.run.steps)
 
     @property
     def steady_from(self) -> int:
@@ -41,7 +41,11 @@ class Context:
     def steps(self) -> list[Step]:
         """The steady steps without the outliers."""
         apart = set(self.outliers)
-        return [step for i, step in enumerate(self.run.steps) if i >= self.steady_from and i not in apart]
+        return [
+            step
+            for i, step in enumerate(self.run.steps)
+            if i >= self.steady_from and i not in apart and not step.looked
+        ]
 
     @cached_property
     def step_seconds(self) -> float:
@@ -66,7 +70,7 @@ class Context:
             means["other"] = means.get("other", 0.0) + missing
         elif missing < 0:
             means = {name: seconds * total / (total - missing) for name, seconds in means.items()}
-        everything = self.run.steps[self.steady_from :]
+        everything = [step for step in self.run.steps[self.steady_from :] if not step.looked]
         for name in BETWEEN:
             if any(name in step.phases for step in everything):
                 means[name] = fmean(step.phases.get(name, 0.0) for step in everything)

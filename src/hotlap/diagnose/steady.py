@@ -39,6 +39,13 @@ def steady(walls: Sequence[float]) -> tuple[int, list[int]]:
     return start, [i for i in range(start, len(walls)) if walls[i] > limit]
 
 
+def steady_steps(steps: Sequence[Step]) -> tuple[int, list[int]]:
+    """``steady`` of those steps that the probe did not look at from close by; the indexes are those of ``steps``."""
+    usual = [i for i, step in enumerate(steps) if not step.looked]
+    start, outliers = steady([core(steps[i]) for i in usual])
+    return (usual[start] if usual else 0), [usual[i] for i in outliers]
+
+
 def scatter(values: Sequence[float]) -> float:
     """Median absolute deviation."""
     middle = median(values)

@@ -48,6 +48,7 @@ class Plan:
                 "levers": self.levers,
                 "contain": str(directory / "files") if self.contained else None,
                 "seed_offset": self.seed_offset,
+                "looks": not self.gated and not self.silent,
                 "silent": self.silent,
             }
         )

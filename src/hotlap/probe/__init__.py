@@ -38,6 +38,8 @@ class Settings:
         self.contain: str | None = raw.get("contain")
         self.contain_root: str = raw.get("contain_root", "/")
         self.seed_offset: int = raw.get("seed_offset", 0)
+        #: Look at single steps from close by.
+        self.looks: bool = raw.get("looks", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
 

@@ -43,7 +43,7 @@ class Record:
             found = self.inputs[key] = new_input(key, 0, self.roles)
         return None if found is None else found + start
 
-    def step(self, stretch: Stretch, losses: list[Any], sizes: list[int]) -> None:
+    def step(self, stretch: Stretch, losses: list[Any], sizes: list[int], looked: bool = False) -> None:
         """``sizes``: of what the model was called with, for a step without batches whose size could be seen."""
         key = tuple(stretch.kinds)
         plan = self.plans.get(key) or self._plan(key)
@@ -65,6 +65,7 @@ class Record:
             samples,
             mean(losses),
             paused,
+            looked,
         )
         self.steps += 1
         self.marks += len(key)
@@ -81,9 +82,11 @@ class Record:
         self.plans[key] = plan
         return plan
 
-    def write_facts(self, probe_seconds: float) -> None:
+    def write_facts(self, probe_seconds: float, seen: list[tuple[str, dict[str, Any]]]) -> None:
         assert self.writer is not None
         self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **self.fetches.collect())
+        for kind, fields in seen:
+            self.writer.line(kind, **fields)
         for note in levers.notes:
             if note not in self.noted:
                 self.noted.add(note)

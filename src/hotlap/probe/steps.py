@@ -25,6 +25,7 @@ from hotlap.probe import Settings, facts
 from hotlap.probe.attribution import first_work
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
+from hotlap.probe.looking import Look, Looks
 from hotlap.probe.record import Record
 from hotlap.probe.timeline import FORWARD, OPTIMIZER, TIDY, Timeline
 from hotlap.probe.writer import FLUSH_SECONDS, Writer
@@ -52,6 +53,8 @@ class Steps:
         self.enabled = not settings.silent
         self.fetches = Fetches(settings.run_dir)
         self.time_inner_call: Callable[[], float] = lambda: 0.0
+        #: Makes what looks at single steps from close by.
+        self.make_looks: Callable[[], list[Look]] = list
         self.reset()
 
     def reset(self) -> None:
@@ -60,6 +63,7 @@ class Steps:
         #: One for each thread that was seen at work, until it is known which one trains.
         self.timelines: dict[int, Timeline] = {}
         self.gate: Gate | None = None
+        self.looks = Looks([])
         self.facts = facts.Facts(self.torch)
         self.record = Record(self.facts, self.fetches)
         self.loaders = 0
@@ -91,6 +95,10 @@ class Steps:
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
         self.closed: list[tuple[int, list[Any], list[int]]] = []
+        self.closed_at = 0.0
+        #: Whether the step that runs is looked at from close by, and which of those that are over were.
+        self.watched = False
+        self.looked: set[int] = set()
         #: What the recording itself costs.
         self.mark_seconds = 0.0
         self.inner_call_seconds = 0.0
@@ -131,7 +139,9 @@ class Steps:
         if at is None:
             at = first_work(timeline.kinds, 0)
         timeline.cut(at, self.clock())
-        self.first_step_at = timeline.times[0]
+        self.first_step_at = self.closed_at = timeline.times[0]
+        if self.settings.looks:
+            self.looks = Looks(self.make_looks())
         self.mark_seconds = self._time_a_mark()
         self.inner_call_seconds = self.time_inner_call()
 
@@ -157,9 +167,14 @@ class Steps:
         self.closed.append((index, self.step_losses, self.step_sizes))
         self.step_losses, self.step_sizes = [], []
         self.stepped.clear()
+        if self.watched:
+            self.looked.add(self.steps)
         self.steps += 1
         if self.looking:
             self._look()
+        if self.watched or self.steps == self.looks.next:
+            self.watched = self.looks.between(self.steps, now, now - self.closed_at)
+        self.closed_at = now
         writer = self.record.writer
         assert writer is not None
         late = now - writer.flushed > FLUSH_SECONDS
@@ -199,7 +214,7 @@ class Steps:
         end = written[-1][0]
         stretches = self.timeline.cut_all([index for index, _, _ in written], self.timeline.times[-1])
         for stretch, (_, losses, sizes) in zip(stretches, written, strict=True):
-            self.record.step(stretch, losses, sizes)
+            self.record.step(stretch, losses, sizes, self.record.steps in self.looked)
         self.closed = [(index - end, losses, sizes) for index, losses, sizes in self.closed]
         self.after_optimizer = max(0, self.after_optimizer - end)
 
@@ -211,7 +226,7 @@ class Steps:
             self.torch.cuda.synchronize()
         self.facts.use(self.steps, warm=not self.looking)
         self._write_closed(wait=True)
-        self.record.write_facts(self._cost())
+        self.record.write_facts(self._cost(), self.looks.lines())
         assert self.record.writer is not None
         self.record.writer.line("gate", i=self.steps, t=self.clock())
         self.record.writer.flush(self.clock())
@@ -247,6 +262,7 @@ class Steps:
         if self.ended or self.record.writer is None:
             return
         self.ended = True
+        self.looks.stop()
         now = self.clock()
         if outcome == "finished" and self.stepped:
             # The last step ends with its optimizer; what comes after belongs to the end of the process.
@@ -257,7 +273,7 @@ class Steps:
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
         with suppress(Exception):  # a device that has failed can no longer be waited for
             self._write_closed(wait=True)
-        self.record.write_facts(self._cost())
+        self.record.write_facts(self._cost(), self.looks.lines())
         self.record.write_end(now, outcome)
         self.facts.forget_modules()
         self.disable()

@@ -33,6 +33,7 @@ class Writer:
         samples: int | None,
         loss: float | None,
         paused: float,
+        looked: bool = False,
     ) -> None:
         """``phases``: seconds by phase, or the inside of that JSON object."""
         if not isinstance(phases, str):
@@ -43,6 +44,8 @@ class Writer:
             extra += f',"loss":{loss!r}' if loss - loss == 0 else f',"loss":"{loss!r}"'
         if paused:
             extra += f',"paused":{paused:.9f}'
+        if looked:
+            extra += ',"looked":true'
         self.lines.append(
             f'{{"k":"step","i":{index},"t":{t:.9f},"wall":{wall:.9f},"phases":{{{phases}}},'
             f'"micro_batches":{micro_batches}{extra}}}'

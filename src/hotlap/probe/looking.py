@@ -1,0 +1,100 @@
+"""Looks at single steps from close by, seldom enough to cost next to nothing on average.
+
+steps   0 ... 5   6   7   8   9   10  ...          each look watches one whole step, from its first training work
+looks             A       B       C      A   ...   to that of the next; the record says so (``looked``), and
+                                                   nothing about the usual step is concluded from it
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Protocol
+
+#: Steps before the first look: the training has hardly warmed up.
+FIRST = 6
+#: Steps between the first looks, and the least later on.
+_SOON, _LATER = 2, 8
+#: Looks may take this share of the training's time, besides the first of each.
+_SHARE = 0.005
+#: ... and become rarer by this factor, however cheap they are.
+_RARER = 1.3
+
+
+class Look(Protocol):
+    """What watches a step. Called in the training thread, between two steps; an error ends it, not the training."""
+
+    def begin(self) -> None:
+        """The step that is watched has begun: its input is there, its first training work is about to run."""
+
+    def end(self) -> None:
+        """It is over. Nothing may be left patched, hooked or referenced."""
+
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        """What was seen so far, as lines of ``steps.jsonl``: kind and fields. A later one replaces an earlier one."""
+
+
+class Looks:
+    """Whose turn it is, and when."""
+
+    def __init__(self, looks: list[Look]) -> None:
+        self.looks = looks
+        #: Number of the step before which something is to be done.
+        self.next = FIRST if looks else -1
+        self.current: Look | None = None
+        self.turn = 0
+        self.gap = float(_LATER)
+        self.began = 0.0
+        self.usual = 0.0
+
+    def between(self, steps: int, now: float, last: float) -> bool:
+        """``steps`` are over, the last of which took ``last`` seconds. Return whether the one that begins is watched."""
+        if self.current is not None:
+            self._end(steps, now)
+        if steps < self.next or not self.looks:
+            return False
+        look = self.looks[self.turn % len(self.looks)]
+        self.usual = last
+        self.turn += 1
+        self.next = steps + 1
+        try:
+            look.begin()
+        except Exception:
+            with suppress(Exception):
+                look.end()
+            self._drop(look)
+            return False
+        self.current = look
+        self.began = now
+        return True
+
+    def _end(self, steps: int, now: float) -> None:
+        look, self.current = self.current, None
+        assert look is not None
+        try:
+            look.end()
+        except Exception:
+            self._drop(look)
+        if self.turn < len(self.looks):
+            self.next = steps + _SOON - 1
+            return
+        extra = max(0.0, now - self.began - self.usual)
+        self.gap = max(self.gap * _RARER, extra / (_SHARE * max(self.usual, 1e-6)))
+        self.next = steps + round(self.gap)
+
+    def _drop(self, look: Look) -> None:
+        self.looks = [each for each in self.looks if each is not look]
+
+    def stop(self) -> None:
+        """The training is over, perhaps in the middle of a step that is watched."""
+        if self.current is not None:
+            self._end(0, 0.0)
+        self.next = -1
+
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        for look in self.looks:
+            try:
+                found += look.lines()
+            except Exception:
+                self._drop(look)
+        return found
