@@ -47,7 +47,7 @@ class Looks:
         self.usual = 0.0
 
     def between(self, steps: int, now: float, last: float) -> bool:
-        """``steps`` are over, the last of which took ``last`` seconds. Return whether the one that begins is watched."""
+        """``steps`` are over, the last of which took ``last`` seconds. Return whether the next is watched."""
         if self.current is not None:
             self._end(steps, now)
         if steps < self.next or not self.looks:
