@@ -27,12 +27,12 @@ gate = Gate(settings["run_dir"]) if settings["gated"] else None
 
 def train(steps, seconds=0.001):
     for i in range(steps):
-        t = time.perf_counter()
+        t = time.perf_counter_ns()
         time.sleep(seconds)
-        now = time.perf_counter()
-        writer.step(i, t, now - t, {"forward": now - t}, 1, 4, 0.5, 0.0)
-        if gate and gate.closed(now):
-            writer.line("gate", i=i + 1, t=now)
+        now = time.perf_counter_ns()
+        writer.step(i, t, now - t, f'"forward":{now - t}e-9', 1, 4, 0.5, 0)
+        if gate and gate.closed(now / 1e9):
+            writer.line("gate", i=i + 1, t=now / 1e9)
             writer.flush(now)
             word, length, count = gate.wait()
             if word == "go":

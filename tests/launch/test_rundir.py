@@ -35,13 +35,14 @@ def _written(path: Path) -> Path:
     writer = Writer(str(path / "steps.jsonl"))
     writer.line("start", t=0.5, pid=1, torch="2", rank="0")
     for i in range(4):
-        writer.step(i, i + 1.0, 1.0, {"forward": 0.6, "backward": 0.4}, 1, 8, float("nan") if i == 2 else 0.5, 0.0)
+        phases = '"forward":600000000e-9,"backward":400000000e-9'
+        writer.step(i, (i + 1) * 10**9, 10**9, phases, 1, 8, float("nan") if i == 2 else 0.5, 0)
     writer.line("metric", name="psnr", value=30.5, step=4)
     writer.line("note", text="a lever could not be pulled")
     writer.line("facts", device="cpu", parameters=10, batch_size=8)
     writer.line("facts", peak_memory=5)
     writer.line("end", t=6.0, outcome="finished", steps=4, backwards=4)
-    writer.flush(0.0)
+    writer.flush(0)
     assert writer.descriptor is not None
     os.close(writer.descriptor)
     return path

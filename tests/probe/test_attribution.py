@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotlap.probe.attribution import Plan, first_work, new_input
-from hotlap.probe.timeline import BATCH, Stretch
+from hotlap.probe.timeline import BATCH
 
 #: Short for what is written often. A number is a loader that hands a batch over; with "end", it has none left.
 _WORDS = {
@@ -50,7 +50,7 @@ def used(text: str, roles: dict[str, str] | None = None) -> tuple[int, int | Non
     marks = kinds(text)
     plan = Plan(marks, {} if roles is None else roles)
     sizes: list[int | None] = [10**number for number in range(marks.count(BATCH))]
-    return plan.micro_batches, plan.samples(Stretch([0.0] * (len(marks) + 1), marks, sizes))
+    return plan.micro_batches, plan.samples(sizes)
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ def play(script: list[tuple[str, int]]) -> tuple[Timeline, int, dict[str, int]]:
     return timeline, now, opaque
 
 
-def by_phase(stretch: Stretch) -> dict[str, float]:
+def by_phase(stretch: Stretch) -> dict[str, int]:
     plan = Plan(stretch.kinds, {})
-    return dict(zip(plan.phases, plan.seconds(stretch), strict=True))
+    return dict(zip(plan.phases, plan.nanoseconds(stretch.times), strict=True))
 
 
 @given(happenings)
@@ -117,8 +117,7 @@ def test_the_text_is_what_was_counted(script: list[tuple[str, int]]) -> None:
     timeline, now, _ = play(script)
     stretch = timeline.cut(len(timeline.kinds), now)
     plan = Plan(stretch.kinds, {})
-    seconds = plan.seconds(stretch)
-    text = plan.text(seconds)
+    text = plan.text(plan.nanoseconds(stretch.times))
     assert PAUSED not in text
     assert text.count(":") == len([phase for phase in plan.phases if phase != PAUSED])
 

@@ -27,7 +27,6 @@ from hotlap.probe.timeline import (
     SCALAR,
     TIDY,
     VALIDATION,
-    Stretch,
 )
 
 #: Kinds that say nothing about which part of the step they interrupt.
@@ -109,28 +108,29 @@ class Plan:
         #: For each mark, the place of its phase in ``phases``.
         self.slots = [self.phases.index(phase) for phase in meant]
         self.paused = PAUSED in self.phases
-        self._template = ",".join(f'"{phase}":%.9f' for phase in self.phases if phase != PAUSED)
+        self._zeros = [0] * len(self.phases)
+        self._template = ",".join(f'"{phase}":%de-9' for phase in self.phases if phase != PAUSED)
         #: Which of the stretch's batches are its samples, and in how many micro-batches they were used.
         self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
 
-    def seconds(self, stretch: Stretch) -> list[float]:
-        """Seconds by phase, in the order of ``phases``."""
-        totals = [0.0] * len(self.phases)
-        times = iter(stretch.times)
-        before = next(times)
-        for slot, now in zip(self.slots, times, strict=True):
+    def nanoseconds(self, times: Sequence[int]) -> list[int]:
+        """Nanoseconds by phase, in the order of ``phases``; ``times`` are those of the marks, and the end."""
+        totals = self._zeros.copy()
+        before, *later = times
+        for slot, now in zip(self.slots, later):  # noqa: B905  # strict costs in every step; a test holds the lengths
             totals[slot] += now - before
             before = now
         return totals
 
-    def text(self, seconds: list[float]) -> str:
-        """``seconds`` as the inside of a JSON object, without what was paused."""
+    def text(self, totals: list[int]) -> str:
+        """``nanoseconds`` as the inside of a JSON object in seconds, without what was paused."""
         if self.paused:
-            seconds = [spent for phase, spent in zip(self.phases, seconds, strict=True) if phase != PAUSED]
-        return self._template % tuple(seconds)
+            totals = [spent for phase, spent in zip(self.phases, totals, strict=True) if phase != PAUSED]
+        return self._template % tuple(totals)
 
-    def samples(self, stretch: Stretch) -> int | None:
-        sizes = [size for batch in self.batches if (size := stretch.samples[batch]) is not None]
+    def samples(self, of_batches: Sequence[int | None]) -> int | None:
+        """``of_batches``: the sizes of all batches of the stretch."""
+        sizes = [size for batch in self.batches if (size := of_batches[batch]) is not None]
         return sum(sizes) if sizes else None
 
 

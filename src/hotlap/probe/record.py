@@ -12,7 +12,7 @@ from hotlap.probe.attribution import Plan, new_input
 from hotlap.probe.facts import Facts
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.losses import mean
-from hotlap.probe.timeline import PAUSED, Stretch
+from hotlap.probe.timeline import PAUSED, SECOND, Stretch
 from hotlap.probe.writer import Writer
 
 #: How many sequences are remembered. A training has a few; validations of changing length have one each.
@@ -47,9 +47,9 @@ class Record:
         """``sizes``: of what the model was called with, for a step without batches whose size could be seen."""
         key = tuple(stretch.kinds)
         plan = self.plans.get(key) or self._plan(key)
-        seconds = plan.seconds(stretch)
-        paused = seconds[plan.phases.index(PAUSED)] if plan.paused else 0.0
-        samples = plan.samples(stretch)
+        totals = plan.nanoseconds(stretch.times)
+        paused = totals[plan.phases.index(PAUSED)] if plan.paused else 0
+        samples = plan.samples(stretch.samples)
         if samples is not None:
             if self.facts.batch_size is None:
                 self.facts.batch_size = samples // plan.micro_batches
@@ -59,8 +59,8 @@ class Record:
         self.writer.step(
             self.steps,
             stretch.times[0],
-            sum(seconds) - paused,
-            plan.text(seconds),
+            stretch.times[-1] - stretch.times[0] - paused,
+            plan.text(totals),
             plan.micro_batches,
             samples,
             mean(losses),
@@ -92,7 +92,7 @@ class Record:
                 self.noted.add(note)
                 self.writer.line("note", text=note)
 
-    def write_end(self, now: float, outcome: str) -> None:
+    def write_end(self, now: int, outcome: str) -> None:
         assert self.writer is not None
-        self.writer.line("end", t=now, outcome=outcome, steps=self.steps)
+        self.writer.line("end", t=now / SECOND, outcome=outcome, steps=self.steps)
         self.writer.flush(now)

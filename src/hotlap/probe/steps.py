@@ -27,8 +27,8 @@ from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
 from hotlap.probe.looking import Look, Looks
 from hotlap.probe.record import Record
-from hotlap.probe.timeline import FORWARD, OPTIMIZER, TIDY, Timeline
-from hotlap.probe.writer import FLUSH_SECONDS, Writer
+from hotlap.probe.timeline import OPTIMIZER, SECOND, TIDY, Timeline
+from hotlap.probe.writer import FLUSH_EVERY, Writer
 
 #: Steps in which what can only be seen inside the model is looked at.
 LOOKING = 6
@@ -42,7 +42,7 @@ class Steps:
     """The state of the recording; ``Recorder`` moves it on."""
 
     def __init__(
-        self, torch: Any, settings: Settings, started: float, clock: Callable[[], float] = time.perf_counter
+        self, torch: Any, settings: Settings, started: float, clock: Callable[[], int] = time.perf_counter_ns
     ) -> None:
         self.torch = torch
         self.tensor = torch.Tensor
@@ -52,6 +52,7 @@ class Steps:
         self.clock = clock
         self.enabled = not settings.silent
         self.fetches = Fetches(settings.run_dir)
+        self.time_mark: Callable[[], float] = lambda: 0.0
         self.time_inner_call: Callable[[], float] = lambda: 0.0
         #: Makes what looks at single steps from close by.
         self.make_looks: Callable[[], list[Look]] = list
@@ -75,7 +76,7 @@ class Steps:
         self.begun = False
         self.ended = False
         self.steps = 0
-        self.first_step_at = 0.0
+        self.first_step_at = 0
         # The step that runs.
         self.optimizers: list[int] = []
         self.open_spans = 0
@@ -95,14 +96,14 @@ class Steps:
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
         self.closed: list[tuple[int, list[Any], list[int]]] = []
-        self.closed_at = 0.0
+        self.closed_at = 0
         #: Whether the step that runs is looked at from close by, and which of those that are over were.
         self.watched = False
         self.looked: set[int] = set()
-        #: What the recording itself costs.
+        #: What the recording itself costs: seconds of a mark, of a call inside a model, and nanoseconds of writing.
         self.mark_seconds = 0.0
         self.inner_call_seconds = 0.0
-        self.own_seconds = 0.0
+        self.own = 0
 
     # a step ends
 
@@ -142,18 +143,10 @@ class Steps:
         self.first_step_at = self.closed_at = timeline.times[0]
         if self.settings.looks:
             self.looks = Looks(self.make_looks())
-        self.mark_seconds = self._time_a_mark()
+        self.mark_seconds = self.time_mark()
         self.inner_call_seconds = self.time_inner_call()
 
-    def _time_a_mark(self) -> float:
-        timeline, clock, times = Timeline(0.0), self.clock, 100
-        start = clock()
-        for _ in range(times):
-            if _ident() == self.thread and timeline.push(clock(), FORWARD):
-                timeline.pop(clock())
-        return (clock() - start) / (2 * times)
-
-    def _close_at_new_input(self) -> bool:
+    def close_at_new_input(self) -> bool:
         index = self.record.new_input(self.timeline.kinds, self.after_optimizer)
         if index is None:
             return False
@@ -177,18 +170,18 @@ class Steps:
         self.closed_at = now
         writer = self.record.writer
         assert writer is not None
-        late = now - writer.flushed > FLUSH_SECONDS
+        late = now - writer.flushed > FLUSH_EVERY
         if late or len(self.closed) >= _AT_A_TIME:
             if not self.ended:  # what comes after the last step is none of the steps'
                 self.facts.use(self.steps, warm=not self.looking)
             self._write_closed()
             if late:
                 writer.flush(now)
-        self.own_seconds += self.clock() - now
+        self.own += self.clock() - now
         settings = self.settings
         if settings.stop_steps is not None and self.steps >= settings.stop_steps:
             self.leave("stopped")
-        if settings.stop_seconds is not None and now - self.first_step_at >= settings.stop_seconds:
+        if settings.stop_seconds is not None and now - self.first_step_at >= settings.stop_seconds * SECOND:
             self.leave("stopped")
         if self.gate is not None:
             self._pass(self.gate)
@@ -219,7 +212,7 @@ class Steps:
         self.after_optimizer = max(0, self.after_optimizer - end)
 
     def _pass(self, gate: Gate) -> None:
-        if not gate.closed(self.clock()):
+        if not gate.closed(self.clock() / SECOND):
             return
         self.timeline.pause(self.clock())
         if self.torch.cuda.is_initialized():
@@ -228,12 +221,12 @@ class Steps:
         self._write_closed(wait=True)
         self.record.write_facts(self._cost(), self.looks.lines())
         assert self.record.writer is not None
-        self.record.writer.line("gate", i=self.steps, t=self.clock())
+        self.record.writer.line("gate", i=self.steps, t=self.clock() / SECOND)
         self.record.writer.flush(self.clock())
         word, seconds, steps = gate.wait()
         self.timeline.pop(self.clock())
         if word == "go":
-            gate.go(self.clock(), seconds, steps)
+            gate.go(self.clock() / SECOND, seconds, steps)
         elif word == "run":
             gate.free = True
         else:
@@ -241,7 +234,7 @@ class Steps:
 
     def _cost(self) -> float:
         """Seconds that recording takes of a step, measured where it can be and counted where it cannot."""
-        cost = (self.own_seconds + self.record.marks * self.mark_seconds) / max(self.steps, 1)
+        cost = (self.own / SECOND + self.record.marks * self.mark_seconds) / max(self.steps, 1)
         return cost + self.inner_call_seconds * float(self.facts.values.get("module_calls", 0))
 
     def metric(self, name: str, value: float) -> None:
@@ -284,6 +277,7 @@ class Steps:
 
     def forked(self) -> None:
         """In a forked child: what the parent saw is the parent's."""
+        self.fetches.forked()
         if self.begun or self.ended or self.record.writer is not None:
             self.record.writer = None
             self.disable()

@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any
 
-FLUSH_SECONDS = 0.25
+#: In nanoseconds, as all times of the recording.
+FLUSH_EVERY = 250_000_000
 
 
 class Writer:
@@ -20,41 +21,39 @@ class Writer:
         """
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self.lines: list[str] = []
-        self.flushed = 0.0
+        self.flushed = 0
         self.failed = False
 
     def step(
         self,
         index: int,
-        t: float,
-        wall: float,
-        phases: str | dict[str, float],
+        t: int,
+        wall: int,
+        phases: str,
         micro_batches: int,
         samples: int | None,
         loss: float | None,
-        paused: float,
+        paused: int,
         looked: bool = False,
     ) -> None:
-        """``phases``: seconds by phase, or the inside of that JSON object."""
-        if not isinstance(phases, str):
-            phases = json.dumps(phases)[1:-1]
+        """Times are nanoseconds, written as seconds; ``phases`` is the inside of that JSON object."""
         extra = "" if samples is None else f',"samples":{samples}'
         if loss is not None:
             # NaN and infinities are no JSON numbers; the reader turns the words back.
             extra += f',"loss":{loss!r}' if loss - loss == 0 else f',"loss":"{loss!r}"'
         if paused:
-            extra += f',"paused":{paused:.9f}'
+            extra += f',"paused":{paused}e-9'
         if looked:
             extra += ',"looked":true'
         self.lines.append(
-            f'{{"k":"step","i":{index},"t":{t:.9f},"wall":{wall:.9f},"phases":{{{phases}}},'
+            f'{{"k":"step","i":{index},"t":{t}e-9,"wall":{wall}e-9,"phases":{{{phases}}},'
             f'"micro_batches":{micro_batches}{extra}}}'
         )
 
     def line(self, kind: str, **fields: Any) -> None:
         self.lines.append(json.dumps({"k": kind, **fields}))
 
-    def flush(self, now: float) -> None:
+    def flush(self, now: int) -> None:
         self.flushed = now
         lines, self.lines = self.lines, []
         if not lines or self.failed:
