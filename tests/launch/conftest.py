@@ -30,17 +30,18 @@ def train(steps, seconds=0.001):
         t = time.perf_counter_ns()
         time.sleep(seconds)
         now = time.perf_counter_ns()
-        writer.step(i, t, now - t, f'"forward":{now - t}e-9', 1, 4, 0.5, 0)
+        step = {"i": i, "t": t / 1e9, "wall": (now - t) / 1e9, "phases": {"forward": (now - t) / 1e9}}
+        writer.line("step", **step, samples=4, loss=0.5)
         if gate and gate.closed(now / 1e9):
             writer.line("gate", i=i + 1, t=now / 1e9)
-            writer.flush(now)
+            writer.flush()
             word, length, count = gate.wait()
             if word == "go":
                 gate.go(time.perf_counter(), length, count)
             gate.free = word == "run"
             if word == "quit":
                 os._exit(0)
-        writer.flush(now)
+        writer.flush()
 
 """
 

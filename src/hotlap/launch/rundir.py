@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from hotlap.errors import RunError
-from hotlap.launch.following import decode
+from hotlap.launch.decoding import Decoder
+from hotlap.launch.following import records
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
 RunDirectory = Path
@@ -49,7 +50,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
-    return decode(data.split(b"\n")[:-1], path)
+    return Decoder().decode(records(data.split(b"\n")[:-1], path))
 
 
 def steps_of(lines: list[dict[str, Any]]) -> list[Step]:

@@ -12,6 +12,7 @@ the marks that follow, so it is decided when the step is over. The same sequence
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hotlap.probe.timeline import (
     BACKWARD,
@@ -98,6 +99,8 @@ class Plan:
     """What a sequence of kinds means; ``roles`` says which loaders feed training, which validation, and learns."""
 
     def __init__(self, kinds: Sequence[str], roles: dict[str, str]) -> None:
+        #: Which one of the record's it is, once it is there.
+        self.number: int | None = None
         parts = segments(kinds)
         meant = _resolve(kinds, parts)
         _learn_roles(kinds, meant, parts, roles)
@@ -107,31 +110,21 @@ class Plan:
         self.phases = sorted(set(meant), key=meant.index)
         #: For each mark, the place of its phase in ``phases``.
         self.slots = [self.phases.index(phase) for phase in meant]
-        self.paused = PAUSED in self.phases
-        self._zeros = [0] * len(self.phases)
-        self._template = ",".join(f'"{phase}":%de-9' for phase in self.phases if phase != PAUSED)
-        #: Which of the stretch's batches are its samples, and in how many micro-batches they were used.
+        #: How many batches the stretch has, which of them are its samples, and in how many micro-batches.
+        self.handed_over = kinds.count(BATCH)
         self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
+        self._batch = self.batches[0] if len(self.batches) == 1 else None
 
-    def nanoseconds(self, times: Sequence[int]) -> list[int]:
-        """Nanoseconds by phase, in the order of ``phases``; ``times`` are those of the marks, and the end."""
-        totals = self._zeros.copy()
-        before, *later = times
-        for slot, now in zip(self.slots, later):  # noqa: B905  # strict costs in every step; a test holds the lengths
-            totals[slot] += now - before
-            before = now
-        return totals
-
-    def text(self, totals: list[int]) -> str:
-        """``nanoseconds`` as the inside of a JSON object in seconds, without what was paused."""
-        if self.paused:
-            totals = [spent for phase, spent in zip(self.phases, totals, strict=True) if phase != PAUSED]
-        return self._template % tuple(totals)
-
-    def samples(self, of_batches: Sequence[int | None]) -> int | None:
-        """``of_batches``: the sizes of all batches of the stretch."""
-        sizes = [size for batch in self.batches if (size := of_batches[batch]) is not None]
+    def samples(self, of_batches: Sequence[int | None], start: int = 0) -> int | None:
+        """``of_batches``: the sizes of batches, those of this stretch from ``start`` on."""
+        if self._batch is not None:
+            return of_batches[start + self._batch]
+        sizes = [size for batch in self.batches if (size := of_batches[start + batch]) is not None]
         return sum(sizes) if sizes else None
+
+    def fields(self) -> dict[str, Any]:
+        """What a reader needs to know: see ``launch.decoding``."""
+        return {"phases": self.phases, "slots": self.slots, "micro_batches": self.micro_batches}
 
 
 def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:

@@ -1,7 +1,7 @@
 """Wraps the few places in torch that every training goes through.
 
     DataLoader.__iter__, next(iterator)      data             Module.__call__ (outermost)   forward | evaluation
-    Tensor.backward, autograd.backward       backward         checkpoint()'s function       recompute (inside backward)
+    autograd.backward (of Tensor.backward)   backward         checkpoint()'s function       recompute (inside backward)
     autograd.grad                            grad             clip_grad_norm_, _value_      gradient_clip
     Optimizer.step, GradScaler.step          optimizer        zero_grad, rest of the scaler tidy
     torch.save                               checkpoint       print, logging, json.dump     logging
@@ -293,9 +293,10 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
                 if recorder.size is not None:
                     recorder.sizes.append(recorder.size)
                     recorder.size = None
-                if not recorder.scaled:
+                if recorder.scaled:
+                    recorder.scaled = False
+                else:
                     recorder.loss(tensors, recorder.losses)
-                recorder.scaled = False
             elif not depth:
                 recorder.loss(tensors, recorder.inner_losses)
             # A module that is called now, outside checkpoint() too, is recomputed.
@@ -314,7 +315,7 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
 
         return backward
 
-    torch.Tensor.backward = wrap(torch.Tensor.backward, BACKWARD)
+    # Tensor.backward goes through it, too.
     torch.autograd.backward = wrap(torch.autograd.backward, BACKWARD)
     torch.autograd.grad = wrap(torch.autograd.grad, GRAD)
 
@@ -352,7 +353,8 @@ def wrap_optimizers(torch: Any, recorder: Recorder) -> None:
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
         if not compiling():
-            levers.before_optimizer(optimizer)
+            if levers.wanted:
+                levers.before_optimizer(optimizer)
             recorder.optimizer_begins(optimizer)
 
     def after(optimizer: Any, args: Any, kwargs: Any) -> None:

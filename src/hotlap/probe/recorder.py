@@ -174,7 +174,7 @@ class Recorder(Steps):
             self.scaled = True
 
     def loss(self, tensor: Any, losses: list[Any]) -> None:
-        found = reading(self.torch, tensor)
+        found = reading(self.torch, self.tensor, tensor)
         if found is not None:
             losses.append(found)
 

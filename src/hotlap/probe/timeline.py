@@ -3,8 +3,8 @@
     time   ─┬────────┬───────┬─────────┬─────┬──────────┬─────┬───────────┬───
     kind    │ data 1 │ batch │ forward │ gap │ backward │ gap │ optimizer │ gap ...
 
-It has no holes, so nothing is missed and nothing is counted twice. ``cut`` takes a stretch out of it, which
-``attribution`` makes a step of. Times are integer nanoseconds. Everything here is plain arithmetic on numbers that
+It has no holes, so nothing is missed and nothing is counted twice. A stretch of it becomes a step
+(``attribution``). Times are integer nanoseconds. Everything here is plain arithmetic on numbers that
 were handed in, so the tests need neither torch nor a clock.
 
 What runs in every step writes its marks into the lists itself, as ``push`` and ``pop`` would (``hooks``): a call
@@ -57,18 +57,6 @@ OPAQUE = frozenset(
         "host_to_device",
     }
 )
-
-
-class Stretch:
-    """A closed piece of a timeline: ``times`` has one entry more than ``kinds``, the end."""
-
-    __slots__ = ("kinds", "samples", "times")
-
-    def __init__(self, times: list[int], kinds: list[str], samples: list[int | None]) -> None:
-        self.times = times
-        self.kinds = kinds
-        #: Samples of each batch, in the order of the marks called ``BATCH``.
-        self.samples = samples
 
 
 class Timeline:
@@ -147,23 +135,10 @@ class Timeline:
         self.kinds.append(self.stack[-1] if self.stack else GAP)
         return len(self.kinds) - 1
 
-    def cut(self, index: int, now: int) -> Stretch:
+    def cut(self, index: int, now: int) -> None:
         """Take the marks before ``index`` out; the rest stays."""
-        return self.cut_all([index], now)[0]
-
-    def cut_all(self, indexes: list[int], now: int) -> list[Stretch]:
-        """Take the stretches that end at these marks out, in order; the rest stays."""
-        times, kinds, samples = self.times, self.kinds, self.samples
-        taken = []
-        start = batches = 0
-        for index in indexes:
-            own = kinds[start:index]
-            before, batches = batches, batches + own.count(BATCH)
-            until = times[start : index + 1] if index < len(times) else [*times[start:], now]
-            taken.append(Stretch(until, own, samples[before:batches]))
-            start = index
-        del times[:start], kinds[:start], samples[:batches]
-        if not kinds:
-            times.append(now)
-            kinds.append(self.stack[-1] if self.stack else GAP)
-        return taken
+        batches = self.kinds[:index].count(BATCH)
+        del self.times[:index], self.kinds[:index], self.samples[:batches]
+        if not self.kinds:
+            self.times.append(now)
+            self.kinds.append(self.stack[-1] if self.stack else GAP)
