@@ -31,6 +31,8 @@ OPTIMIZER = "optimizer"
 TIDY = "tidy"
 VALIDATION = "validation"
 LOSS = "loss"
+#: Waiting for other ranks: inside backward, in a model that brings its buffers in line, or by itself.
+SYNC = "gradient_sync"
 PAUSED = "paused"
 
 #: Spans inside which nothing else is told apart.
@@ -46,7 +48,7 @@ OPAQUE = frozenset(
         "checkpoint",
         "logging",
         "gradient_clip",
-        "gradient_sync",
+        SYNC,
         "host_to_device",
     }
 )
