@@ -13,7 +13,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.files import read_record, write_record, write_whole
-from hotlap.records.ranks import DataParallel, Rank
+from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
     Budget,
     Change,
@@ -61,6 +61,7 @@ __all__ = [
     "NumericsClass",
     "Outcome",
     "Rank",
+    "RankMeans",
     "Run",
     "RunInfo",
     "SameTraining",

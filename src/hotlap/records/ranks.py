@@ -46,3 +46,15 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
     micro_batches: list[int] = []
     #: None where they could not be seen.
     samples: list[int | None] = []
+
+
+class RankMeans(msgspec.Struct, frozen=True, kw_only=True):
+    """A rank's mean step over the steady steps that all ranks have a record of, in seconds."""
+
+    rank: int
+    step: float
+    phases: dict[str, float]
+    #: Waiting for the other ranks, and reducing beside the computing of a backward; None where nobody measured it.
+    sync_exposed: float | None = None
+    sync_overlapped: float | None = None
+    samples: float | None = None
