@@ -59,7 +59,7 @@ for i, x in enumerate(torch.utils.data.DataLoader(Samples(), batch_size=None)):
         continue
     optimizer.step()
     optimizer.zero_grad()
-    if WAY == "logged":
+    if WAY == "search":
         mean = losses[-1].clone()
         torch.distributed.all_reduce(mean)
     told.step(losses, 8 * len(losses), len(losses))
