@@ -19,6 +19,7 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
+from hotlap.probe.facts import has_compiled
 from hotlap.probe.looking import Look
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import SYNC
@@ -193,7 +194,8 @@ class SyncLook:
         modules = self._modules()
         for module in modules:
             module._set_ddp_runtime_logging_sample_rate(1)
-        if any(module.find_unused_parameters and not module.static_graph for module in modules):
+        # A compiler would compile again what is patched.
+        if any(module.find_unused_parameters and not module.static_graph for module in modules) and not has_compiled():
             self._time_searches(type(modules[0]))
 
     def _modules(self) -> list[Any]:
