@@ -12,6 +12,7 @@ import msgspec
 from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
 from hotlap.launch.following import records
+from hotlap.launch.ranks import read_ranks
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
 RunDirectory = Path
@@ -84,7 +85,7 @@ def read_run(path: Path) -> Run:
     info = read_record(info_path, RunInfo)
     lines = read_lines(path / "steps.jsonl")
     try:
-        return run_of(info, lines)
+        return msgspec.structs.replace(run_of(info, lines), ranks=read_ranks(path))
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
 

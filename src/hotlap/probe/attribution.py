@@ -26,12 +26,13 @@ from hotlap.probe.timeline import (
     OPTIMIZER,
     PAUSED,
     SCALAR,
+    SYNC,
     TIDY,
     VALIDATION,
 )
 
 #: Kinds that say nothing about which part of the step they interrupt.
-INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device"})
+INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device", SYNC})
 _CALLS = frozenset({FORWARD, EVALUATION, SCALAR})
 _MODEL = _CALLS | {BACKWARD, GRAD}
 
@@ -152,7 +153,9 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
             elif kind == GRAD:
                 meant[index] = BACKWARD
             elif kind != BACKWARD:
-                meant[index] = LOSS if kind == SCALAR and called else FORWARD
+                # A call in which something was told apart goes on: it is not another one.
+                goes_on = index > 1 and kinds[index - 1] == SYNC and kinds[index - 2] == FORWARD
+                meant[index] = LOSS if kind == SCALAR and called and not goes_on else FORWARD
                 called = True
             if kind == evidence and kind == BACKWARD:
                 called = False
@@ -206,7 +209,7 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
                 meant[index] = "other"
         elif kind == TIDY:
             meant[index] = VALIDATION if previous == VALIDATION else OPTIMIZER
-        elif kind == "host_to_device" and previous == VALIDATION:
+        elif kind in ("host_to_device", SYNC) and previous == VALIDATION:
             meant[index] = VALIDATION
         if kind not in INCIDENTAL:
             previous = meant[index]

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, levers
+from hotlap.probe import Settings, distributed, levers
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import (
@@ -73,6 +73,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     if not settings.silent:
         wrap_loaders(torch, recorder)
         wrap_incidentals(torch, recorder)
+        distributed.install(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)

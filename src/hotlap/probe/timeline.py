@@ -38,6 +38,8 @@ OPTIMIZER = "optimizer"
 TIDY = "tidy"
 VALIDATION = "validation"
 LOSS = "loss"
+#: Waiting for other ranks: inside backward, in a model that brings its buffers in line, or by itself.
+SYNC = "gradient_sync"
 PAUSED = "paused"
 
 #: Spans inside which nothing else is told apart.
@@ -53,7 +55,7 @@ OPAQUE = frozenset(
         "checkpoint",
         "logging",
         "gradient_clip",
-        "gradient_sync",
+        SYNC,
         "host_to_device",
     }
 )

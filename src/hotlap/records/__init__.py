@@ -13,6 +13,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
     Budget,
     Change,
@@ -49,6 +50,7 @@ __all__ = [
     "Budget",
     "Change",
     "Comparison",
+    "DataParallel",
     "Diagnosis",
     "Effect",
     "Environment",
@@ -58,6 +60,8 @@ __all__ = [
     "Metric",
     "NumericsClass",
     "Outcome",
+    "Rank",
+    "RankMeans",
     "Run",
     "RunInfo",
     "SameTraining",

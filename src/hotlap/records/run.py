@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.ranks import Rank
+
 SCHEMA = 1
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -149,3 +151,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     metrics: list[Metric] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
+    #: Every rank that left a record here, rank 0 first; empty where there is only one process that trains.
+    ranks: list[Rank] = []
