@@ -12,7 +12,6 @@ read in steps that are watched, measure it on the device.
 from __future__ import annotations
 
 import functools
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -136,7 +135,7 @@ def wrap_sync(torch: Any, recorder: Recorder, replicas: Replicas) -> None:
     @functools.wraps(original)
     def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal inside
-        if compiling() or inside or not recorder.begun or threading.get_ident() != recorder.thread:
+        if compiling() or inside or recorder.here() is None:
             return original(tensors, *args, **kwargs)
         replicas.backwards += 1
         first = tensors if isinstance(tensors, tensor) else tensors[0] if tensors else None
