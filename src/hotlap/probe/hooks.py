@@ -26,6 +26,7 @@ from typing import Any
 
 from hotlap.probe import Settings, levers
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.syncs import Syncs
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
 _CHECKPOINT_OPTIONS = (
@@ -52,6 +53,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_loaders(torch, recorder)
         wrap_incidentals(torch, recorder)
         recorder.fetches.watch(torch)
+        recorder.make_looks = lambda: [Syncs(torch)]
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
     else:

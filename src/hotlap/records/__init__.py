@@ -40,6 +40,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.syncs import Sync, Syncs
 
 __all__ = [
     "BETWEEN",
@@ -62,6 +63,8 @@ __all__ = [
     "RunInfo",
     "SameTraining",
     "Step",
+    "Sync",
+    "Syncs",
     "Trial",
     "Tuning",
     "WillNotHelp",

@@ -6,6 +6,7 @@ from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
@@ -19,6 +20,11 @@ _CATALOGUE: tuple[Rule, ...] = (
     TooManyWorkers(),
     RareWaits(),
     SmallMicroBatch(),
+    Syncs(),
+    Garbage(),
+    SmallBatch(),
+    Crowded(),
+    FewThreads(),
     FullPrecision(),
     ContiguousLayout(),
     PageFaults(),
@@ -31,6 +37,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     TooLittle(),
     ComputeBound(),
     Healthy(),
+    Neighbours(),
 )
 
 
