@@ -48,8 +48,8 @@ _LOOKS = 12
 _KEPT, _WRITTEN = 256, 12
 
 _PROBE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-#: What of the probe reads tensors for itself.
-_OWN = tuple(_PROBE + name for name in ("losses.py", "facts.py", "steps.py"))
+#: What of the probe a script's own call comes through (``print``, ``hotlap.metric``); the rest reads for itself.
+_PASSING = tuple(_PROBE + name for name in ("hooks.py", "marks.py"))
 #: Standard libraries and others that format what a script hands them.
 _THROUGH = (os.sep + "logging" + os.sep, os.sep + "tqdm" + os.sep)
 
@@ -225,10 +225,8 @@ class Syncs:
         """Whose code it is: "own" and "probe", "data", "torch", "through", or "" for the training's."""
         found = self.folders.get(file)
         if found is None:
-            if file in _OWN:
-                found = "own"
-            elif file.startswith(_PROBE):
-                found = "probe"
+            if file.startswith(_PROBE):
+                found = "probe" if file in _PASSING else "own"
             elif file.startswith(self.torch_folder):
                 found = "data" if file.startswith(os.path.join(self.torch_folder, "utils", "data")) else "torch"
             elif "torchinductor" in file or file.startswith("<eval_with_key>"):
