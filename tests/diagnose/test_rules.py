@@ -13,11 +13,11 @@ from planted import HEALTHY, SHORT, run, steps
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
 from hotlap.errors import UsageError
-from hotlap.records import Finding, Run
+from hotlap.records import Finding, Run, Sync, Syncs
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 SLOW = Machine(bf16_matmul_speedup=0.7, bf16_conv_speedup=0.9, channels_last_conv_speedup=1.0)
-INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01"}
+INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01", "HOST06"}
 
 
 def found(planted: Run, machine: Machine | None = None) -> dict[str, Finding]:
@@ -34,6 +34,21 @@ RESTARTS = steps([{**HEALTHY, "data_wait": 3.0 if i in (50, 100) else 0.001} for
 STALLS = steps([{**HEALTHY, "other": 3.0 if i in (50, 100) else 0.003} for i in range(120)])
 WAITS = [{**HEALTHY, "data_wait": 3.0 if i in (50, 100) else 0.001} for i in range(120)]
 MIXED = steps([{**row, "other": 5.0} if i in (20, 60, 80) else row for i, row in enumerate(WAITS)])
+
+
+def reads(*seconds: float, what: str = "item()", watched: int = 4, seen: int = 4) -> Syncs:
+    """Return a line for each of ``seconds``."""
+    lines = [
+        Sync(file="/train.py", line=40 + i, function="train", what=what, count=3.0, seconds=each, seen=seen)
+        for i, each in enumerate(seconds)
+    ]
+    return Syncs(watched=watched, lines=lines)
+
+
+CUDA = {"device": "cuda", "module_calls": 40}
+TINY_BATCH = {"batch_size": 1, "module_calls": 2000}
+CROWD = {"threads": 8, "workers": 4, "fetch_seconds": 0.05, "cpu_seconds": 0.75, "queue_seconds": 0.03}
+ONE_THREAD = {"threads": 1, "workers": 0, "cpu_seconds": 0.1, "queue_seconds": 0.001}
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "DATA01": (
         {"phases": WAIT, "facts": {"workers": 0, "fetch_seconds": 0.099}},
@@ -65,6 +80,62 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {**TINY_CALLS, "micro_batches": 1},
             {"facts": {"module_calls": 400}, "micro_batches": 8},
             {"facts": {"module_calls": None}, "micro_batches": 8},
+        ],
+    ),
+    "HOST01": (
+        {"facts": CUDA, "syncs": reads(0.06, 0.01)},
+        [
+            {"facts": CUDA},
+            {"facts": CUDA, "syncs": reads(0.001)},
+            # The device is never without work: what is waited for would have to be computed all the same.
+            {"facts": CUDA, "syncs": reads(0.099)},
+            {"facts": CUDA, "syncs": reads(0.06, watched=1, seen=1)},
+            {"facts": CUDA, "syncs": reads(0.06, seen=1)},
+            {"syncs": reads(2e-6, 3e-6)},
+            {"syncs": reads(0.03, what="x[mask]")},
+        ],
+    ),
+    "HOST02": (
+        {"facts": {"gc_seconds": 0.02, "gc_collections": 3.0, "gc_full": 0.2}},
+        [
+            {"facts": {"gc_seconds": 0.002, "gc_collections": 3.0, "gc_full": 0.0}},
+            {"facts": {"gc_seconds": 0.0, "gc_collections": 0.0}},
+            {"facts": {"gc_seconds": None}},
+        ],
+    ),
+    "HOST03": (
+        {"facts": TINY_BATCH},
+        [
+            {"facts": {**TINY_BATCH, "batch_size": 8}},
+            {"facts": {**TINY_BATCH, "batch_size": None}},
+            {"facts": {**TINY_BATCH, "module_calls": 300}},
+            {"facts": {**TINY_BATCH, "module_calls": None}},
+            {"facts": {**TINY_BATCH, "compiled": True}},
+            {"facts": TINY_BATCH, "micro_batches": 4},
+        ],
+    ),
+    "HOST04": (
+        {"facts": CROWD},
+        [
+            {"facts": {**CROWD, "queue_seconds": 0.005}},
+            {"facts": {**CROWD, "queue_seconds": None}},
+            {"facts": {**CROWD, "cpu_seconds": 0.3}},
+            {"facts": {**CROWD, "cpu_seconds": None}},
+            {"facts": {**CROWD, "threads": 4}},
+        ],
+    ),
+    "HOST05": (
+        {"facts": ONE_THREAD},
+        [
+            {"facts": {**ONE_THREAD, "threads": 4}},
+            {"facts": ONE_THREAD, "cores": 2},
+            {"facts": {**ONE_THREAD, "workers": 6}},
+            {"facts": {**ONE_THREAD, "world_size": 4}},
+            {"facts": {**ONE_THREAD, "device": "cuda"}},
+            {"facts": {**ONE_THREAD, "module_calls": 200}},
+            {"facts": {**ONE_THREAD, "queue_seconds": 0.03}},
+            {"facts": {**ONE_THREAD, "cpu_seconds": 0.5}},
+            {"facts": ONE_THREAD, "phases": {"loss": 0.09}},
         ],
     ),
     "PRECISION01": (
@@ -124,6 +195,10 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "MEASURE01": ({"n": 3}, [{"n": 20}]),
     "COMPUTE01": ({}, [{"phases": {"optimizer": 0.05}}, {"phases": {"loss": 0.09}}]),
     "HEALTHY01": ({"phases": {"loss": 0.09}}, [{}, {"phases": {"optimizer": 0.05}}]),
+    "HOST06": (
+        {"facts": {"queue_seconds": 0.03, "cpu_seconds": 0.1, "involuntary_switches": 4.0}},
+        [{"facts": {"queue_seconds": 0.003, "cpu_seconds": 0.1}}, {"facts": {"cpu_seconds": 0.1}}, {"facts": CROWD}],
+    ),
 }
 
 

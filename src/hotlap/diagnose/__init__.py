@@ -51,6 +51,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_steps=len(context.steps),
         outliers=context.outliers,
         ranks=ranks.rows(context),
+        syncs=run.syncs,
     )
 
 

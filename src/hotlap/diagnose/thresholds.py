@@ -138,3 +138,27 @@ ACCUMULATES = 1.5
 
 #: Looks in which no parameter was unused: layers that are dropped at random are unused in some steps only.
 UNUSED_LOOKS = 3
+#: One watched step may be the one in ten that logs: a line is judged from this many watched steps on.
+SYNC_STEPS = 2
+
+#: Young objects are collected in any Python program, at about a hundredth of a short step; below 5 % nothing is wrong.
+GC_SHARE = 0.05
+
+#: Batches up to this size are small whatever the training is. Larger ones may be what its quality needs.
+SMALL_BATCH = 4
+
+#: What a small batch could give is counted up to a batch of this size, which hardly any model is too large for.
+COUNTED_BATCH = 32
+
+#: The training thread waits this share of the step for a core: a wake-up costs some 20 us, a hundredth of short steps.
+QUEUE_SHARE = 0.10
+
+#: A training that keeps this share of the cores busy itself fills the machine: its threads also wait for one another.
+CROWDED = 0.8
+
+#: A module call of this many seconds computes tensors that are worth sharing among threads: torch shares out from
+#: 32768 elements on, which take about 10 us an operation.
+LARGE_CALL = 500e-6
+
+#: More threads cost synchronisation and share the memory: less than a fifth of the step is not worth naming.
+THREADS_SHARE = 0.20

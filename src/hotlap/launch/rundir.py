@@ -13,7 +13,7 @@ from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
 from hotlap.launch.following import records
 from hotlap.launch.ranks import read_ranks
-from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
+from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, Syncs, read_record
 
 RunDirectory = Path
 
@@ -73,6 +73,11 @@ def facts_of(lines: list[dict[str, Any]]) -> Facts:
     return msgspec.convert(found, Facts)
 
 
+def syncs_of(lines: list[dict[str, Any]]) -> Syncs | None:
+    found = [line for line in lines if line["k"] == "sync"]
+    return msgspec.convert(found[-1], Syncs, strict=False) if found else None
+
+
 def read_run(path: Path) -> Run:
     """Read a run directory.
 
@@ -101,6 +106,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
+        syncs=syncs_of(lines),
     )
 
 

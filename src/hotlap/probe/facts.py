@@ -10,6 +10,7 @@ from typing import Any
 
 from hotlap.allocator import allocator
 from hotlap.probe import levers
+from hotlap.probe.host import Host
 from hotlap.probe.timeline import VALIDATION
 
 #: Steps over which the use of the process is averaged at the least.
@@ -50,6 +51,7 @@ class Facts:
         self.batch_size: int | None = None
         self.checkpointing = False
         self.device = "cpu"
+        self.host = Host()
         #: What the process had used when it was warm and when it was last looked at, with the steps done by then.
         self.warm: tuple[resource.struct_rusage, int] | None = None
         self.used: tuple[resource.struct_rusage, int] | None = None
@@ -76,6 +78,7 @@ class Facts:
 
     def training_begins(self, thread: int) -> None:
         """What other threads call is not trained."""
+        self.host.begin()
         self.modules = [module for module in self.modules if self.threads[id(module)] == thread]
         self.frozen = [module for module in self.frozen if self.threads[id(module)] == thread]
 
@@ -95,6 +98,7 @@ class Facts:
         if warm:
             self.used = resource.getrusage(resource.RUSAGE_SELF), steps
             self.warm = self.warm or self.used
+            self.host.use(steps)
 
     def step_done(self) -> None:
         """After the first steps: what the models are, once they have run."""
@@ -156,6 +160,7 @@ class Facts:
             "checkpointing": self.checkpointing,
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
+            **self.host.collect(),
         }
         if self.warm is not None and self.used is not None:
             (before, begun), (after, done) = self.warm, self.used

@@ -29,6 +29,7 @@ from typing import Any
 from hotlap.probe import Settings, distributed, levers
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.syncs import Syncs
 from hotlap.probe.timeline import (
     BACKWARD,
     BATCH,
@@ -73,6 +74,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     if not settings.silent:
         wrap_loaders(torch, recorder)
         wrap_incidentals(torch, recorder)
+        recorder.make_looks = lambda: [Syncs(torch)]
         distributed.install(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)

@@ -286,6 +286,7 @@ class Steps:
 
     def disable(self) -> None:
         self.enabled = self.begun = False
+        self.facts.host.stop()
         self.thread = None
 
     def forked(self) -> None:

@@ -41,6 +41,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.syncs import Sync, Syncs
 
 __all__ = [
     "BETWEEN",
@@ -66,6 +67,8 @@ __all__ = [
     "RunInfo",
     "SameTraining",
     "Step",
+    "Sync",
+    "Syncs",
     "Trial",
     "Tuning",
     "WillNotHelp",

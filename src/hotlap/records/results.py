@@ -8,6 +8,7 @@ import msgspec
 
 from hotlap.records.ranks import RankMeans
 from hotlap.records.run import SCHEMA, Environment, Facts
+from hotlap.records.syncs import Syncs
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
 
@@ -67,6 +68,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     outliers: list[int] = []
     #: The ranks side by side; empty where there is one, or where too few steps have a record on all.
     ranks: list[RankMeans] = []
+    syncs: Syncs | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.ranks import Rank
+from hotlap.records.syncs import Syncs
 
 SCHEMA = 1
 
@@ -124,6 +125,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).
     page_faults: float | None = None
     system_seconds: float | None = None
+    #: Garbage collections that the training thread ran in a step (mean): seconds, how many, and those of everything.
+    gc_seconds: float | None = None
+    gc_collections: float | None = None
+    gc_full: float | None = None
+    #: Processor seconds of a step (mean): of the process with all its threads, and of the training thread.
+    cpu_seconds: float | None = None
+    thread_seconds: float | None = None
+    #: Seconds of a step (mean) in which the training thread was ready to run and had no core.
+    queue_seconds: float | None = None
+    #: How often in a step (mean) the training thread gave its core up, and how often it was taken from it.
+    voluntary_switches: float | None = None
+    involuntary_switches: float | None = None
     #: "default" (glibc's malloc), "kept" (told to keep what is freed) or "replaced" (another one is preloaded).
     allocator: str | None = None
     #: Whether the kernel hands out huge pages without being asked.
@@ -153,3 +166,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     #: Every rank that left a record here, rank 0 first; empty where there is only one process that trains.
     ranks: list[Rank] = []
+    #: Where Python reads tensors; None where no step was watched.
+    syncs: Syncs | None = None

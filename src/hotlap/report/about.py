@@ -32,6 +32,14 @@ _FACTS = {
     "fetch_seconds": "Fetching one batch",
     "page_faults": "Page faults per step",
     "system_seconds": "Kernel time per step",
+    "gc_seconds": "Garbage collection per step",
+    "gc_collections": "Collections per step",
+    "gc_full": "Full collections per step",
+    "cpu_seconds": "Processor time per step",
+    "thread_seconds": "Processor time of the training thread per step",
+    "queue_seconds": "Wait for a core per step",
+    "voluntary_switches": "Cores given up per step",
+    "involuntary_switches": "Cores taken away per step",
     "allocator": "Allocator",
     "huge_pages": "Huge pages unasked",
     "peak_memory": "Peak memory of the process",
@@ -84,5 +92,8 @@ def _fact(field: str, value: object) -> str:
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):
-        return f"{value:,.0f}" if field == "page_faults" else text.seconds(value)
+        if field == "page_faults":
+            return f"{value:,.0f}"
+        counts = field in ("gc_collections", "gc_full", "voluntary_switches", "involuntary_switches")
+        return text.figure(value) if counts else text.seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -14,6 +14,7 @@ from hotlap.diagnose.rules.distributed import (
     UnequalWork,
     UnevenRanks,
 )
+from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
@@ -27,6 +28,11 @@ _CATALOGUE: tuple[Rule, ...] = (
     TooManyWorkers(),
     RareWaits(),
     SmallMicroBatch(),
+    Syncs(),
+    Garbage(),
+    SmallBatch(),
+    Crowded(),
+    FewThreads(),
     FullPrecision(),
     ContiguousLayout(),
     PageFaults(),
@@ -46,6 +52,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     TooLittle(),
     ComputeBound(),
     Healthy(),
+    Neighbours(),
 )
 
 

@@ -1,0 +1,273 @@
+"""What keeps the host from its work: waiting for the device, garbage, small operations, cores and threads."""
+
+from __future__ import annotations
+
+from hotlap.diagnose.context import Context
+from hotlap.diagnose.rules.base import Rule, part, plural, time
+from hotlap.diagnose.thresholds import (
+    COMPUTE_SHARE,
+    COUNTED_BATCH,
+    CROWDED,
+    DISPATCH_CPU,
+    DISPATCH_CUDA,
+    DISPATCH_FADE,
+    GC_SHARE,
+    LARGE_CALL,
+    QUEUE_SHARE,
+    SMALL_BATCH,
+    SYNC_STEPS,
+    THREADS_SHARE,
+)
+from hotlap.records import Finding, Sync
+
+#: On a CPU these compute what the script wants to know; only the rest is reading.
+_COMPUTING = frozenset(
+    {"nonzero()", "argwhere()", "unique()", "masked_select()", "equal()", "allclose()", "x[mask]", "x[mask] = y"}
+)
+#: Lines that are named in the evidence.
+_NAMED = 3
+
+
+class Syncs(Rule):
+    code = "HOST01"
+    title = "The training loop reads values from the device, and waits for them"
+    meaning = (
+        "A GPU works behind the Python code that feeds it. Where Python reads a value (`loss.item()`, `print(loss)`, "
+        "`if loss > x`, `tensor.cpu()`), it waits until the device has computed it. Then the device waits in its turn "
+        "until Python has sent it new work."
+    )
+    evidence_needed = (
+        "Calls and seconds of the methods of `torch.Tensor` that read in Python, and of `synchronize()`, by line of "
+        "the script, in single steps that are watched. Lines that most of the watched steps came by count, from the "
+        "second watched step on."
+    )
+    remedy = (
+        "Keep values on the device (`running += loss.detach()`) and read them every N steps, all in one go. Choose "
+        "with `torch.where` or a product instead of `if` and `x[mask]`. Copy with `non_blocking=True`."
+    )
+    limits = (
+        "On a GPU the bound takes the host's and the device's work to overlap in full without the reads, so it is the "
+        "smaller one of the wait and of the rest of the step. On a CPU nothing is waited for, and only what the calls "
+        "themselves take is at stake. Reads in C++, and functions such as `torch.nonzero(x)` that are not called as "
+        "methods, are not seen; nor are tensor subclasses."
+    )
+
+    def check(self, context: Context) -> Finding | None:
+        syncs = context.run.syncs
+        if syncs is None or syncs.watched < SYNC_STEPS:
+            return None
+        lines = [
+            line
+            for line in syncs.lines
+            if 2 * line.seen > syncs.watched and (context.on_cuda or line.what not in _COMPUTING)
+        ]
+        spent = sum(line.seconds for line in lines)
+        at_stake = min(spent, max(0.0, context.mean - spent)) if context.on_cuda else spent
+        what = "Python waits for the device" if context.on_cuda else "Reading tensors takes Python"
+        evidence = [f"{what} for {part(context, spent)}." if context.on_cuda else f"{what} {part(context, spent)}."]
+        evidence += [_where(line, context.run.info.cwd) for line in lines[:_NAMED]]
+        return self.finding(context, at_stake, evidence)
+
+
+def _where(line: Sync, cwd: str) -> str:
+    file = line.file.removeprefix(cwd.rstrip("/") + "/")
+    return f"{file}:{line.line}, in {line.function}: {line.what}, {line.count:.3g} times a step, {time(line.seconds)}."
+
+
+class Garbage(Rule):
+    code = "HOST02"
+    title = "Python's garbage collector takes a noticeable part of the step"
+    meaning = (
+        "The script makes many objects, or objects that refer to one another in cycles. Python then looks through what "
+        "is alive again and again, in the middle of a step."
+    )
+    evidence_needed = "Seconds and number of the collections in the training thread (`gc.callbacks`), per step."
+    remedy = (
+        "Call `gc.freeze()` after the set-up, so that what lives for long is not looked through; raise "
+        "`gc.set_threshold`, or call `gc.disable()` and collect every N steps. Best of all, find what makes the "
+        "cycles or the many objects (lists of dictionaries, autograd graphs kept in attributes)."
+    )
+    limits = (
+        "Collections in other threads and in loader workers are not counted. What is collected more rarely is freed "
+        "later: memory of tensors in cycles grows meanwhile. The probe's own allocations bring some collections "
+        "forward; those that run in its code are left out."
+    )
+
+    def check(self, context: Context) -> Finding | None:
+        seconds, count = context.facts.gc_seconds, context.facts.gc_collections
+        if seconds is None or not count:
+            return None
+        evidence = [
+            f"Collecting garbage takes {part(context, seconds)}.",
+            f"{count:.3g} collections a step, of {time(seconds / count)} each on average.",
+        ]
+        if context.facts.gc_full:
+            evidence.append(f"A full one, of all objects that are alive, every {1 / context.facts.gc_full:.3g} steps.")
+        return self.finding(context, seconds, evidence, least=GC_SHARE)
+
+
+class SmallBatch(Rule):
+    code = "HOST03"
+    title = "The batch is so small that calling the layers costs as much as computing them"
+    meaning = (
+        "Each layer call is so short that Python and the dispatch of its operators are most of it. A larger batch "
+        "would make the same calls and take hardly longer."
+    )
+    evidence_needed = (
+        f"A batch of at most {SMALL_BATCH} samples without accumulation, and the forward seconds of a step divided by "
+        "its module calls: below about 60 µs on a CPU or 100 µs on a CUDA device a call is mostly dispatch."
+    )
+    remedy = (
+        "Use a larger batch, with the learning rate that goes with it: this is another training. Where the batch must "
+        "stay, `torch.compile` (on a GPU with `mode='reduce-overhead'`) takes away part of the calls' cost."
+    )
+    limits = (
+        f"The bound supposes a batch of {COUNTED_BATCH} samples that takes as long as the present one. How large a "
+        "batch the training's quality allows is for its owner to say. The batch is the first dimension of what the "
+        "loader hands over. Module calls count containers too."
+    )
+    changes = ("compile",)
+
+    def check(self, context: Context) -> Finding | None:
+        facts, forward = context.facts, context.seconds("forward")
+        calls, batch = facts.module_calls, facts.batch_size
+        if not calls or not batch or batch > SMALL_BATCH or context.micro_batches > 1 or facts.compiled or not forward:
+            return None
+        size = DISPATCH_CUDA if context.on_cuda else DISPATCH_CPU
+        weight = min(1.0, (DISPATCH_FADE * size - forward / calls) / ((DISPATCH_FADE - 1) * size))
+        once = context.seconds("forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
+        evidence = [
+            f"The batch is {plural(batch, 'sample')}.",
+            f"A module call takes {time(forward / calls)} of forward on average ({calls} calls a step).",
+            f"What a larger batch would take once for all its samples is {part(context, once)}.",
+        ]
+        return self.finding(context, once * max(0.0, weight) * (1 - batch / COUNTED_BATCH), evidence)
+
+
+def _cores_in_use(context: Context) -> float | None:
+    """Cores that all ranks and their loader workers keep busy on average."""
+    facts = context.facts
+    if facts.cpu_seconds is None or context.mean <= 0:
+        return None
+    fetching = (facts.fetch_seconds or 0.0) * context.micro_batches if facts.workers else 0.0
+    return (facts.cpu_seconds + fetching) / context.mean * max(1, facts.world_size)
+
+
+def _wanted(context: Context) -> int:
+    """Threads of all ranks and their loader workers that may want a core at once."""
+    return ((context.facts.threads or 1) + (context.facts.workers or 0)) * max(1, context.facts.world_size)
+
+
+def _crowds_itself(context: Context) -> bool:
+    cores, used = context.run.info.environment.cores, _cores_in_use(context)
+    return used is not None and used >= CROWDED * cores and _wanted(context) > cores
+
+
+def _queueing(context: Context) -> list[str]:
+    facts = context.facts
+    evidence = [
+        f"The training thread is ready to run but without a core for {part(context, facts.queue_seconds or 0.0)}."
+    ]
+    if facts.involuntary_switches is not None:
+        evidence.append(f"A core is taken from it {facts.involuntary_switches:.2g} times a step.")
+    return evidence
+
+
+class Crowded(Rule):
+    code = "HOST04"
+    title = "The training's own threads and workers are more than the cores, and the loop waits for a core"
+    meaning = (
+        "Torch's threads, those of the other ranks on this machine and the loader workers want more cores than there "
+        "are. They take turns, and the thread that trains waits for its own."
+    )
+    evidence_needed = (
+        "Seconds on the run queue of the training thread (`/proc/self/task/*/schedstat`, Linux), more threads and "
+        "workers of its own than cores, and a machine that they keep busy by their processor time."
+    )
+    remedy = (
+        "Give torch fewer threads (`OMP_NUM_THREADS` or `torch.set_num_threads`: cores / ranks - workers), or use "
+        "fewer workers."
+    )
+    limits = (
+        "At stake is the wait of the training thread alone: that torch's threads wait for one another, too, is not in "
+        "it. Where data must be fetched on the same cores, part of the wait cannot be had."
+    )
+
+    def check(self, context: Context) -> Finding | None:
+        seconds, facts = context.facts.queue_seconds, context.facts
+        if seconds is None or not _crowds_itself(context):
+            return None
+        evidence = [
+            *_queueing(context),
+            f"{plural(facts.threads or 1, 'thread')} of torch and {plural(facts.workers or 0, 'worker')}"
+            + (f" in each of {facts.world_size} ranks" if facts.world_size > 1 else "")
+            + f", on {plural(context.run.info.environment.cores, 'core')}.",
+        ]
+        return self.finding(context, seconds, evidence, least=QUEUE_SHARE)
+
+
+class FewThreads(Rule):
+    code = "HOST05"
+    title = "Torch computes with fewer threads than there are free cores"
+    meaning = "The model's arithmetic takes most of the step, on a few threads, while other cores have nothing to do."
+    evidence_needed = (
+        "Torch's threads against the cores of this process, without those that workers or other programs use; forward "
+        "and backward of over 60 % of the step; module calls long enough (0.5 ms) to be shared among threads."
+    )
+    remedy = (
+        "Let torch use the cores: set `OMP_NUM_THREADS` or call `torch.set_num_threads` with their number. (torchrun "
+        "sets it to 1 where it is not set.) Sums are then added in another order, so losses agree up to rounding."
+    )
+    limits = (
+        "The bound supposes that the arithmetic shares out without loss, which it never does: memory is shared, and "
+        "two hyper-threads are one core. Named only below half of the cores for this reason. What other programs use "
+        "is known from the load when the run began."
+    )
+
+    def check(self, context: Context) -> Finding | None:
+        facts, threads = context.facts, context.facts.threads
+        forward, calls = context.seconds("forward"), facts.module_calls
+        if not threads or not calls or facts.device != "cpu" or forward / calls < LARGE_CALL:
+            return None
+        if context.share(context.compute) <= COMPUTE_SHARE or (facts.queue_seconds or 0.0) > QUEUE_SHARE * context.mean:
+            return None
+        load = context.run.info.environment.load or 0.0
+        free = context.cores - (facts.workers or 0) - round(load / max(1, facts.world_size))
+        # Threads of the script's own may compute beside torch's.
+        busy = max(threads, (facts.cpu_seconds or 0.0) / context.mean)
+        if 2 * busy >= free:
+            return None
+        evidence = [
+            f"Torch has {plural(threads, 'thread')}; {plural(free, 'core')} of {context.cores} could compute.",
+            f"Forward and backward take {part(context, context.compute)}.",
+            f"A module call takes {time(forward / calls)} of forward on average.",
+        ]
+        return self.finding(context, context.compute * (1 - busy / free), evidence, least=THREADS_SHARE)
+
+
+class Neighbours(Rule):
+    code = "HOST06"
+    title = "Other programs take the cores from the training"
+    meaning = "The training thread waits for a core although the training itself does not fill the machine."
+    evidence_needed = (
+        "Seconds on the run queue of the training thread (`/proc/self/task/*/schedstat`, Linux): a tenth of the step "
+        "or more, while the training's own processor time leaves cores free or its threads do not outnumber them."
+    )
+    remedy = "End or move what else runs on this machine, or give the training cores of its own, and measure again."
+    limits = (
+        "Which programs they are is not looked at. A quota on processor time (a container's) looks the same. All "
+        "figures of this profile hold for a machine that is shared like this."
+    )
+    information = True
+
+    def check(self, context: Context) -> Finding | None:
+        seconds = context.facts.queue_seconds
+        if seconds is None or context.share(seconds) < QUEUE_SHARE or _crowds_itself(context):
+            return None
+        evidence = _queueing(context)
+        used, environment = _cores_in_use(context), context.run.info.environment
+        if used is not None:
+            evidence.append(f"The training keeps {used:.2g} of {plural(environment.cores, 'core')} busy.")
+        if environment.load is not None:
+            evidence.append(f"When the run began the machine had a load of {environment.load:.1f}.")
+        return self.finding(context, seconds, evidence)
