@@ -11,6 +11,7 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.following import decode
+from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
 RunDirectory = Path
@@ -89,16 +90,19 @@ def read_run(path: Path) -> Run:
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
-    steps = steps_of(lines)
+    steps, facts = steps_of(lines), facts_of(lines)
     if (info.outcome, info.reason) == UNFINISHED:
         # Known to have lived as long as its last step.
         info = msgspec.structs.replace(info, ended=max([info.ended, *(step.t + step.wall for step in steps)]))
     return Run(
         info=info,
-        facts=facts_of(lines),
+        facts=facts,
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
+        startup=startup_of(lines),
+        compilations=compilations_of(lines, steps),
+        loader_starts=loader_starts_of(lines, steps, facts),
     )
 
 

@@ -25,6 +25,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hotlap.probe import Settings, levers
+from hotlap.probe.compiling import watch_compiling
+from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
@@ -50,6 +52,8 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     wrap_optimizers(torch, recorder)
     if not settings.silent:
         wrap_loaders(torch, recorder)
+        watch_loader_starts(torch, recorder)
+        watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)

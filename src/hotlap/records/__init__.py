@@ -13,6 +13,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.results import (
     Budget,
     Change,
@@ -49,18 +50,21 @@ __all__ = [
     "Budget",
     "Change",
     "Comparison",
+    "Compilation",
     "Diagnosis",
     "Effect",
     "Environment",
     "Facts",
     "Finding",
     "Judgement",
+    "LoaderStart",
     "Metric",
     "NumericsClass",
     "Outcome",
     "Run",
     "RunInfo",
     "SameTraining",
+    "Startup",
     "Step",
     "Trial",
     "Tuning",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
+from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
+from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
 
-#: In this order the rules are checked: the last ones speak only when those before found nothing.
+#: In this order the rules are checked: ComputeBound and Healthy speak only when those before found nothing.
 _CATALOGUE: tuple[Rule, ...] = (
     NoWorkers(),
     SlowFetch(),
@@ -27,10 +29,17 @@ _CATALOGUE: tuple[Rule, ...] = (
     Validation(),
     CheckpointWriting(),
     Logging(),
+    LoaderStarts(),
+    SlowerAndSlower(),
+    Recompiling(),
     Unexplained(),
     TooLittle(),
     ComputeBound(),
     Healthy(),
+    # About the run rather than the steps: said whatever else was found.
+    SlowStart(),
+    AnotherPace(),
+    CompileNotPaidBack(),
 )
 
 

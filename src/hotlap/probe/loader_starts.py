@@ -1,0 +1,58 @@
+"""Sees how long a loader takes to start an iteration: ``DataLoader.__iter__``, and the wait for the first batch.
+
+Later batches pass as if nothing were here: what times the first one is an attribute of the iterator that takes
+itself away.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import weakref
+from typing import Any
+
+from hotlap.probe.steps import Steps
+
+
+def watch_loader_starts(torch: Any, steps: Steps) -> None:
+    loaders = torch.utils.data.DataLoader
+    begin = loaders.__iter__
+    numbers = itertools.count()
+
+    @functools.wraps(begin)
+    def __iter__(self: Any) -> Any:  # noqa: N807
+        old = getattr(self, "_iterator", None)
+        start = steps.clock()
+        iterator = begin(self)
+        line = {
+            "n": next(numbers),
+            "t": start,
+            "seconds": round(steps.clock() - start, 9),
+            "loader": self.__dict__.get("_hotlap_loader", ""),
+            "workers": self.num_workers,
+            "fresh": bool(self.num_workers) and iterator is not old,
+        }
+        steps.event("loader_start", threading.get_ident(), **line)
+        if hasattr(iterator, "_next_data"):
+            _time_first_batch(iterator, steps, line)
+        return iterator
+
+    loaders.__iter__ = __iter__
+
+
+def _time_first_batch(iterator: Any, steps: Steps, line: dict[str, Any]) -> None:
+    # Without a reference to the iterator itself: its workers end when the script lets go of it, and no later.
+    weak = weakref.ref(iterator)
+
+    def first() -> Any:
+        iterator = weak()
+        assert iterator is not None
+        iterator.__dict__.pop("_next_data", None)
+        start = steps.clock()
+        batch = iterator._next_data()
+        waited = round(steps.clock() - start, 9)
+        steps.event("loader_start", threading.get_ident(), **line, first_batch=waited)
+        return batch
+
+    iterator._next_data = first
