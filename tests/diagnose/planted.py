@@ -53,8 +53,12 @@ def run(
     memory: int | None = 16 * 2**30,
     micro_batches: int = 1,
     n: int = 40,
+    happened: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own."""
+    """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own.
+
+    ``happened``: other fields of the run.
+    """
     if recorded is None:
         recorded = steps([{**HEALTHY, **(phases or {})}] * n, micro_batches=micro_batches)
     last = recorded[-1] if recorded else None
@@ -68,4 +72,6 @@ def run(
         date="2026-01-01T00:00:00Z",
         outcome="finished",
     )
-    return Run(info=info, facts=msgspec.structs.replace(FACTS, **(facts or {})), steps=list(recorded))
+    return Run(
+        info=info, facts=msgspec.structs.replace(FACTS, **(facts or {})), steps=list(recorded), **(happened or {})
+    )

@@ -130,7 +130,7 @@ START_SECONDS = 15.0
 #: ... and less than this part of the wall clock is not worth a word.
 START_SHARE = 0.5
 
-#: Recompilations after the warm-up: one alone may be the last batch of an epoch, which is compiled once.
+#: Recompilations of a function after the warm-up: one alone may be for the last, smaller batch of an epoch.
 RECOMPILATIONS = 2
 
 #: ``torch.compile`` seldom makes a step more than twice as fast; a run that it must do so in has not paid it back.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import fmean, median
 
 from hotlap.diagnose.steady import core, scatter
@@ -154,7 +154,7 @@ def _chunks(steps: Sequence[Step]) -> list[list[Step]]:
     if count < TREND_CHUNKS:
         return []
     ends = [round(k * len(steps) / count) for k in range(count + 1)]
-    return [list(steps[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    return [list(steps[a:b]) for a, b in pairwise(ends)]
 
 
 def _same_size(chunks: Sequence[Sequence[Step]]) -> bool:

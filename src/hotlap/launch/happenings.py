@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import Compilation, Facts, LoaderStart, Startup, Step
+from hotlap.records import Compilation, LoaderStart, Startup, Step
 
 Line = dict[str, Any]
 
@@ -24,9 +24,10 @@ def compilations_of(lines: list[Line], steps: list[Step]) -> list[Compilation]:
     return [msgspec.convert(line, Compilation) for line in placed]
 
 
-def loader_starts_of(lines: list[Line], steps: list[Step], facts: Facts) -> list[LoaderStart]:
+def loader_starts_of(lines: list[Line], steps: list[Step]) -> list[LoaderStart]:
     placed = _placed(_newest(lines, "loader_start"), steps)
-    validating = set(facts.validation_loaders)
+    # What a loader was for shows in what follows, so it is said at the end.
+    validating = {name for line in lines if line["k"] == "validation_loaders" for name in line["names"]}
     return [msgspec.convert({**line, "validation": line.get("loader") in validating}, LoaderStart) for line in placed]
 
 

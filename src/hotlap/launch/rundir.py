@@ -90,19 +90,19 @@ def read_run(path: Path) -> Run:
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
-    steps, facts = steps_of(lines), facts_of(lines)
+    steps = steps_of(lines)
     if (info.outcome, info.reason) == UNFINISHED:
         # Known to have lived as long as its last step.
         info = msgspec.structs.replace(info, ended=max([info.ended, *(step.t + step.wall for step in steps)]))
     return Run(
         info=info,
-        facts=facts,
+        facts=facts_of(lines),
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
         startup=startup_of(lines),
         compilations=compilations_of(lines, steps),
-        loader_starts=loader_starts_of(lines, steps, facts),
+        loader_starts=loader_starts_of(lines, steps),
     )
 
 

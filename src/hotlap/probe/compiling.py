@@ -21,6 +21,9 @@ from hotlap.probe.timeline import EVALUATION, VALIDATION
 
 #: Characters of a reason. Dynamo's can hold whole guards.
 LONGEST_REASON = 300
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_DYNAMO = os.path.join("torch", "_dynamo", "")
+_MODULE = os.path.join("torch", "nn", "modules", "module.py")
 
 
 def watch_compiling(steps: Steps) -> None:
@@ -36,9 +39,12 @@ class Compilations:
         self.count = 0
         self.began = 0.0
         self.thread = 0
+        #: The module whose call needs the compilation, "" where it is none.
+        self.module = ""
         #: The line of the last compilation, and dynamo's number for it ("" where it gives none).
         self.last: dict[str, Any] | None = None
         self.last_id = ""
+        self.last_module = ""
         #: Dynamo's accounts that were there when it began; it keeps the newest 64.
         self.known: set[int] = set()
 
@@ -68,6 +74,7 @@ class Compilations:
             self.explain()
             self.known = {id(account) for account in _accounts()}
             self.thread = threading.get_ident()
+            self.module = _module_called()
             self.began = self.steps.clock()
 
     def ends(self, call: Any = None) -> None:
@@ -94,6 +101,7 @@ class Compilations:
             "backward": backward,
             "evaluating": here and timeline.stack[-1] in (EVALUATION, VALIDATION),
         }
+        self.last_module = self.module
         if trigger == "CUDAGRAPH_RECORDING":
             self.last["what"] = "recording of a CUDA graph"
         self.count += 1
@@ -113,7 +121,7 @@ class Compilations:
         if not named:
             return
         account = named[-1]
-        line["what"] = _function(account)
+        line["what"] = _function(account, self.last_module)
         reason = getattr(account, "recompile_reason", None)
         if reason and not line["backward"]:
             line["reason"] = first_line(str(reason))
@@ -139,8 +147,35 @@ def _accounts() -> list[Any]:
     return list(get()) if get is not None else []
 
 
-def _function(account: Any) -> str:
+def _module_called() -> str:
+    """The innermost call of a module above here. Only frames of torch and hotlap are looked into."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if _wraps(frame.f_code.co_filename):
+            for name in ("self", "module"):
+                module = frame.f_locals.get(name)
+                if hasattr(type(module), "named_parameters"):
+                    return _forward(getattr(module, "_orig_mod", module))
+        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost
+    return ""
+
+
+def _forward(module: Any) -> str:
+    kind = type(module)
+    code = getattr(kind.forward, "__code__", None)
+    place = f" ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code is not None else ""
+    return f"{kind.__name__}.forward{place}"
+
+
+def _wraps(file: str) -> bool:
+    """Whether its functions stand around the module that is meant."""
+    return file.startswith(_HERE) or _DYNAMO in file or file.endswith(_MODULE)
+
+
+def _function(account: Any, module: str) -> str:
     file, line = getattr(account, "co_filename", None), getattr(account, "co_firstlineno", None)
+    if module and file and _wraps(os.path.abspath(file)):
+        return module
     return f"{account.co_name} ({os.path.basename(file)}:{line})" if file else str(account.co_name)
 
 

@@ -154,7 +154,6 @@ class Facts:
             **(training[0] if training else {}),
             "batch_size": self.batch_size,
             "checkpointing": self.checkpointing,
-            "validation_loaders": [name for name, role in roles.items() if role == VALIDATION],
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
         }

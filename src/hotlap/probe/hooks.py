@@ -51,8 +51,8 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     wrap_checkpointing(torch, recorder)
     wrap_optimizers(torch, recorder)
     if not settings.silent:
-        wrap_loaders(torch, recorder)
         watch_loader_starts(torch, recorder)
+        wrap_loaders(torch, recorder)
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
         recorder.fetches.watch(torch)

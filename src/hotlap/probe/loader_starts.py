@@ -1,7 +1,7 @@
 """Sees how long a loader takes to start an iteration: ``DataLoader.__iter__``, and the wait for the first batch.
 
-Later batches pass as if nothing were here: what times the first one is an attribute of the iterator that takes
-itself away.
+It is wrapped before the hooks wrap it, so that a start lies inside the wait that they record. Later batches pass as
+if nothing were here: what times the first one is an attribute of the iterator that takes itself away.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import weakref
 from typing import Any
 
 from hotlap.probe.steps import Steps
+from hotlap.probe.timeline import VALIDATION
 
 
 def watch_loader_starts(torch: Any, steps: Steps) -> None:
@@ -38,6 +39,11 @@ def watch_loader_starts(torch: Any, steps: Steps) -> None:
             _time_first_batch(iterator, steps, line)
         return iterator
 
+    def say_roles() -> None:
+        roles = steps.record.roles
+        steps.event("validation_loaders", names=[name for name, role in roles.items() if role == VALIDATION])
+
+    steps.before_facts.append(say_roles)
     loaders.__iter__ = __iter__
 
 

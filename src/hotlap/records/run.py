@@ -134,8 +134,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: is not compiled again; None where nothing was compiled.
     graph_breaks: int | None = None
     recompile_limit: int | None = None
-    #: Names of the loaders that feed validation, as ``LoaderStart`` has them.
-    validation_loaders: list[str] = []
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.
     probe_seconds: float | None = None
 

@@ -28,7 +28,13 @@ def compilations(found: Sequence[Compilation]) -> list[RenderableType]:
     for each, line in zip(shown, lines, strict=True):
         parts.append(line)
         if each.reason:
-            parts.append(labelled("    again because of: ", text.shorten(each.reason, _LONGEST_REASON), style="dim"))
+            parts.append(
+                labelled(
+                    "    again because of: ",
+                    text.shorten(each.reason.partition("  # ")[0], _LONGEST_REASON),
+                    style="dim",
+                )
+            )
     whole = text.seconds(math.fsum(each.seconds for each in found))
     left = f"; {len(found) - _SHOWN} shorter ones are not listed" if len(found) > _SHOWN else ""
     parts.append(prose(f"{text.plural(len(found), 'compilation')}, {whole}{left}.", indent=2, style="dim"))

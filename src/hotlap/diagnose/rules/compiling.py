@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, plural, time
@@ -26,8 +26,8 @@ class Recompiling(Rule):
         "changes, `torch.compile` compiles anew, and the step waits for it."
     )
     evidence_needed = (
-        "At least two recompilations after the warm-up, the last of them in the second half of the steady steps, as "
-        "dynamo's own callbacks tell them, with their seconds and its reason for the last one."
+        "At least two recompilations of a function after the warm-up, the last of them in the second half of the "
+        "steady steps, as dynamo's own callbacks tell them, with their seconds and its reason for the last one."
     )
     remedy = (
         "Make what changes a tensor, or constant. `TORCH_LOGS=recompiles` lists every reason, and `torch.compiler."
@@ -47,7 +47,8 @@ class Recompiling(Rule):
         again = [each for each in context.run.compilations if each.step in numbers and (each.reason or each.backward)]
         because = [each for each in again if each.reason]
         half = steady[len(steady) // 2].i
-        if len(because) < RECOMPILATIONS or (because[-1].step or 0) < half:
+        most = max(Counter(each.what or _UNNAMED for each in because).values(), default=0)
+        if most < RECOMPILATIONS or (because[-1].step or 0) < half:
             return None
         seconds = sum(each.seconds for each in again) / len(steady)
         by_function: defaultdict[str, list[Compilation]] = defaultdict(list)
@@ -59,13 +60,10 @@ class Recompiling(Rule):
         for what, times in sorted(by_function.items(), key=lambda item: -sum(each.seconds for each in item[1])):
             evidence.append(
                 f"{what}: {plural(len(times), 'time')}, {time(sum(each.seconds for each in times))}, the last in step "
-                f"{times[-1].step} because of: {times[-1].reason}."
+                f"{times[-1].step} because of: {_short(times[-1].reason)}."
             )
             evidence += _given_up(context, what)
-        if context.facts.graph_breaks:
-            evidence.append(
-                f"Compiled code falls back to the interpreter at {context.facts.graph_breaks} graph breaks."
-            )
+        evidence += _graph_breaks(context)
         # Steps that compiled are not in the mean, unless there are no others.
         inside = sum(context.compiled.get(step.i, 0.0) for step in context.steps) / len(context.steps)
         whole = context.mean + max(0.0, seconds - inside)
@@ -78,6 +76,16 @@ def _given_up(context: Context, what: str) -> list[str]:
     if limit is None or times < limit or what == _UNNAMED:
         return []
     return [f"It was compiled {times} times: at its limit of {limit} torch runs it uncompiled from then on."]
+
+
+def _graph_breaks(context: Context) -> list[str]:
+    count = context.facts.graph_breaks
+    return [f"Compiled code falls back to the interpreter at {plural(count, 'graph break')}."] if count else []
+
+
+def _short(reason: str | None) -> str:
+    """Without the source that dynamo quotes."""
+    return (reason or "").partition("  # ")[0].rstrip(".")
 
 
 def _remedy(general: str, again: list[Compilation]) -> str:
@@ -124,13 +132,10 @@ class CompileNotPaidBack(Rule):
         if spent < COMPILE_SECONDS or step <= 0 or spent <= (COMPILED_AT_MOST - 1) * training:
             return None
         evidence = [
-            f"{plural(len(context.run.compilations), 'compilation')} took {time(spent)}; the {plural(steps, 'step')} of "
-            f"this run take {time(training)} without them.",
+            f"{plural(len(context.run.compilations), 'compilation')} took {time(spent)}; the {plural(steps, 'step')} "
+            f"of this run take {time(training)} without them.",
             f"If a compiled step is {COMPILED_USUALLY:g} times as fast, it pays from about "
             f"{spent / ((COMPILED_USUALLY - 1) * step):,.0f} steps on.",
         ]
-        if context.facts.graph_breaks:
-            evidence.append(
-                f"Compiled code falls back to the interpreter at {context.facts.graph_breaks} graph breaks."
-            )
+        evidence += _graph_breaks(context)
         return self.finding(context, 0.0, evidence)

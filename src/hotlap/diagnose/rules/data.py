@@ -159,8 +159,9 @@ class RareWaits(Rule):
     )
     remedy = "Look for single samples that are slow to fetch, or storage that stalls."
     limits = (
-        "Epochs whose start was seen are LOOP05's; in a record without that, slow storage that stalls now and then looks "
-        "the same. Persistent workers change the random numbers of later epochs, so the losses have to be compared."
+        "Epochs whose start was seen are LOOP05's; in a record without that, slow storage that stalls now and then "
+        "looks the same. Persistent workers change the random numbers of later epochs, so the losses have to be "
+        "compared."
     )
     changes = ("persistent_workers", "workers", "prefetch")
 

@@ -81,11 +81,11 @@ class LoaderStarts(Rule):
         ]
         workers = max(each.workers for each in starts)
         evidence.append(f"Already set: num_workers={workers}, persistent_workers={context.facts.persistent_workers}.")
-        remedy, changes = self.remedy, self.changes
+        remedy, changes = self.remedy, list(self.changes)
         if not workers:
-            remedy, changes = "Draw the order of the samples faster: a sampler with an array instead of a list.", ()
+            remedy, changes = "Draw the order of the samples faster: a sampler with an array instead of a list.", []
         elif not fresh:
-            changes = ()
+            changes = []
             remedy = (
                 "The workers persist already. Make epochs longer (a sampler that repeats), or the first batch cheaper."
             )
@@ -144,8 +144,8 @@ class AnotherPace(Rule):
         "The training changes at a step: other shapes, a part that is frozen or freed, another stage of a schedule."
     )
     evidence_needed = (
-        "Medians of at least ten chunks of steady steps on two levels that differ by a fifth, with one phase that makes "
-        "up most of the difference."
+        "Medians of at least ten chunks of steady steps on two levels that differ by a fifth, with one phase that "
+        "makes up most of the difference."
     )
     remedy = "Nothing to do where it is meant; else look for what the script does at that step."
     limits = "Means over the run mix the two. Changes of the number of samples are not looked at."
