@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -56,14 +57,16 @@ class Compilations:
 
         # Newer versions of torch say what was the trigger, older ones call without arguments.
         def run_start_callbacks(*args: Any) -> None:
-            self.begins()
+            with suppress(Exception):
+                self.begins()
             begin(*args)
 
         def run_end_callbacks(*args: Any) -> None:
             try:
                 end(*args)
             finally:
-                self.ends(*args)
+                with suppress(Exception):
+                    self.ends(*args)
 
         handler.run_start_callbacks = run_start_callbacks
         handler.run_end_callbacks = run_end_callbacks
@@ -110,7 +113,6 @@ class Compilations:
     def explain(self) -> None:
         """Say what the last compilation was of, now that dynamo has put its account away."""
         line, number = self.last, self.last_id
-        self.last = None
         if line is None or "what" in line:
             return
         new = [account for account in _accounts() if id(account) not in self.known]

@@ -10,6 +10,7 @@ import functools
 import itertools
 import threading
 import weakref
+from contextlib import suppress
 from typing import Any
 
 from hotlap.probe.steps import Steps
@@ -26,22 +27,20 @@ def watch_loader_starts(torch: Any, steps: Steps) -> None:
         old = getattr(self, "_iterator", None)
         start = steps.clock()
         iterator = begin(self)
-        line = {
-            "n": next(numbers),
-            "t": start,
-            "seconds": round(steps.clock() - start, 9),
-            "loader": self.__dict__.get("_hotlap_loader", ""),
-            "workers": self.num_workers,
-            "fresh": bool(self.num_workers) and iterator is not old,
-        }
-        steps.event("loader_start", threading.get_ident(), **line)
-        if hasattr(iterator, "_next_data"):
-            _time_first_batch(iterator, steps, line)
+        seconds = round(steps.clock() - start, 9)
+        with suppress(Exception):  # a loader of another make
+            workers, loader = self.num_workers, self.__dict__.get("_hotlap_loader", "")
+            fresh = bool(workers) and iterator is not old
+            line = {"n": next(numbers), "t": start, "seconds": seconds, "loader": loader, "workers": workers}
+            steps.event("loader_start", threading.get_ident(), **line, fresh=fresh)
+            if hasattr(iterator, "_next_data"):
+                _time_first_batch(iterator, steps, {**line, "fresh": fresh})
         return iterator
 
     def say_roles() -> None:
-        roles = steps.record.roles
-        steps.event("validation_loaders", names=[name for name, role in roles.items() if role == VALIDATION])
+        names = [name for name, role in steps.record.roles.items() if role == VALIDATION]
+        if names:
+            steps.event("validation_loaders", names=names)
 
     steps.before_facts.append(say_roles)
     loaders.__iter__ = __iter__
