@@ -407,6 +407,11 @@ def test_steps_that_get_slower_name_the_phase_that_grows(phase: str, words: str)
     assert finding.seconds == pytest.approx(0.03, rel=0.1)
 
 
+def test_a_long_run_that_gets_slower_is_seen_in_a_part_of_its_steps() -> None:
+    rows = [{**HEALTHY, "loss": 0.008 + 3e-6 * i} for i in range(40_000)]
+    assert planted(recorded=steps(rows))["LOOP06"].seconds == pytest.approx(0.06, rel=0.1)
+
+
 def test_where_steps_change_their_pace_is_known_to_the_step() -> None:
     assert any("Until step 123 " in sentence for sentence in planted(recorded=STEP_UP)["LOOP07"].evidence)
 

@@ -56,6 +56,7 @@ def compiling(rows: list[dict[str, float]], at: Mapping[int, float]) -> Run:
         ([FAST] * 100, {0: 21.7}, 1),
         ([FAST] * 100, {0: 21.7, 2: 15.0, 5: 15.0}, 6),
         ([FAST] * 20, {0: 21.7, 2: 15.0, 5: 15.0}, 6),
+        ([FAST] * 100, {0: 21.7, 2: 15.0, 5: 15.0, 70: 15.0, 75: 15.0, 80: 15.0}, 6),
         ([FAST] * 6, {0: 21.7, 2: 15.0}, 3),
         ([VALIDATING if i % 10 == 9 else FAST for i in range(100)], {0: 21.7}, 1),
         ([VALIDATING if i % 2 else FAST for i in range(100)], {0: 21.7, 3: 15.0, 60: 15.0}, 4),

@@ -9,8 +9,9 @@ Warm-up is at most half of the steps. Outliers are rare slow steps; slow steps t
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 
 from hotlap.diagnose.thresholds import (
     MAD_TO_SIGMA,
@@ -39,14 +40,16 @@ def steady(walls: Sequence[float]) -> tuple[int, list[int]]:
     return start, [i for i in range(start, len(walls)) if walls[i] > limit]
 
 
-def steady_steps(steps: Sequence[Step], compiled: Collection[int] = ()) -> tuple[int, list[int]]:
+def steady_steps(steps: Sequence[Step], compiled: Mapping[int, float] = MappingProxyType({})) -> tuple[int, list[int]]:
     """``steady`` of those steps that the probe did not look at from close by; the indexes are those of ``steps``.
 
-    ``compiled``: in which steps (``Step.i``) something was compiled. While that goes on at the beginning the training
-    warms up; later on such a step is neither an outlier nor a measure for others.
+    ``compiled``: seconds of compilation in those steps (``Step.i``) that have any. While that goes on at the beginning
+    the training warms up; later on such a step is neither an outlier nor a measure for others.
     """
     seen = [i for i, step in enumerate(steps) if not step.looked]
-    start, outliers = steady([core(steps[i]) for i in seen])
+    half = len(seen) // 2
+    walls = [core(steps[i]) - (compiled.get(steps[i].i, 0.0) if at >= half else 0.0) for at, i in enumerate(seen)]
+    start, outliers = steady(walls)
     usual = [i for i in seen[start:] if steps[i].i not in compiled]
     if compiled and len(usual) < len(seen) - start and usual:
         walls = [core(steps[i]) for i in usual]

@@ -30,6 +30,9 @@ from hotlap.diagnose.thresholds import (
 )
 from hotlap.records import UNCOUNTED, Step
 
+#: Steps of a chunk that are looked at: of a million steps these say as much as all.
+_MOST = 1000
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -101,7 +104,7 @@ def trend(steps: Sequence[Step]) -> Trend | Shift | None:
     # With one chunk alone on a side a stall would be a shift.
     split = min(range(2, len(chunks) - 1), key=lambda at: _size(whole.misfit_of_split(at)))
     if _size(whole.misfit_of_split(split)) < _size(whole.misfit_of_line()) / 2:
-        return _shift(chunks, whole, split)
+        return _shift(steps, chunks, whole, split)
     return _growth(chunks, whole)
 
 
@@ -121,7 +124,7 @@ def _growth(chunks: Sequence[Sequence[Step]], whole: _Series) -> Trend | None:
     return None
 
 
-def _shift(chunks: Sequence[Sequence[Step]], whole: _Series, split: int) -> Shift | None:
+def _shift(steps: Sequence[Step], chunks: Sequence[Sequence[Step]], whole: _Series, split: int) -> Shift | None:
     before, after = median(whole.y[:split]), median(whole.y[split:])
     noise = MAD_TO_SIGMA * scatter(whole.misfit_of_split(split))
     changed = after - before
@@ -130,16 +133,21 @@ def _shift(chunks: Sequence[Sequence[Step]], whole: _Series, split: int) -> Shif
     for phase, series in _phases(chunks):
         low, high = median(series.y[:split]), median(series.y[split:])
         if changed * (high - low) > 0 and _alone(abs(high - low), min(low, high), abs(changed), min(before, after)):
-            return Shift(_exactly(chunks, split, before, after), before, after, phase, low, high)
+            first, last = chunks[split - 1][0].i, chunks[split][-1].i
+            around = [step for step in steps if first <= step.i <= last]
+            return Shift(_exactly(around, before, after), before, after, phase, low, high)
     return None
 
 
-def _exactly(chunks: Sequence[Sequence[Step]], split: int, before: float, after: float) -> int:
-    """The step of the two chunks around the split that divides them best."""
-    steps = [*chunks[split - 1], *chunks[split]]
-    nearer = [abs(_own(step) - after) < abs(_own(step) - before) for step in steps]
-    at = min(range(len(steps)), key=lambda at: sum(nearer[:at]) + sum(not each for each in nearer[at:]))
-    return steps[at].i
+def _exactly(steps: Sequence[Step], before: float, after: float) -> int:
+    """The step that divides these best: nearest to one level before it, to the other from it on."""
+    wrong = best = sum(abs(_own(step) - after) > abs(_own(step) - before) for step in steps)
+    found = steps[0].i
+    for step, following in pairwise(steps):
+        wrong += 1 if abs(_own(step) - after) < abs(_own(step) - before) else -1
+        if wrong < best:
+            best, found = wrong, following.i
+    return found
 
 
 def _alone(grown: float, level: float, all_grown: float, all_level: float) -> bool:
@@ -154,7 +162,7 @@ def _chunks(steps: Sequence[Step]) -> list[list[Step]]:
     if count < TREND_CHUNKS:
         return []
     ends = [round(k * len(steps) / count) for k in range(count + 1)]
-    return [list(steps[a:b]) for a, b in pairwise(ends)]
+    return [list(steps[a : min(b, a + _MOST)]) for a, b in pairwise(ends)]
 
 
 def _same_size(chunks: Sequence[Sequence[Step]]) -> bool:

@@ -22,6 +22,7 @@ from hotlap.probe.timeline import EVALUATION, VALIDATION
 
 #: Characters of a reason. Dynamo's can hold whole guards.
 LONGEST_REASON = 300
+_REMEMBERED = 256
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _DYNAMO = os.path.join("torch", "_dynamo", "")
 _MODULE = os.path.join("torch", "nn", "modules", "module.py")
@@ -46,6 +47,8 @@ class Compilations:
         self.last: dict[str, Any] | None = None
         self.last_id = ""
         self.last_module = ""
+        #: What has been compiled, by dynamo's number, for its backward: there the module is no longer called.
+        self.names: dict[str, str] = {}
         #: Dynamo's accounts that were there when it began; it keeps the newest 64.
         self.known: set[int] = set()
 
@@ -123,7 +126,13 @@ class Compilations:
         if not named:
             return
         account = named[-1]
-        line["what"] = _function(account, self.last_module)
+        what = line["what"] = _function(account, self.last_module)
+        if line["backward"]:
+            line["what"] = self.names.get(number, what)
+        elif number:
+            if len(self.names) >= _REMEMBERED:
+                self.names.clear()
+            self.names[number] = what
         reason = getattr(account, "recompile_reason", None)
         if reason and not line["backward"]:
             line["reason"] = first_line(str(reason))

@@ -64,4 +64,4 @@ def _what(each: Compilation) -> str:
 
 def _reason(each: Compilation) -> str:
     """Without the source that dynamo quotes."""
-    return text.shorten((each.reason or "").partition("  # ")[0], _LONGEST_REASON)
+    return text.shorten((each.reason or "").partition("  # ")[0].strip(), _LONGEST_REASON)

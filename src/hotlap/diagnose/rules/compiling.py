@@ -85,7 +85,7 @@ def _graph_breaks(context: Context) -> list[str]:
 
 def _short(reason: str | None) -> str:
     """Without the source that dynamo quotes."""
-    return (reason or "").partition("  # ")[0].rstrip(".")
+    return (reason or "").partition("  # ")[0].strip().rstrip(".")
 
 
 def _remedy(general: str, again: list[Compilation]) -> str:
