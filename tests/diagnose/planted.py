@@ -55,8 +55,12 @@ def run(
     n: int = 40,
     ranks: Sequence[Rank] = (),
     syncs: Syncs | None = None,
+    happened: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own."""
+    """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own.
+
+    ``happened``: other fields of the run.
+    """
     if recorded is None:
         recorded = steps([{**HEALTHY, **(phases or {})}] * n, micro_batches=micro_batches)
     last = recorded[-1] if recorded else None
@@ -76,4 +80,5 @@ def run(
         steps=list(recorded),
         ranks=list(ranks),
         syncs=syncs,
+        **(happened or {}),
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from planted import HEALTHY, run, steps
 
 from hotlap.diagnose import budget
-from hotlap.records import Budget, Step
+from hotlap.records import Budget, Compilation, LoaderStart, Startup, Step
 
 SECONDS = st.floats(0, 1e3)
 PHASES = st.fixed_dictionaries({"forward": SECONDS}, optional={"validation": SECONDS, "checkpoint": SECONDS})
@@ -15,6 +15,10 @@ PHASES = st.fixed_dictionaries({"forward": SECONDS}, optional={"validation": SEC
 
 def parts(closed: Budget) -> dict[str, float]:
     return {name: seconds for name, seconds in msgspec.structs.asdict(closed).items() if name != "wall"}
+
+
+def seen(closed: Budget) -> dict[str, float]:
+    return {name: seconds for name, seconds in parts(closed).items() if abs(seconds) > 1e-9}
 
 
 @given(st.lists(st.tuples(PHASES, SECONDS, SECONDS), max_size=20), SECONDS, SECONDS)
@@ -39,8 +43,58 @@ def test_each_part_gets_its_own_time() -> None:
     rows[5] = {"forward": 0.1, "validation": 3.0}
     rows[9] = {"forward": 0.1, "checkpoint": 2.0, "logging": 1.0}
     closed = budget(run(steps(rows)))
-    assert parts(closed) == pytest.approx(
+    assert seen(closed) == pytest.approx(
         {"startup": 2.0, "warmup": 20.0, "steps": 2.1, "validation": 3.0, "checkpoint": 2.0, "logging": 1.0, "end": 0.5}
+    )
+
+
+def test_the_start_is_told_apart_where_the_probe_saw_torch_come() -> None:
+    happened = {
+        "startup": Startup(began=1.1, imported=1.5),
+        "compilations": [Compilation(t=2.0, seconds=0.3)],
+        "loader_starts": [LoaderStart(t=2.5, seconds=0.1, first_batch=0.2)],
+    }
+    closed = budget(run(steps([{"forward": 0.1}] * 20), happened=happened))
+    assert seen(closed) == pytest.approx(
+        {"startup": 0.5, "building": 0.9, "compiling": 0.3, "loader_start": 0.3, "steps": 2.0, "end": 0.5}
+    )
+
+
+def test_nothing_is_counted_twice() -> None:
+    """Compilation and loader starts are taken out of the warm-up, of validation and of the steps they lie in."""
+    plain = {"data_wait": 0.01, "forward": 0.09}
+    rows = [plain] * 21
+    rows[0] = {"data_wait": 1.01, "forward": 20.09}
+    rows[5] = {**plain, "validation": 3.0}
+    rows[10] = {"data_wait": 0.51, "forward": 2.09}
+    recorded = [msgspec.structs.replace(step, looked=step.i == 15) for step in steps(rows)]
+    recorded[15] = msgspec.structs.replace(recorded[15], phases={**plain, "forward": 0.49}, wall=0.5)
+    recorded[16:] = [msgspec.structs.replace(step, t=step.t + 0.4) for step in recorded[16:]]
+    recorded[18:] = [msgspec.structs.replace(step, t=step.t + 0.25) for step in recorded[18:]]
+    happened = {
+        "compilations": [
+            Compilation(t=4.1, seconds=19.0, step=0),
+            Compilation(t=25.0, seconds=2.5, step=5, evaluating=True),
+            Compilation(t=30.0, seconds=2.0, step=10, reason="another shape"),
+        ],
+        "loader_starts": [
+            LoaderStart(t=3.0, seconds=0.9, first_batch=0.1, step=0),
+            LoaderStart(t=24.0, seconds=0.9, first_batch=0.1, step=5, validation=True),
+            LoaderStart(t=29.0, seconds=0.4, first_batch=0.11, step=10),
+        ],
+    }
+    assert seen(budget(run(recorded, happened=happened))) == pytest.approx(
+        {
+            "startup": 2.0,
+            "compiling": 23.5,
+            "loader_start": 0.99 + 0.5,
+            "warmup": 1.01,
+            "steps": 2.1,
+            "validation": 0.5,
+            "measuring": 0.4,
+            "unexplained": 0.25,
+            "end": 0.5,
+        }
     )
 
 

@@ -6,6 +6,7 @@ import itertools
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from distributed_cases import CASES as DISTRIBUTED
 from planted import HEALTHY, SHORT, run, steps
@@ -13,11 +14,11 @@ from planted import HEALTHY, SHORT, run, steps
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
 from hotlap.errors import UsageError
-from hotlap.records import Finding, Run, Sync, Syncs
+from hotlap.records import Compilation, Finding, LoaderStart, Run, Sync, Syncs
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 SLOW = Machine(bf16_matmul_speedup=0.7, bf16_conv_speedup=0.9, channels_last_conv_speedup=1.0)
-INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01", "HOST06"}
+INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01", "HOST06", "LOOP04", "LOOP07", "COMPILE02"}
 
 
 def found(planted: Run, machine: Machine | None = None) -> dict[str, Finding]:
@@ -49,6 +50,30 @@ CUDA = {"device": "cuda", "module_calls": 40}
 TINY_BATCH = {"batch_size": 1, "module_calls": 2000}
 CROWD = {"threads": 8, "workers": 4, "fetch_seconds": 0.05, "cpu_seconds": 0.75, "queue_seconds": 0.03}
 ONE_THREAD = {"threads": 1, "workers": 0, "cpu_seconds": 0.1, "queue_seconds": 0.001}
+EPOCHS = [{**HEALTHY, "data_wait": 0.5 if i % 20 == 10 else 0.001} for i in range(120)]
+#: Each epoch has 20 steps, and begins with a wait for new workers.
+STARTS = [
+    LoaderStart(t=0, seconds=0.3, first_batch=0.2, step=i, loader="data 1", workers=2, fresh=True)
+    for i in range(10, 120, 20)
+]
+NO_WORKERS = [msgspec.structs.replace(each, workers=0, fresh=False) for each in STARTS]
+GROWING = {
+    name: steps([{**HEALTHY, name: HEALTHY.get(name, 0.0) + 0.0003 * i} for i in range(200)])
+    for name in ("loss", "backward", "logging")
+}
+SLOWING = steps([{name: seconds * (1 + 0.005 * i) for name, seconds in HEALTHY.items()} for i in range(200)])
+LARGER = [msgspec.structs.replace(step, samples=8 + step.i // 10) for step in GROWING["loss"]]
+STEP_UP = steps([{**HEALTHY, "loss": 0.008 if i < 123 else 0.05} for i in range(200)])
+
+
+def compiled(*at: int, seconds: float = 2.0, reason: str | None = "0/0: len(flags) == 1") -> dict[str, Any]:
+    """A healthy run of 60 steps that compiles in step 0, and again in these."""
+    rows = [{**HEALTHY, "forward": seconds if i in (0, *at) else HEALTHY["forward"]} for i in range(60)]
+    times = [Compilation(t=0, seconds=seconds - 0.04, step=0, what="forward (net.py:3)")]
+    times += [Compilation(t=0, seconds=seconds - 0.04, step=i, what="forward (net.py:3)", reason=reason) for i in at]
+    return {"recorded": steps(rows), "facts": {"compiled": True}, "happened": {"compilations": times}}
+
+
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "DATA01": (
         {"phases": WAIT, "facts": {"workers": 0, "fetch_seconds": 0.099}},
@@ -188,6 +213,29 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "LOOP02": ({"phases": {"checkpoint": 0.02}}, [{"phases": {"checkpoint": 0.002}}]),
     "LOOP03": ({"phases": {"logging": 0.02}}, [{"phases": {"logging": 0.002}}]),
     **DISTRIBUTED,
+    "LOOP05": (
+        {"recorded": steps(EPOCHS), "happened": {"loader_starts": STARTS}, "facts": {"persistent_workers": False}},
+        [
+            {"recorded": steps(EPOCHS)},
+            {"recorded": steps([HEALTHY] * 120), "happened": {"loader_starts": STARTS}},
+            {"recorded": steps(EPOCHS), "happened": {"loader_starts": STARTS[:1]}},
+        ],
+    ),
+    "LOOP06": (
+        {"recorded": GROWING["loss"]},
+        [
+            {"recorded": SLOWING},
+            {"recorded": GROWING["loss"][:60]},
+            {"recorded": GROWING["loss"][::8]},
+            {"recorded": LARGER},
+            {"recorded": STEP_UP},
+            {"recorded": GROWING["loss"][::-1]},
+        ],
+    ),
+    "COMPILE01": (
+        compiled(20, 30, 40, 50, seconds=1.0),
+        [compiled(1, 2), compiled(2, 5), compiled(20, 22), compiled(50), compiled(20, 30, 50, reason=None)],
+    ),
     "OTHER01": (
         {"phases": {"other": 0.05}},
         [{"phases": {"other": 0.02}}, {"phases": {"other": 0.05}, "facts": {"probe_seconds": 0.045}}],
@@ -198,6 +246,15 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "HOST06": (
         {"facts": {"queue_seconds": 0.03, "cpu_seconds": 0.1, "involuntary_switches": 4.0}},
         [{"facts": {"queue_seconds": 0.003, "cpu_seconds": 0.1}}, {"facts": {"cpu_seconds": 0.1}}, {"facts": CROWD}],
+    ),
+    "LOOP04": (
+        {"recorded": steps([HEALTHY] * 40, t=60.0)},
+        [{"recorded": steps([HEALTHY] * 40, t=10.0)}, {"recorded": steps([HEALTHY] * 700, t=60.0)}],
+    ),
+    "LOOP07": ({"recorded": STEP_UP}, [{"recorded": GROWING["loss"]}, {"recorded": STEP_UP[120:140]}, {"n": 200}]),
+    "COMPILE02": (
+        compiled(seconds=10.0),
+        [compiled(seconds=3.0), {"recorded": steps([{**HEALTHY, "forward": 10.0}] + [HEALTHY] * 59)}],
     ),
 }
 
@@ -397,6 +454,76 @@ def test_waits_of_restarted_workers_are_spread_over_all_steps() -> None:
     finding = planted(**CASES["DATA04"][0])["DATA04"]
     assert finding.seconds == pytest.approx(2 * 2.999 / 120)
     assert finding.share == pytest.approx(finding.seconds / (0.1 + finding.seconds))
+
+
+def test_what_a_loader_s_start_takes_is_one_finding_and_not_the_workers_too() -> None:
+    """Epochs of three steps: the start is in the mean step, and the ordinary waits are short."""
+    rows = [{**HEALTHY, "data_wait": 0.5 if i % 3 == 0 else 0.001} for i in range(120)]
+    starts = [msgspec.structs.replace(STARTS[0], step=i) for i in range(0, 120, 3)]
+    facts = {"persistent_workers": False, "fetch_seconds": 0.01}
+    codes = planted(recorded=steps(rows), happened={"loader_starts": starts}, facts=facts)
+    assert set(codes) == {"LOOP05"}
+    assert codes["LOOP05"].share == pytest.approx(0.499 / 3 / (0.1 + 0.499 / 3), rel=0.01)
+
+
+def test_the_advice_on_a_loader_s_start_knows_its_workers() -> None:
+    for happened, words in ((STARTS, "persistent_workers=True"), (NO_WORKERS, "order of the samples")):
+        arguments = {"recorded": steps(EPOCHS), "happened": {"loader_starts": happened}}
+        assert words in planted(**arguments)["LOOP05"].remedy
+    woken = [msgspec.structs.replace(each, fresh=False) for each in STARTS]
+    finding = planted(recorded=steps(EPOCHS), happened={"loader_starts": woken})["LOOP05"]
+    assert finding.changes == []
+    assert "persist already" in finding.remedy
+
+
+@pytest.mark.parametrize(("phase", "words"), [("backward", "detach"), ("logging", "Append")])
+def test_steps_that_get_slower_name_the_phase_that_grows(phase: str, words: str) -> None:
+    finding = planted(recorded=GROWING[phase])["LOOP06"]
+    assert words in finding.remedy
+    assert any(f"`{phase}` grew" in sentence for sentence in finding.evidence)
+    assert finding.seconds == pytest.approx(0.03, rel=0.1)
+
+
+def test_a_long_run_that_gets_slower_is_seen_in_a_part_of_its_steps() -> None:
+    rows = [{**HEALTHY, "loss": 0.008 + 3e-6 * i} for i in range(40_000)]
+    assert planted(recorded=steps(rows))["LOOP06"].seconds == pytest.approx(0.06, rel=0.1)
+
+
+def test_where_steps_change_their_pace_is_known_to_the_step() -> None:
+    assert any("Until step 123 " in sentence for sentence in planted(recorded=STEP_UP)["LOOP07"].evidence)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("0/0: tensor 'x' size mismatch at index 0. expected 8, actual 9", "dynamic=True"),
+        ("0/0: GLOBAL_STATE changed: grad_mode", "with and without gradients"),
+        ("0/0: self.factor == 2", "pass it as a tensor"),
+        ("0/0: something else", "TORCH_LOGS"),
+    ],
+)
+def test_the_remedy_against_recompilation_goes_by_its_reason(reason: str, words: str) -> None:
+    assert words in planted(**compiled(20, 40, reason=reason))["COMPILE01"].remedy
+
+
+def test_a_function_that_torch_gave_up_compiling_is_named() -> None:
+    case = compiled(10, 20, 30, 40, 45, 50, 55)
+    facts = {**case["facts"], "recompile_limit": 8, "graph_breaks": 1}
+    evidence = " ".join(planted(**{**case, "facts": facts})["COMPILE01"].evidence)
+    assert "at its limit of 8 torch runs it uncompiled" in evidence
+    assert "at 1 graph break." in evidence
+
+
+@pytest.mark.parametrize("seconds", [1e-3, 2e-3, 10e-3])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_machine_that_wanders_is_no_training_that_gets_slower(seed: int, seconds: float) -> None:
+    chance = random.Random(seed)
+    rows, pace = [], 1.0
+    for _ in range(400):
+        pace = min(2.0, max(0.7, pace * chance.gauss(1.0, 0.03)))
+        rows.append({name: seconds / 1e-3 * s * pace * chance.gauss(1, 0.05) for name, s in SHORT.items()})
+    codes = planted(recorded=steps(rows), facts={"workers": 0, "fetch_seconds": 20e-6})
+    assert not codes.keys() & {"LOOP05", "LOOP06", "LOOP07", "COMPILE01"}
 
 
 def test_scattered_steps_say_so_until_there_are_enough_of_them() -> None:

@@ -77,8 +77,9 @@ def test_cut_off_anywhere(tmp_path: Path) -> None:
         counts.add(len(run.steps))
         assert [step.i for step in run.steps] == list(range(len(run.steps)))
     assert counts == {0, 2, 4}
-    lines.write_bytes(whole[:200] + b"\0" * 50 + b'\n7\n["k"]\n{"a": 1}\n' + whole[300:])
-    assert read_run(path).steps
+    middle = whole.index(b'"i":2')
+    lines.write_bytes(whole[:middle] + b"\0" * 50 + b'\n7\n["k"]\n{"a": 1}\n' + whole[middle:])
+    assert len(read_run(path).steps) == 2
     lines.unlink()
     assert read_run(path).steps == []
 

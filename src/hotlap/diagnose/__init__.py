@@ -52,6 +52,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         outliers=context.outliers,
         ranks=ranks.rows(context),
         syncs=run.syncs,
+        compilations=run.compilations,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, median
 
+from hotlap.diagnose.happenings import compiled, compiled_in_validation, started, training_starts, usual_wait
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.steady import core, scatter, steady_steps
 from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_SHARE, LEAST_SHARE, MAD_TO_SIGMA
@@ -27,7 +28,12 @@ class Context:
 
     @cached_property
     def _steady(self) -> tuple[int, list[int]]:
-        return steady_steps(self.run.steps)
+        return steady_steps(self.run.steps, self.compiled)
+
+    @cached_property
+    def compiled(self) -> dict[int, float]:
+        """Seconds of compilation by the number of the step, for each that has any."""
+        return compiled(self.run)
 
     @property
     def steady_from(self) -> int:
@@ -39,13 +45,25 @@ class Context:
 
     @cached_property
     def steps(self) -> list[Step]:
-        """The steady steps without the outliers."""
+        """The steady steps without the outliers, and without those that compiled something where others are left."""
         apart = set(self.outliers)
-        return [
+        steady = [
             step
             for i, step in enumerate(self.run.steps)
             if i >= self.steady_from and i not in apart and not step.looked
         ]
+        return [step for step in steady if step.i not in self.compiled] or steady
+
+    @cached_property
+    def starts(self) -> dict[int, float]:
+        """Seconds beyond the usual wait for a batch, by the number of the step in which a training loader started."""
+        at = {each.step: None for each in training_starts(self.run) if each.step is not None}
+        return started(self.run, usual_wait(self.run.steps[self.steady_from :], at))
+
+    @cached_property
+    def start_wait(self) -> float:
+        """Mean seconds of a loader's start that are in the ``data_wait`` of ``phases``."""
+        return fmean(self.starts.get(step.i, 0.0) for step in self.steps)
 
     @cached_property
     def step_seconds(self) -> float:
@@ -74,6 +92,9 @@ class Context:
         for name in BETWEEN:
             if any(name in step.phases for step in everything):
                 means[name] = fmean(step.phases.get(name, 0.0) for step in everything)
+        if means.get("validation"):
+            compiling = compiled_in_validation(self.run)
+            means["validation"] -= fmean(compiling.get(step.i, 0.0) for step in everything)
         ordered = [name for name in PHASES if name in means] + sorted(set(means) - set(PHASES))
         return {name: means[name] for name in ordered}
 

@@ -9,8 +9,9 @@ Warm-up is at most half of the steps. Outliers are rare slow steps; slow steps t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 
 from hotlap.diagnose.thresholds import (
     MAD_TO_SIGMA,
@@ -39,11 +40,22 @@ def steady(walls: Sequence[float]) -> tuple[int, list[int]]:
     return start, [i for i in range(start, len(walls)) if walls[i] > limit]
 
 
-def steady_steps(steps: Sequence[Step]) -> tuple[int, list[int]]:
-    """``steady`` of those steps that the probe did not look at from close by; the indexes are those of ``steps``."""
-    usual = [i for i, step in enumerate(steps) if not step.looked]
-    start, outliers = steady([core(steps[i]) for i in usual])
-    return (usual[start] if usual else 0), [usual[i] for i in outliers]
+def steady_steps(steps: Sequence[Step], compiled: Mapping[int, float] = MappingProxyType({})) -> tuple[int, list[int]]:
+    """``steady`` of those steps that the probe did not look at from close by; the indexes are those of ``steps``.
+
+    ``compiled``: seconds of compilation in those steps (``Step.i``) that have any. While that goes on at the beginning
+    the training warms up; later on such a step is neither an outlier nor a measure for others.
+    """
+    seen = [i for i, step in enumerate(steps) if not step.looked]
+    half = len(seen) // 2
+    walls = [core(steps[i]) - (compiled.get(steps[i].i, 0.0) if at >= half else 0.0) for at, i in enumerate(seen)]
+    start, outliers = steady(walls)
+    usual = [i for i in seen[start:] if steps[i].i not in compiled]
+    if compiled and len(usual) < len(seen) - start and usual:
+        walls = [core(steps[i]) for i in usual]
+        limit = _slow(walls)
+        return seen[start], [i for i, wall in zip(usual, walls, strict=True) if wall > limit]
+    return (seen[start] if seen else 0), [seen[i] for i in outliers]
 
 
 def scatter(values: Sequence[float]) -> float:

@@ -138,6 +138,9 @@ ACCUMULATES = 1.5
 
 #: Looks in which no parameter was unused: layers that are dropped at random are unused in some steps only.
 UNUSED_LOOKS = 3
+
+# --- the host ----------------------------------------------------------------------------------------------------
+
 #: One watched step may be the one in ten that logs: a line is judged from this many watched steps on.
 SYNC_STEPS = 2
 
@@ -162,3 +165,37 @@ LARGE_CALL = 500e-6
 
 #: More threads cost synchronisation and share the memory: less than a fifth of the step is not worth naming.
 THREADS_SHARE = 0.20
+
+# --- the process around the steps --------------------------------------------------------------------------------
+
+#: Steps whose median stands for them in a trend, and how many such medians it takes: ten in one order by chance have a
+#: tau of 0.8 once in many thousand runs.
+TREND_CHUNK = 5
+TREND_CHUNKS = 10
+TREND_ORDER = 0.8
+
+#: A step must have become so much slower by the end: clocks and neighbours move a machine by a tenth.
+TREND_GROWTH = 0.20
+
+#: A phase that is named makes up most of the growth, and grows this many times as much as the others for its size: a
+#: machine that gets slower slows all of them down alike.
+TREND_SHARE = 0.6
+TREND_ALONE = 2.0
+
+#: Chunks whose steps differ more in samples or micro-batches tell nothing about each other.
+SAME_SAMPLES = 1.1
+
+#: Importing torch and waking a GPU take 2 to 10 s; beyond this a start is of the training's own making.
+START_SECONDS = 15.0
+#: ... and less than this part of the wall clock is not worth a word.
+START_SHARE = 0.5
+
+#: Recompilations of a function after the warm-up: one alone may be for the last, smaller batch of an epoch.
+RECOMPILATIONS = 2
+
+#: ``torch.compile`` seldom makes a step more than twice as fast; a run that it must do so in has not paid it back.
+COMPILED_AT_MOST = 2.0
+#: What people report of it for a common model, to say when it pays.
+COMPILED_USUALLY = 1.3
+#: Compiling less than this is not worth a word.
+COMPILE_SECONDS = 1.0

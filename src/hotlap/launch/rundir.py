@@ -12,6 +12,7 @@ import msgspec
 from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
 from hotlap.launch.following import records
+from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.launch.ranks import read_ranks
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, Syncs, read_record
 
@@ -107,6 +108,9 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
         syncs=syncs_of(lines),
+        startup=startup_of(lines),
+        compilations=compilations_of(lines, steps),
+        loader_starts=loader_starts_of(lines, steps),
     )
 
 

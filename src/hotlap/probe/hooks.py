@@ -27,7 +27,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hotlap.probe import Settings, distributed, levers
+from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.facts import batch_dimension
+from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.syncs import Syncs
 from hotlap.probe.timeline import (
@@ -72,7 +74,9 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     wrap_checkpointing(torch, recorder)
     wrap_optimizers(torch, recorder)
     if not settings.silent:
+        watch_loader_starts(torch, recorder)
         wrap_loaders(torch, recorder)
+        watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
         recorder.make_looks = lambda: [Syncs(torch)]
         distributed.install(torch, recorder)

@@ -36,6 +36,8 @@ LOOKING = 6
 _AT_A_TIME = 32
 #: ... and at least so often, in nanoseconds.
 _SAVE_EVERY = 250_000_000
+#: Events kept while it is not known whether this process trains at all.
+_EVENTS_AHEAD = 1000
 
 _ident = threading.get_ident
 
@@ -58,6 +60,10 @@ class Steps:
         self.time_inner_call: Callable[[], float] = lambda: 0.0
         #: Makes what looks at single steps from close by.
         self.make_looks: Callable[[], list[Look]] = list
+        #: torch has just been imported.
+        self.imported = clock() / SECOND
+        #: Called before the facts are written, for those who have something to add.
+        self.before_facts: list[Callable[[], None]] = []
         self.reset()
 
     def reset(self) -> None:
@@ -77,6 +83,8 @@ class Steps:
         self.looking = True
         self.begun = False
         self.ended = False
+        #: What happened before it was known which thread trains.
+        self.events: list[tuple[str, int | None, dict[str, Any]]] = []
         self.steps = 0
         self.first_step_at = 0
         # The step that runs.
@@ -124,7 +132,8 @@ class Steps:
                 return False
             if self.settings.gated and rank == 0:
                 self.gate = Gate(self.settings.run_dir)
-            writer.line("start", t=self.started, pid=os.getpid(), torch=str(self.torch.__version__), rank=rank)
+            version = str(self.torch.__version__)
+            writer.line("start", t=self.started, imported=self.imported, pid=os.getpid(), torch=version, rank=rank)
             writer.flush()
         return True
 
@@ -137,6 +146,9 @@ class Steps:
         self.timelines.clear()
         self.depth = 0
         self.facts.training_begins(_ident())
+        events, self.events = self.events, []
+        for kind, thread, fields in events:
+            self.event(kind, thread, **fields)
         timeline.unwind(0, self.clock())
         if at is None:
             at = self.record.new_input(timeline.kinds, 0)
@@ -233,7 +245,7 @@ class Steps:
             self.torch.cuda.synchronize()
         self.facts.use(self.steps, warm=not self.looking)
         self._write_closed(wait=True)
-        self.record.write_facts(self._cost(), self.looks.lines())
+        self._write_facts()
         assert self.record.writer is not None
         self.record.writer.line("gate", i=self.steps, t=self.clock() / SECOND)
         self.record.writer.flush()
@@ -250,6 +262,20 @@ class Steps:
         """Seconds that recording takes of a step, measured where it can be and counted where it cannot."""
         cost = (self.own / SECOND + self.record.marks * self.mark_seconds) / max(self.steps, 1)
         return cost + self.inner_call_seconds * float(self.facts.values.get("module_calls", 0))
+
+    def _write_facts(self) -> None:
+        for action in self.before_facts:
+            with suppress(Exception):
+                action()
+        self.record.write_facts(self._cost(), self.looks.lines())
+
+    def event(self, kind: str, thread: int | None = None, **fields: Any) -> None:
+        """A line about something that happened, left out where ``thread`` is another one than that which trains."""
+        if not self.begun:
+            if self.enabled and len(self.events) < _EVENTS_AHEAD:
+                self.events.append((kind, thread, fields))
+        elif (thread is None or thread == self.thread) and self.record.writer is not None:
+            self.record.writer.line(kind, **fields)
 
     def metric(self, name: str, value: float) -> None:
         if self._claim() and self.record.writer is not None:
@@ -279,7 +305,7 @@ class Steps:
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
         with suppress(Exception):  # a device that has failed can no longer be waited for
             self._write_closed(wait=True)
-        self.record.write_facts(self._cost(), self.looks.lines())
+        self._write_facts()
         self.record.write_end(now, outcome)
         self.facts.forget_modules()
         self.disable()

@@ -13,6 +13,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
     Budget,
@@ -51,6 +52,7 @@ __all__ = [
     "Budget",
     "Change",
     "Comparison",
+    "Compilation",
     "DataParallel",
     "Diagnosis",
     "Effect",
@@ -58,6 +60,7 @@ __all__ = [
     "Facts",
     "Finding",
     "Judgement",
+    "LoaderStart",
     "Metric",
     "NumericsClass",
     "Outcome",
@@ -66,6 +69,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "SameTraining",
+    "Startup",
     "Step",
     "Sync",
     "Syncs",

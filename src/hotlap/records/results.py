@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.process import Compilation
 from hotlap.records.ranks import RankMeans
 from hotlap.records.run import SCHEMA, Environment, Facts
 from hotlap.records.syncs import Syncs
@@ -14,17 +15,28 @@ NumericsClass = Literal["exact", "rounding", "trajectory"]
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """The wall clock of the whole process. The parts add up to ``wall``."""
+    """The wall clock of the whole process. The parts add up to ``wall``, and nothing is in two of them."""
 
     wall: float
+    #: Until torch was imported; until the first step where that moment is not known.
     startup: float
-    #: What the steps before the steady state took beyond a steady step (compilation, caches, autotuning).
+    #: What the steps before the steady state took beyond a steady step (caches, autotuning), without compilation.
     warmup: float
     steps: float
     validation: float
     checkpoint: float
     logging: float
     end: float
+    #: From there to the first step: the model and the data are made.
+    building: float = 0.0
+    #: Compilation and recompilation by ``torch.compile``, whenever it happened.
+    compiling: float = 0.0
+    #: Starts of the training's loaders: workers, samplers, the wait for the first batch beyond an ordinary one.
+    loader_start: float = 0.0
+    #: What the steps that the probe looked at from close by took beyond a steady step.
+    measuring: float = 0.0
+    #: What no step recorded, between the first and the last.
+    unexplained: float = 0.0
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +81,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     #: The ranks side by side; empty where there is one, or where too few steps have a record on all.
     ranks: list[RankMeans] = []
     syncs: Syncs | None = None
+    compilations: list[Compilation] = []
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

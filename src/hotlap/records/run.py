@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import Rank
 from hotlap.records.syncs import Syncs
 
@@ -143,6 +144,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     huge_pages: bool | None = None
     peak_memory: int | None = None
     peak_device_memory: int | None = None
+    #: How often compiled code had to fall back to the interpreter, and after how many compilations of a function it
+    #: is not compiled again; None where nothing was compiled.
+    graph_breaks: int | None = None
+    recompile_limit: int | None = None
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.
     probe_seconds: float | None = None
 
@@ -162,6 +167,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts
     steps: list[Step]
     metrics: list[Metric] = []
+    #: None where the probe did not say when it began.
+    startup: Startup | None = None
+    compilations: list[Compilation] = []
+    loader_starts: list[LoaderStart] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
     #: Every rank that left a record here, rank 0 first; empty where there is only one process that trains.

@@ -17,6 +17,8 @@ _FACTS = {
     "channels_last": "Channels last",
     "convolutions": "Convolutions",
     "compiled": "Compiled",
+    "graph_breaks": "Graph breaks of compiled code",
+    "recompile_limit": "Compilations of a function at most",
     "module_calls": "Calls of modules per step",
     "checkpointing": "Activation checkpointing",
     "optimizer": "Optimizer",

@@ -15,6 +15,7 @@ from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraini
 from hotlap.report import ranks, reads, text, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
+from hotlap.report.compilations import compilations
 
 _BAR = 24
 _STYLES = {"faster": "bold green", "slower": "bold red", "unclear": "bold yellow", "not faster": "bold"}
@@ -37,6 +38,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
         *_step(diagnosis),
         *ranks.table(diagnosis),
         *_budget(diagnosis),
+        *compilations(diagnosis.compilations),
         *_findings(diagnosis),
         *_will_not_help(diagnosis),
         *reads.section(run, diagnosis),

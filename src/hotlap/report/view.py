@@ -104,8 +104,12 @@ def budget_rows(budget: Budget) -> list[tuple[str, float]]:
     """Return the parts of the process's wall clock; what they leave open is the row ``unexplained``."""
     parts = [
         ("startup", budget.startup),
+        ("building", budget.building),
+        ("compiling", budget.compiling),
+        ("loader_start", budget.loader_start),
         ("warmup", budget.warmup),
         ("steps", budget.steps),
+        ("measuring", budget.measuring),
         ("validation", budget.validation),
         ("checkpoint", budget.checkpoint),
         ("logging", budget.logging),

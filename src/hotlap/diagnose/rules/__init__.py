@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
+from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.distributed import (
@@ -18,10 +19,11 @@ from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours,
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
+from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
 
-#: In this order the rules are checked: the last ones speak only when those before found nothing.
+#: In this order the rules are checked: ComputeBound and Healthy speak only when those before found nothing.
 _CATALOGUE: tuple[Rule, ...] = (
     NoWorkers(),
     SlowFetch(),
@@ -48,11 +50,18 @@ _CATALOGUE: tuple[Rule, ...] = (
     UnevenRanks(),
     NeedlessSearch(),
     ExposedSync(),
+    LoaderStarts(),
+    SlowerAndSlower(),
+    Recompiling(),
     Unexplained(),
     TooLittle(),
     ComputeBound(),
     Healthy(),
     Neighbours(),
+    # About the run rather than the steps: said whatever else was found.
+    SlowStart(),
+    AnotherPace(),
+    CompileNotPaidBack(),
 )
 
 

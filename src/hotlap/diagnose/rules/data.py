@@ -35,7 +35,7 @@ class NoWorkers(Rule):
     changes = ("workers",)
 
     def check(self, context: Context) -> Finding | None:
-        facts, wait = context.facts, context.seconds("data_wait")
+        facts, wait = context.facts, _wait(context)
         if facts.workers or wait <= WORKER_HANDOVER * context.micro_batches:
             return None
         evidence = [f"The step waits {part(context, wait)} for its next batch."]
@@ -73,7 +73,7 @@ class SlowFetch(Rule):
     changes = ("workers", "prefetch")
 
     def check(self, context: Context) -> Finding | None:
-        facts, wait = context.facts, context.seconds("data_wait")
+        facts, wait = context.facts, _wait(context)
         if not facts.workers or _workers_cost_more(context):
             return None
         evidence = [
@@ -126,7 +126,7 @@ class TooManyWorkers(Rule):
     changes = ("workers",)
 
     def check(self, context: Context) -> Finding | None:
-        facts, wait = context.facts, context.seconds("data_wait")
+        facts, wait = context.facts, _wait(context)
         if not facts.workers or not _workers_cost_more(context):
             return None
         evidence = [
@@ -159,14 +159,16 @@ class RareWaits(Rule):
     )
     remedy = "Look for single samples that are slow to fetch, or storage that stalls."
     limits = (
-        "Where an epoch begins is not seen: slow storage that stalls now and then looks the same. Persistent workers "
-        "change the random numbers of later epochs, so the losses have to be compared."
+        "Epochs whose start was seen are LOOP05's; in a record without that, slow storage that stalls now and then "
+        "looks the same. Persistent workers change the random numbers of later epochs, so the losses have to be "
+        "compared."
     )
     changes = ("persistent_workers", "workers", "prefetch")
 
     def check(self, context: Context) -> Finding | None:
         facts, usual = context.facts, context.seconds("data_wait")
-        stalls = [context.run.steps[i] for i in context.outliers]
+        # Those at which a loader starts are LOOP05's.
+        stalls = [step for i in context.outliers if (step := context.run.steps[i]).i not in context.starts]
         waits = [wait for step in stalls if (wait := step.phases.get("data_wait", 0.0) - usual) > core(step) / 2]
         beyond = sum(core(step) - context.step_seconds for step in stalls)
         if not facts.workers or len(waits) < 2 or sum(waits) <= beyond / 2:
@@ -193,6 +195,11 @@ class RareWaits(Rule):
         return self.finding(context, seconds, evidence, least=LOOP_SHARE, whole=whole, remedy=remedy, changes=changes)
 
 
+def _wait(context: Context) -> float:
+    """Mean wait for a batch without what the starts of the loader took, which LOOP05 is about."""
+    return max(0.0, context.seconds("data_wait") - context.start_wait)
+
+
 def _workers_cost_more(context: Context) -> bool:
     if _fetch_is_tiny(context):
         return True
@@ -203,7 +210,7 @@ def _workers_cost_more(context: Context) -> bool:
 
 def _fetch_is_tiny(context: Context) -> bool:
     fetch = context.facts.fetch_seconds
-    return fetch is not None and fetch * context.micro_batches < FETCH_TINY * context.seconds("data_wait")
+    return fetch is not None and fetch * context.micro_batches < FETCH_TINY * _wait(context)
 
 
 def _workers_to_keep_up(context: Context) -> int | None:
