@@ -112,6 +112,15 @@ def test_inside_a_closure() -> None:
     assert plan.micro_batches == 1
 
 
+def test_gradients_are_cleared_inside_a_closure() -> None:
+    """A closure that clears the gradients after its forward, or calls a loss module, goes on to its backward."""
+    for between in ("tidy", "loss", "logging"):
+        marks = ["data 1", BATCH, *("optimizer", "forward", "optimizer", between, "optimizer", "backward", "optimizer")]
+        plan = Plan(marks, {})
+        meant = [plan.phases[slot] for slot in plan.slots]
+        assert (meant[4], meant[6], meant[8]) == ("loss", "loss", "optimizer"), between
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

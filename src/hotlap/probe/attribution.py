@@ -207,7 +207,7 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
             meant[index] = _gap(previous, after, functional)
         elif kind == OPTIMIZER:
             # Inside a closure: what lies between its forward and backward, and what comes before its forward.
-            if previous in (FORWARD, LOSS) and after == BACKWARD:
+            if previous in (FORWARD, LOSS) and _backward_follows(kinds, index):
                 meant[index] = LOSS
             elif previous in ("data_wait", None) and after == FORWARD:
                 meant[index] = "other"
@@ -217,6 +217,14 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
             meant[index] = VALIDATION
         if kind not in INCIDENTAL:
             previous = meant[index]
+
+
+def _backward_follows(kinds: Sequence[str], index: int) -> bool:
+    """Whether a closure comes from this mark of its optimizer to its backward, without calling a model between."""
+    for kind in kinds[index + 1 :]:
+        if kind in (BACKWARD, GAP, BATCH, FORWARD, EVALUATION):
+            return kind == BACKWARD
+    return False
 
 
 def _gap(previous: str | None, after: str | None, functional: bool) -> str:
