@@ -100,6 +100,13 @@ def test_functions_without_modules() -> None:
     assert gaps("1 loss B O") == ["other", "forward", "loss", "other", "other"]
 
 
+def test_a_batch_fetched_in_the_step_before() -> None:
+    """The last micro-batch of an epoch, whose loader fetches one ahead, is as large as what was fetched last."""
+    plan = Plan(["data 1", BATCH, "forward", "backward", "data 1", "forward", "backward", "optimizer"], {})
+    stretch = Stretch([0.0] * (len(plan.slots) + 1), [], [4])
+    assert (plan.micro_batches, plan.samples(stretch, 3)) == (2, 7)
+
+
 def test_inside_a_closure() -> None:
     """What an optimizer's closure does is told apart from what the optimizer does with it."""
     marks = ["data 1", BATCH, "optimizer", "forward", "optimizer", "backward", "optimizer", "forward", "optimizer"]

@@ -110,8 +110,9 @@ class Plan:
         self.slots = [self.phases.index(phase) for phase in meant]
         self.paused = PAUSED in self.phases
         self._template = ",".join(f'"{phase}":%.9f' for phase in self.phases if phase != PAUSED)
-        #: Which of the stretch's batches are its samples, and in how many micro-batches they were used.
-        self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
+        #: Which of the stretch's batches are its samples, in how many micro-batches they were used, and how many
+        #: of these used a batch that an earlier step fetched.
+        self.batches, self.micro_batches, self.from_before = _micro_batches(kinds, meant, parts)
 
     def seconds(self, stretch: Stretch) -> list[float]:
         """Seconds by phase, in the order of ``phases``."""
@@ -129,9 +130,10 @@ class Plan:
             seconds = [spent for phase, spent in zip(self.phases, seconds, strict=True) if phase != PAUSED]
         return self._template % tuple(seconds)
 
-    def samples(self, stretch: Stretch) -> int | None:
+    def samples(self, stretch: Stretch, before: int = 0) -> int | None:
+        """``before``: samples of the last batch that the step before fetched."""
         sizes = [size for batch in self.batches if (size := stretch.samples[batch]) is not None]
-        return sum(sizes) if sizes else None
+        return sum(sizes) + self.from_before * before if sizes else None
 
 
 def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
@@ -238,8 +240,8 @@ def _gap(previous: str | None, after: str | None, functional: bool) -> str:
     return "other"
 
 
-def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment]) -> tuple[list[int], int]:
-    """Return which of the stretch's batches it trained on, and how many micro-batches they were."""
+def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment]) -> tuple[list[int], int, int]:
+    """Return which of the stretch's batches it trained on, how many micro-batches they were, how many had none."""
     number = {index - 1: batch for batch, index in enumerate(i for i, kind in enumerate(kinds) if kind == BATCH)}
     picked: list[int] = []
     ahead: list[int] = []
@@ -263,7 +265,8 @@ def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segme
     if fed < count:
         # Micro-batches whose batch was fetched in the step before; the one fetched for the step after is as large.
         picked += ahead[fed - count :]
-    return sorted(picked), max(1, count)
+        fed += min(len(ahead), count - fed)
+    return sorted(picked), max(1, count), count - fed
 
 
 def _runs(kinds: Sequence[str], meant: Sequence[str], part: Segment) -> int:

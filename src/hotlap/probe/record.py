@@ -29,6 +29,8 @@ class Record:
         self.plans: dict[tuple[str, ...], Plan] = {}
         self.inputs: dict[tuple[str, ...], int | None] = {}
         self.steps = 0
+        #: Samples of the batch that was fetched last: a loader that fetches one ahead gave it to the next step.
+        self.last_batch = 0
         self.marks = 0
         self.noted: set[str] = set()
 
@@ -49,7 +51,9 @@ class Record:
         plan = self.plans.get(key) or self._plan(key)
         seconds = plan.seconds(stretch)
         paused = seconds[plan.phases.index(PAUSED)] if plan.paused else 0.0
-        samples = plan.samples(stretch)
+        samples = plan.samples(stretch, self.last_batch)
+        if plan.batches:
+            self.last_batch = stretch.samples[plan.batches[-1]] or 0
         if samples is not None:
             if self.facts.batch_size is None:
                 self.facts.batch_size = samples // plan.micro_batches
