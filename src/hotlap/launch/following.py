@@ -117,8 +117,10 @@ class Tee:
                 stream.flush()
 
     def _keep(self, data: bytes) -> None:
+        if self._file is None:
+            return
         try:
-            while data and self._file is not None:
+            while data:
                 data = data[os.write(self._file, data) :]
         except OSError:
             os.close(self._file)
