@@ -52,7 +52,8 @@ def measure(steps: int, folder: Path) -> dict[str, list[list[int]]]:
     assert training.exit is not None
     if training.exit["exit"] != 0:
         raise SystemExit(training.tail())
-    recorded = sum(b'"k":"step"' in line for line in (folder / "run" / "steps.jsonl").open("rb"))
+    with (folder / "run" / "steps.jsonl").open("rb") as record:
+        recorded = sum(b'"k":"step"' in line for line in record)
     if recorded != steps:
         raise SystemExit(f"{recorded} of {steps} steps were recorded")
     return {
