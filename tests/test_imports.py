@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "allocator": set(),
     "records": {"errors"},
     "probe": {"allocator"},
+    "integrations": {"probe"},
     "launch": {"hotlap", "errors", "records"},
     "diagnose": {"errors", "callable", "records"},
     "changes": {"errors", "records", "diagnose"},
@@ -44,7 +45,8 @@ MAY_IMPORT = {
 #: What a room may import when one of its functions is called, against the direction: so ``hotlap.tune(...)`` works.
 AT_CALL = {"hotlap": {"api", "probe"}, "callable": {"api"}}
 
-TORCH = {"probe", "estimate", "data", "train", "workloads"}
+#: And ``integrations``, whose trainers do.
+TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}
 
 #: These run in an interpreter that may have nothing of ours installed.
 STANDARD_LIBRARY_ALONE = [

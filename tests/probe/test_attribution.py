@@ -100,6 +100,12 @@ def test_functions_without_modules() -> None:
     assert gaps("1 loss B O") == ["other", "forward", "loss", "other", "other"]
 
 
+def test_a_batch_fetched_in_the_step_before() -> None:
+    """The last micro-batch of an epoch, whose loader fetches one ahead, is as large as what was fetched last."""
+    plan = Plan(["data 1", BATCH, "forward", "backward", "data 1", "forward", "backward", "optimizer"], {})
+    assert (plan.micro_batches, plan.samples([4], before=3)) == (2, 7)
+
+
 def test_inside_a_closure() -> None:
     """What an optimizer's closure does is told apart from what the optimizer does with it."""
     marks = ["data 1", BATCH, "optimizer", "forward", "optimizer", "backward", "optimizer", "forward", "optimizer"]
@@ -110,6 +116,15 @@ def test_inside_a_closure() -> None:
         "optimizer",
     ]
     assert plan.micro_batches == 1
+
+
+def test_gradients_are_cleared_inside_a_closure() -> None:
+    """A closure that clears the gradients after its forward, or calls a loss module, goes on to its backward."""
+    for between in ("tidy", "loss", "logging"):
+        marks = ["data 1", BATCH, *("optimizer", "forward", "optimizer", between, "optimizer", "backward", "optimizer")]
+        plan = Plan(marks, {})
+        meant = [plan.phases[slot] for slot in plan.slots]
+        assert (meant[4], meant[6], meant[8]) == ("loss", "loss", "optimizer"), between
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,11 @@ def test_a_script_without_torch(tmp_path: Path) -> None:
     alone = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
     others = {name.partition(".")[0] for name in loaded - alone} - set(sys.stdlib_module_names)
     assert others == {"hotlap", "sitecustomize"}
-    assert {name for name in loaded if name.startswith("hotlap")} == {"hotlap", "hotlap.probe"}
+    assert {name for name in loaded if name.startswith("hotlap")} == {
+        "hotlap",
+        "hotlap.probe",
+        "hotlap.probe.frameworks",
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["probe.json"]
 
 

@@ -1,8 +1,9 @@
-"""Reading files that somebody else is still writing."""
+"""Reading what somebody else is still writing."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import sys
@@ -79,24 +80,55 @@ def records(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
 
 
 class Tee:
-    """Copies a growing ``output.log`` to a stream of ours, as it comes, whatever the bytes are."""
+    """Copies what comes out of a pipe to a file and to a stream of ours, as it comes, whatever the bytes are.
+
+    A training that writes into a file itself would fail with a full disk. Through the pipe only the copy does.
+    """
+
+    #: What fits into the pipe between two looks; what prints more waits a moment, as for a terminal.
+    _PIPE = 1 << 20
 
     def __init__(self, path: Path, stream: BinaryIO | None = None) -> None:
-        self._file = Follower(path)
+        self._end, self.input = os.pipe()
+        os.set_blocking(self._end, False)
+        with contextlib.suppress(OSError, AttributeError):  # more than this user may have, or not Linux
+            fcntl.fcntl(self._end, fcntl.F_SETPIPE_SZ, self._PIPE)
+        self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._stream = stream
 
+    def started(self) -> None:
+        """The training has the end that is written to: let go of ours."""
+        os.close(self.input)
+
     def copy(self) -> None:
-        data = self._file.read()
-        if not data:
-            return
-        with contextlib.suppress(BrokenPipeError):
-            stream = self._stream or getattr(sys.stderr, "buffer", None)
-            if stream is None:
-                sys.stderr.write(data.decode(errors="replace"))
+        while True:
+            try:
+                data = os.read(self._end, _CHUNK)
+            except BlockingIOError:
                 return
-            sys.stderr.flush()
-            stream.write(data)
-            stream.flush()
+            if not data:
+                return
+            self._keep(data)
+            with contextlib.suppress(BrokenPipeError):
+                stream = self._stream or getattr(sys.stderr, "buffer", None)
+                if stream is None:
+                    sys.stderr.write(data.decode(errors="replace"))
+                    continue
+                sys.stderr.flush()
+                stream.write(data)
+                stream.flush()
+
+    def _keep(self, data: bytes) -> None:
+        if self._file is None:
+            return
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError:
+            os.close(self._file)
+            self._file = None
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._end)
+        if self._file is not None:
+            os.close(self._file)

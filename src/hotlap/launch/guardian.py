@@ -146,7 +146,9 @@ def main() -> int:
     control, report = spec["control"], spec["report"]
     poll = select.poll()
     poll.register(control, select.POLLIN | select.POLLHUP)
-    output = os.open(spec["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if spec["output"] else None
+    output = spec["output_pipe"]
+    if spec["output"]:
+        output = os.open(spec["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         child = subprocess.Popen(
             spec["command"],
@@ -161,6 +163,8 @@ def main() -> int:
         where = "" if error.filename in (None, spec["command"][0]) else f": {error.filename}"
         os.write(report, json.dumps({"error": f"{error.strerror}{where}"}).encode() + b"\n")
         return 1
+    if output is not None:
+        os.close(output)
     os.write(report, json.dumps({"pid": child.pid}).encode() + b"\n")
     limit, peak, next_look = spec["memory_limit"], 0, 0.0
     frozen, reason = False, None

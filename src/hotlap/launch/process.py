@@ -109,7 +109,8 @@ class Training:
         spec = {
             "command": self.command,
             "cwd": self._cwd,
-            "output": None if output == "inherit" else str(self.directory / "output.log"),
+            "output": str(self.directory / "output.log") if output == "capture" else None,
+            "output_pipe": self._tee.input if self._tee is not None else None,
             "memory_limit": self.limits.memory,
             "control": control_read,
             "report": report_write,
@@ -117,17 +118,21 @@ class Training:
         try:
             self._guardian = subprocess.Popen(
                 [sys.executable, "-S", "-E", guardian.__file__, json.dumps(spec)],
-                pass_fds=(control_read, report_write),
+                pass_fds=(control_read, report_write, *([self._tee.input] if self._tee is not None else [])),
                 env=self.plan.environ(self.directory),
                 start_new_session=True,
             )
         except OSError as error:
             os.close(self._control)
             os.close(self._report_fd)
+            if self._tee is not None:
+                self._tee.close()
             raise TrainingFailed(f"cannot start {self.command[0]!r}: {error.strerror}") from error
         finally:
             os.close(control_read)
             os.close(report_write)
+            if self._tee is not None:
+                self._tee.started()
         try:
             first = self._next_report(timeout=30)
             if first is None or "error" in first:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 #: The probe of this process, once a script has imported torch.
 active: Any = None
@@ -55,6 +56,11 @@ def start(settings_path: str) -> None:
     if settings.seed_offset:
         _shift_seeds_of_random(settings.seed_offset)
     after_import("torch", lambda module: _install(module, settings, started))
+    if not settings.silent:
+        from hotlap.probe import frameworks
+
+        frameworks.install()
+        _finish_before_exit()
     if settings.seed_offset:
         after_import("numpy", lambda module: _shift_seeds_of_numpy(module, settings.seed_offset))
 
@@ -66,8 +72,22 @@ def _install(torch: ModuleType, settings: Settings, started: float) -> None:
     active = hooks.install(torch, settings, started)
 
 
+def _finish_before_exit() -> None:
+    """Write the record out when the script ends by ``os._exit``, which runs nothing that was registered."""
+    leave = os._exit
+
+    def _exit(status: int) -> NoReturn:
+        try:
+            if active is not None:
+                active.finish()
+        finally:
+            leave(status)
+
+    os._exit = _exit
+
+
 def after_import(name: str, action: Callable[[ModuleType], None]) -> None:
-    """Run ``action(module)`` when the top-level module has been imported, now if it already is."""
+    """Run ``action(module)`` when the module has been imported, now if it already is."""
     if name in sys.modules:
         action(sys.modules[name])
         return

@@ -111,17 +111,21 @@ class Plan:
         self.phases = sorted(set(meant), key=meant.index)
         #: For each mark, the place of its phase in ``phases``.
         self.slots = [self.phases.index(phase) for phase in meant]
-        #: How many batches the stretch has, which of them are its samples, and in how many micro-batches.
+        #: How many batches the stretch has, which of them are its samples, in how many micro-batches they were used,
+        #: and how many of these used a batch that an earlier step fetched.
         self.handed_over = kinds.count(BATCH)
-        self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
-        self._batch = self.batches[0] if len(self.batches) == 1 else None
+        self.batches, self.micro_batches, self.from_before = _micro_batches(kinds, meant, parts)
+        self._only = self.batches[0] if len(self.batches) == 1 and not self.from_before else None
 
-    def samples(self, of_batches: Sequence[int | None], start: int = 0) -> int | None:
-        """``of_batches``: the sizes of batches, those of this stretch from ``start`` on."""
-        if self._batch is not None:
-            return of_batches[start + self._batch]
+    def samples(self, of_batches: Sequence[int | None], start: int = 0, before: int = 0) -> int | None:
+        """``of_batches``: the sizes of batches, those of this stretch from ``start`` on.
+
+        ``before``: samples of the last batch that the step before fetched.
+        """
+        if self._only is not None:
+            return of_batches[start + self._only]
         sizes = [size for batch in self.batches if (size := of_batches[start + batch]) is not None]
-        return sum(sizes) if sizes else None
+        return sum(sizes) + self.from_before * before if sizes else None
 
     def fields(self) -> dict[str, Any]:
         """What a reader needs to know: see ``launch.decoding``."""
@@ -203,7 +207,7 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
             meant[index] = _gap(previous, after, functional)
         elif kind == OPTIMIZER:
             # Inside a closure: what lies between its forward and backward, and what comes before its forward.
-            if previous in (FORWARD, LOSS) and after == BACKWARD:
+            if previous in (FORWARD, LOSS) and _backward_follows(kinds, index):
                 meant[index] = LOSS
             elif previous in ("data_wait", None) and after == FORWARD:
                 meant[index] = "other"
@@ -213,6 +217,14 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
             meant[index] = VALIDATION
         if kind not in INCIDENTAL:
             previous = meant[index]
+
+
+def _backward_follows(kinds: Sequence[str], index: int) -> bool:
+    """Whether a closure comes from this mark of its optimizer to its backward, without calling a model between."""
+    for kind in kinds[index + 1 :]:
+        if kind in (BACKWARD, GAP, BATCH, FORWARD, EVALUATION):
+            return kind == BACKWARD
+    return False
 
 
 def _gap(previous: str | None, after: str | None, functional: bool) -> str:
@@ -226,8 +238,8 @@ def _gap(previous: str | None, after: str | None, functional: bool) -> str:
     return "other"
 
 
-def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment]) -> tuple[list[int], int]:
-    """Return which of the stretch's batches it trained on, and how many micro-batches they were."""
+def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segment]) -> tuple[list[int], int, int]:
+    """Return which of the stretch's batches it trained on, how many micro-batches they were, how many had none."""
     number = {index - 1: batch for batch, index in enumerate(i for i, kind in enumerate(kinds) if kind == BATCH)}
     picked: list[int] = []
     ahead: list[int] = []
@@ -251,7 +263,8 @@ def _micro_batches(kinds: Sequence[str], meant: Sequence[str], parts: list[Segme
     if fed < count:
         # Micro-batches whose batch was fetched in the step before; the one fetched for the step after is as large.
         picked += ahead[fed - count :]
-    return sorted(picked), max(1, count)
+        fed += min(len(ahead), count - fed)
+    return sorted(picked), max(1, count), count - fed
 
 
 def _runs(kinds: Sequence[str], meant: Sequence[str], part: Segment) -> int:

@@ -32,6 +32,8 @@ class Record:
         self.last_kinds: list[str] = []
         self.last_input: int | None = None
         self.steps = 0
+        #: Samples of the batch that was fetched last: a loader that fetches one ahead gave it to the next step.
+        self.last_batch = 0
         self.marks = 0
         #: How many plans the record has.
         self.written = 0
@@ -73,7 +75,9 @@ class Record:
                 key = tuple(own)
                 plan = self.plans.get(key) or self._plan(key)
                 pattern, first, samples, losses = own, start, [], []
-            size = plan.samples(of_batches, batches)
+            size = plan.samples(of_batches, batches, self.last_batch)
+            if plan.batches:
+                self.last_batch = of_batches[batches + plan.batches[-1]] or 0
             samples.append(sum(sizes) if size is None and sizes else size)
             losses.append(
                 step_losses[0] if len(step_losses) == 1 and type(step_losses[0]) is float else mean(step_losses)

@@ -1,0 +1,1 @@
+"""Callbacks for trainers. Each module imports the trainer that it is for; nothing else of hotlap imports these."""
