@@ -11,7 +11,7 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.following import decode
-from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
+from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Stages, Step, read_record
 
 RunDirectory = Path
 
@@ -71,6 +71,12 @@ def facts_of(lines: list[dict[str, Any]]) -> Facts:
     return msgspec.convert(found, Facts)
 
 
+def stages_of(lines: list[dict[str, Any]]) -> Stages | None:
+    """The last of their lines stands for those before it."""
+    seen = [line for line in lines if line["k"] == "stages"]
+    return msgspec.convert(seen[-1], Stages, strict=False) if seen else None
+
+
 def read_run(path: Path) -> Run:
     """Read a run directory.
 
@@ -99,6 +105,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
+        stages=stages_of(lines),
     )
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from hotlap.probe import Settings, levers
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.stages import Stages
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
 _CHECKPOINT_OPTIONS = (
@@ -44,7 +45,9 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     if settings.silent and not settings.levers:
         return None
     recorder = Recorder(torch, settings, started)
-    wrap_modules(torch, recorder)
+    stages = Stages(torch)
+    recorder.make_looks = lambda: [stages]
+    wrap_modules(torch, recorder, stages)
     wrap_backward(torch, recorder)
     wrap_checkpointing(torch, recorder)
     wrap_optimizers(torch, recorder)
@@ -69,7 +72,7 @@ def at_exit(action: Callable[[], None]) -> None:
         util.Finalize(None, action, exitpriority=0)
 
 
-def wrap_modules(torch: Any, recorder: Recorder) -> None:
+def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
     call = torch.nn.Module.__call__
     compiling = torch.compiler.is_dynamo_compiling
     tracing = torch.jit.is_tracing
@@ -84,6 +87,8 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         if recorder.depth:
             if recorder.looking:
                 recorder.facts.inner_call()
+            if stages.deepest:
+                return stages.follow(call, self, args, kwargs)
             if known and self._compiled_call_impl is None:
                 return self._call_impl(*args, **kwargs)
             return call(self, *args, **kwargs)
@@ -100,7 +105,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         counts = kind and recorder.outermost_begins(kind)
         depth, recorder.depth = recorder.depth, 1
         try:
-            output = call(module, *args, **kwargs)
+            output = followed(module, args, kwargs)
         finally:
             recorder.depth = depth
             if counts:
@@ -115,10 +120,15 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         """One of torch's own, which trains nothing and is called after what does."""
         recorder.depth = 1
         try:
-            return call(module, *args, **kwargs)
+            return followed(module, args, kwargs)
         finally:
             recorder.depth = 0
             recorder.pop()
+
+    def followed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if stages.deepest:
+            return stages.follow(call, module, args, kwargs)
+        return call(module, *args, **kwargs)
 
     def inner_call_seconds() -> float:
         """What ``__call__`` adds to a call inside another one."""

@@ -40,6 +40,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 
 __all__ = [
     "BETWEEN",
@@ -61,6 +62,10 @@ __all__ = [
     "Run",
     "RunInfo",
     "SameTraining",
+    "Stage",
+    "StageRow",
+    "StageTree",
+    "Stages",
     "Step",
     "Trial",
     "Tuning",

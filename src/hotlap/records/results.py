@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.run import SCHEMA, Environment, Facts
+from hotlap.records.stages import StageTree
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
 
@@ -64,6 +65,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     steady_steps: int
     #: Indexes of steps set apart as outliers.
     outliers: list[int] = []
+    #: Where the time goes in the models; None where no step was watched for it.
+    stages: StageTree | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

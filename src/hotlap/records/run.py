@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.stages import Stages
+
 SCHEMA = 1
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -149,3 +151,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     metrics: list[Metric] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
+    #: Where the time goes in the models; None where no step was watched for it.
+    stages: Stages | None = None
