@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Run, RunInfo, Step
+from hotlap.records import Environment, Facts, Run, RunInfo, Stage, Stages, Step
 
 #: Seconds of a healthy step of 100 ms.
 HEALTHY = {"data_wait": 0.001, "forward": 0.04, "loss": 0.008, "backward": 0.045, "optimizer": 0.003, "other": 0.003}
@@ -53,6 +53,7 @@ def run(
     memory: int | None = 16 * 2**30,
     micro_batches: int = 1,
     n: int = 40,
+    stages: Stages | None = None,
 ) -> Run:
     """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own."""
     if recorded is None:
@@ -68,4 +69,23 @@ def run(
         date="2026-01-01T00:00:00Z",
         outcome="finished",
     )
-    return Run(info=info, facts=msgspec.structs.replace(FACTS, **(facts or {})), steps=list(recorded))
+    facts_ = msgspec.structs.replace(FACTS, **(facts or {}))
+    return Run(info=info, facts=facts_, steps=list(recorded), stages=stages)
+
+
+def model(blocks: Sequence[float], recompute: bool = False) -> Stages:
+    """Return stages of a model with a stem, blocks of two layers that take so many seconds each, and a head."""
+
+    def stage(path: str, cls: str, parent: int | None, forward: float = 0.0, again: float = 0.0) -> Stage:
+        return Stage(
+            path=path, module=cls, parent=parent, calls=1, forward=forward, backward=2 * forward, recompute=again
+        )
+
+    made = [stage("Net", "Net", None, 0.01), stage("stem", "Linear", 0, 0.3)]
+    for number, seconds in enumerate(blocks):
+        block = len(made)
+        again = seconds / 3 if recompute else 0.0
+        made.append(stage(f"blocks.{number}", "Block", 0, seconds / 3, again))
+        made.append(stage(f"blocks.{number}.up", "Linear", block, seconds / 3, again))
+        made.append(stage(f"blocks.{number}.down", "Linear", block, seconds / 3, again))
+    return Stages(steps=3, stages=[*made, stage("head", "Linear", 0, 0.2)], outside=0.03)

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from planted import HEALTHY, SHORT, run, steps
+from planted import HEALTHY, SHORT, model, run, steps
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
@@ -16,7 +16,7 @@ from hotlap.records import Finding, Run
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 SLOW = Machine(bf16_matmul_speedup=0.7, bf16_conv_speedup=0.9, channels_last_conv_speedup=1.0)
-INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01"}
+INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01", "COMPUTE02", "CHECKPOINT02"}
 
 
 def found(planted: Run, machine: Machine | None = None) -> dict[str, Finding]:
@@ -33,6 +33,9 @@ RESTARTS = steps([{**HEALTHY, "data_wait": 3.0 if i in (50, 100) else 0.001} for
 STALLS = steps([{**HEALTHY, "other": 3.0 if i in (50, 100) else 0.003} for i in range(120)])
 WAITS = [{**HEALTHY, "data_wait": 3.0 if i in (50, 100) else 0.001} for i in range(120)]
 MIXED = steps([{**row, "other": 5.0} if i in (20, 60, 80) else row for i, row in enumerate(WAITS)])
+EVEN_BLOCKS = model([1.0] * 6)
+SLOW_BLOCK = model([1.0, 1.0, 10.0, 1.0])
+RECOMPUTED = model([1.0] * 6, recompute=True)
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "DATA01": (
         {"phases": WAIT, "facts": {"workers": 0, "fetch_seconds": 0.099}},
@@ -122,6 +125,24 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "MEASURE01": ({"n": 3}, [{"n": 20}]),
     "COMPUTE01": ({}, [{"phases": {"optimizer": 0.05}}, {"phases": {"loss": 0.09}}]),
     "HEALTHY01": ({"phases": {"loss": 0.09}}, [{}, {"phases": {"optimizer": 0.05}}]),
+    "COMPUTE02": (
+        {"stages": SLOW_BLOCK},
+        [
+            {},
+            {"stages": EVEN_BLOCKS},
+            {"stages": SLOW_BLOCK, "phases": {"loss": 0.2}},
+            {"stages": SLOW_BLOCK, "n": 3},
+        ],
+    ),
+    "CHECKPOINT02": (
+        {"stages": RECOMPUTED, "phases": {"recompute": 0.03}},
+        [
+            {"stages": EVEN_BLOCKS},
+            {"stages": EVEN_BLOCKS, "phases": {"recompute": 0.03}},
+            {"stages": RECOMPUTED, "phases": {"recompute": 0.001}},
+            {"phases": {"recompute": 0.03}},
+        ],
+    ),
 }
 
 

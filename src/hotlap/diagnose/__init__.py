@@ -10,6 +10,7 @@ from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.rules import catalogue, explain, rule
+from hotlap.diagnose.stages import leaves as stage_leaves
 from hotlap.diagnose.steady import core, steady
 from hotlap.diagnose.will_not_help import will_not_help
 from hotlap.errors import TrainingFailed
@@ -17,7 +18,7 @@ from hotlap.records import Diagnosis, Finding, Run
 
 make_callable(__name__)
 
-__all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "steady"]
+__all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "stage_leaves", "steady"]
 
 
 def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
@@ -49,6 +50,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_from=context.steady_from,
         steady_steps=len(context.steps),
         outliers=context.outliers,
+        stages=context.stages,
     )
 
 

@@ -46,6 +46,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         return None
     recorder = Recorder(torch, settings, started)
     stages = Stages(torch)
+    stages.boundary = lambda: recorder.looks.boundary
     recorder.make_looks = lambda: [stages]
     wrap_modules(torch, recorder, stages)
     wrap_backward(torch, recorder)

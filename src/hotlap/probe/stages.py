@@ -7,10 +7,11 @@ A step is a list of marks: the moments at which the innermost module, or what is
 two marks belongs to one stage and one kind, so self times partition the step and nothing is added twice.
 
 **Forward** is what runs between the call of a module and its return. **Backward** of a module is that of the autograd
-nodes that were made inside it. Nodes are numbered as they are made, so the numbers at the marks of the forward say whose
-each is, whatever was returned, changed in place, viewed or left without gradient. The engine runs them in the reverse
-order; a hook before the first node of each run of nodes with the same owner sets the mark. **Recompute** is a call of
-a module during backward, as activation checkpointing makes it; what it computes outside of any module stays backward.
+nodes that were made inside it. Nodes are numbered as they are made, so the numbers at the marks of the forward say
+whose each is, whatever was returned, changed in place, viewed or left without gradient. The engine runs them in the
+reverse order; a hook before the first node of each run of nodes with the same owner sets the mark. **Recompute** is a
+call of a module during backward, as activation checkpointing makes it; what it computes outside of any module stays
+backward.
 
 On a GPU an event of the device is recorded at each mark too, and read in a later step, when it is long over.
 """
@@ -18,6 +19,7 @@ On a GPU an event of the device is recorded at each mark too, and read in a late
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import threading
 import time
@@ -25,7 +27,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from statistics import median
+from statistics import median_low
 from typing import Any
 
 FORWARD, LOSS, BACKWARD, RECOMPUTE = "forward", "loss", "backward", "recompute"
@@ -79,8 +81,8 @@ class _Step:
         self.held: list[Any] = []
         self.by_module: dict[int, int] = {}
         self.visited = 0
-        #: Number of marks when the last backward ended.
-        self.trained = 0
+        #: Number of marks when each backward ended.
+        self.trained: list[int] = []
         self.spoiled = False
 
 
@@ -111,6 +113,8 @@ class Stages:
         self.steps = 0
         self.pool: list[Any] = []
         self.said = 0
+        #: When the step that was watched ended, in the clock's seconds; asked in ``end``.
+        self.boundary: Callable[[], float] = lambda: math.inf
         #: Levels that are told apart, when there are too many calls for all.
         self.limit = _NO_LIMIT
         self.step: _Step | None = None
@@ -302,7 +306,7 @@ class Stages:
             self.running -= 1
             owner, kind, self.depth = before
             self._mark(owner, kind)
-            step.trained = len(step.times)
+            step.trained.append(len(step.times))
 
     def _hooks(self, step: _Step, outputs: Any, every: bool) -> list[Any]:
         numbers, owners = step.numbers[_ident()]
@@ -342,15 +346,18 @@ class Stages:
 
     def _conclude(self, step: _Step) -> None:
         seen = _Seen()
-        # Calls after the last backward trained nothing: a validation, a metric.
-        end = step.trained
+        # Where no backward follows before the step's end, nothing was trained: a validation, a metric. What comes after
+        # the end is of the next step, and stands for the same calls before this one was watched.
+        boundary = self.boundary()
+        trained = max((count for count in step.trained if step.times[count - 1] <= boundary), default=0)
+        counts = [index < trained or at >= boundary for index, at in enumerate(step.times)]
         for mark, stage in step.calls:
-            if mark < end:
+            if counts[mark]:
                 seen.calls[stage] = seen.calls.get(stage, 0) + 1
         whose: list[tuple[int, str] | None] = []
         for index, (owner, kind) in enumerate(zip(step.owners, step.kinds, strict=True)):
-            counts = index < end and (owner != NONE or kind != FORWARD)
-            whose.append((owner, kind) if counts else None)
+            stands = counts[index] and (owner != NONE or kind != FORWARD)
+            whose.append((owner, kind) if stands else None)
         for index, key in enumerate(whose[:-1]):
             if key is not None:
                 seen.host[key] = seen.host.get(key, 0.0) + step.times[index + 1] - step.times[index]
@@ -375,7 +382,10 @@ class Stages:
             seen.waiting = []
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
-        """All stages with the medians over the watched steps; a step that did not come to a stage counts as 0."""
+        """All stages with the medians over the watched steps; a step that did not come to a stage counts as 0.
+
+        Of two in the middle it is the lower: what disturbs a step only makes it longer.
+        """
         self._read_events()
         state = self.steps + sum(seen.device is not None for seen in self.seen)
         if not self.seen or state == self.said:
@@ -384,13 +394,16 @@ class Stages:
         on_device = [seen.device for seen in self.seen if seen.device is not None]
         host = [seen.host for seen in self.seen]
         stages = []
+        places = self._places()
         for index, stage in enumerate(self.stages):
+            if index not in places:
+                continue
             fields: dict[str, Any] = {
                 "path": stage.path,
                 "module": stage.cls,
-                "parent": stage.parent if stage.parent != NONE else None,
+                "parent": places.get(stage.parent),
                 "phase": stage.phase,
-                "calls": median(seen.calls.get(index, 0) for seen in self.seen),
+                "calls": median_low(seen.calls.get(index, 0) for seen in self.seen),
             }
             for kind in _KINDS:
                 fields[kind] = _median(host, index, kind)
@@ -404,9 +417,19 @@ class Stages:
             line["levels"] = self.limit
         return [("stages", line)]
 
+    def _places(self) -> dict[int, int]:
+        """New numbers of the stages without those that were only called to validate."""
+        used: set[int] = set()
+        for seen in self.seen:
+            for stage in {*seen.calls, *(owner for owner, _ in seen.host)}:
+                while stage != NONE and stage not in used:
+                    used.add(stage)
+                    stage = self.stages[stage].parent
+        return {stage: place for place, stage in enumerate(sorted(used))}
+
 
 def _median(steps: list[dict[tuple[int, str], float]], stage: int, kind: str) -> float:
-    return round(median(step.get((stage, kind), 0.0) for step in steps), 9)
+    return round(median_low(step.get((stage, kind), 0.0) for step in steps), 9)
 
 
 def _outside(steps: list[dict[tuple[int, str], float]]) -> float:

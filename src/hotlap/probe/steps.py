@@ -173,6 +173,7 @@ class Steps:
         if self.looking:
             self._look()
         if self.watched or self.steps == self.looks.next:
+            self.looks.boundary = self.timeline.times[index]
             self.watched = self.looks.between(self.steps, now, now - self.closed_at)
         self.closed_at = now
         writer = self.record.writer

@@ -9,10 +9,11 @@ from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyW
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
+from hotlap.diagnose.rules.stages import HeavyStage, RecomputedStages
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
 
-#: In this order the rules are checked: the last ones speak only when those before found nothing.
+#: In this order the rules are checked: ``ComputeBound`` and ``Healthy`` speak only when those before found nothing.
 _CATALOGUE: tuple[Rule, ...] = (
     NoWorkers(),
     SlowFetch(),
@@ -31,6 +32,8 @@ _CATALOGUE: tuple[Rule, ...] = (
     TooLittle(),
     ComputeBound(),
     Healthy(),
+    HeavyStage(),
+    RecomputedStages(),
 )
 
 

@@ -202,8 +202,41 @@ def test_validation_after_the_last_backward_is_left_out(look: Stages) -> None:
         with torch.no_grad():
             for _ in range(5):
                 net.eval()(data())
+            Net(lambda net, x: net.b(x), b=Work(1, 2))(data())
 
     assert table(watched(look, step)) == {"Net": (1, 0, 0, 0), "Net > a": (1, 1, 2, 0)}
+
+
+def test_a_teacher_that_sees_the_next_input_first_belongs_to_the_step(look: Stages) -> None:
+    """The step is watched from its first training work on, so the teacher's call of the step after stands for its."""
+    net, teacher, other = Work(1, 2), Net(lambda net, x: net.a(x), a=Work(4, 99)), Work(8, 99)
+
+    def step() -> None:
+        net(data()).sum().backward()
+        CLOCK.now += 1
+        with torch.no_grad():
+            other.eval()(data())
+            CLOCK.now += 1
+            now = CLOCK.now
+            look.boundary = lambda: now
+            teacher(data())
+
+    assert table(watched(look, step)) == {"Work": (1, 1, 2, 0), "Net": (1, 0, 0, 0), "Net > a": (1, 4, 0, 0)}
+
+
+def test_a_step_that_ends_in_the_middle_of_what_is_watched(look: Stages) -> None:
+    """Without a loader a step is known to have ended when the optimizer steps again."""
+    net, other = Work(1, 2), Work(8, 99)
+
+    def step() -> None:
+        with torch.no_grad():
+            other(data())
+        CLOCK.now += 1
+        now = CLOCK.now
+        look.boundary = lambda: now
+        net(data()).sum().backward()
+
+    assert [stage["forward"] for stage in watched(look, step)["stages"]] == [1]
 
 
 def test_two_models_of_a_class_and_several_backwards(look: Stages) -> None:
@@ -303,7 +336,9 @@ def test_a_loss_module_and_a_model_that_returns_one_number_are_the_loss(look: St
     assert phases == {"Work": "forward", "Net": "loss", "a": "loss", "MSELoss": "loss"}
 
 
-def test_with_too_many_calls_the_deepest_levels_are_no_longer_told_apart(look: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_too_many_calls_the_deepest_levels_are_no_longer_told_apart(
+    look: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stages, "CALLS_AT_MOST", 20)
     block = {f"b{i}": Net(lambda net, x: net.a(net.a(x)), a=Work(1, 2)) for i in range(7)}
 
@@ -331,6 +366,7 @@ def test_no_module_outlives_the_look(look: Stages) -> None:
     assert gone() is None
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_compiled_models_are_one_stage_and_are_not_compiled_again(look: Stages) -> None:
     from torch._dynamo.utils import counters
 
