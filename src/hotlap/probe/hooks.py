@@ -47,7 +47,8 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     recorder = Recorder(torch, settings, started)
     stages = Stages(torch)
     stages.boundary = lambda: recorder.looks.boundary
-    recorder.make_looks = lambda: [stages]
+    # Three of the first steps, since the median of one is no better than a single stall; later on it is one look more.
+    recorder.make_looks = lambda: [stages] * 3
     wrap_modules(torch, recorder, stages)
     wrap_backward(torch, recorder)
     wrap_checkpointing(torch, recorder)

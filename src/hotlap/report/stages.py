@@ -17,8 +17,13 @@ def stages(diagnosis: Diagnosis) -> list[RenderableType]:
     if tree is None:
         return []
     step = view.total(diagnosis.phases)
-    shown = text.unit([tree.total])
+    unit = text.unit([tree.total])
     recomputes = any(leaf.recompute > 0 for leaf in stage_leaves(tree.rows))
+
+    def shown(seconds: float) -> str:
+        """Without the unit, which the heading has: it would cost room that the names need."""
+        return unit(seconds).partition(" ")[0]
+
     columns = ["forward", "backward", *(["recompute"] if recomputes else [])]
     cells = [["stage", *columns, "total", "of step", "module"]]
     for depth, row in _flat(tree.rows):
@@ -35,7 +40,7 @@ def stages(diagnosis: Diagnosis) -> list[RenderableType]:
         note += f" Of the nesting, {text.plural(tree.levels, 'level')} could be followed."
     right = ">" * (len(columns) + 2)
     return [
-        *heading("Stages of the model"),
+        *heading(f"Stages of the model ({unit(0.0).partition(' ')[2]})"),
         *table(cells, f"<{right}<", header=True),
         prose(note, indent=2, style="dim"),
     ]
