@@ -22,7 +22,7 @@ def test_a_block_that_works_ten_times_is_found_with_its_truth(
     assert [step["loss"] for step in found.told.steps] == [step["loss"] for step in without_probe("staged").steps]
     seen = found.run.stages
     assert seen is not None
-    assert seen.steps == 3
+    assert seen.steps >= 3
     at = {stage.path: stage for stage in seen.stages}
     assert {stage.parent for stage in seen.stages if stage.parent is None} == {None}
     assert [stage.path for stage in seen.stages if stage.parent is None] == ["Net", "Teacher"]
