@@ -105,7 +105,10 @@ class Stages:
     def __init__(self, torch: Any, clock: Callable[[], float] = time.perf_counter) -> None:
         self.torch = torch
         self.clock = clock
-        self.number: Callable[[], int] = torch._C._autograd._get_sequence_nr
+        # Neither is public: without them there is nothing to see (``begin``), and all else goes on.
+        self.number: Any = getattr(torch._C._autograd, "_get_sequence_nr", None)
+        engine: Any = getattr(torch.autograd, "_engine_run_backward", None)
+        self.engine = engine
         self.event: Callable[[], Any] = functools.partial(torch.cuda.Event, enable_timing=True)
         self.stages: list[_Stage] = []
         self.known: dict[tuple[int, str], int] = {}
@@ -125,9 +128,7 @@ class Stages:
         #: How many backwards are under way, one inside the other.
         self.running = 0
         self.on_device = False
-        engine = self.engine = torch.autograd._engine_run_backward
 
-        @functools.wraps(engine)
         def run_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
             if not self.deepest or not self._is_here():
                 return engine(outputs, *args, **kwargs)
@@ -138,6 +139,8 @@ class Stages:
     # a step is watched
 
     def begin(self) -> None:
+        if self.number is None or self.engine is None:
+            raise NotImplementedError("this torch does not tell the order of its autograd nodes")
         self._read_events()
         self.step = _Step(_ident())
         self.depth, self.running, self.owner, self.kind = 0, 0, NONE, FORWARD
