@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Rank, Run, RunInfo, Step, Syncs
+from hotlap.records import Environment, Facts, Rank, Run, RunInfo, Stage, Stages, Step, Syncs
 
 #: Seconds of a healthy step of 100 ms.
 HEALTHY = {"data_wait": 0.001, "forward": 0.04, "loss": 0.008, "backward": 0.045, "optimizer": 0.003, "other": 0.003}
@@ -56,6 +56,7 @@ def run(
     ranks: Sequence[Rank] = (),
     syncs: Syncs | None = None,
     happened: Mapping[str, Any] | None = None,
+    stages: Stages | None = None,
 ) -> Run:
     """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own.
 
@@ -80,5 +81,24 @@ def run(
         steps=list(recorded),
         ranks=list(ranks),
         syncs=syncs,
+        stages=stages,
         **(happened or {}),
     )
+
+
+def model(blocks: Sequence[float], recompute: bool = False) -> Stages:
+    """Return stages of a model with a stem, blocks of two layers that take so many seconds each, and a head."""
+
+    def stage(path: str, cls: str, parent: int | None, forward: float = 0.0, again: float = 0.0) -> Stage:
+        return Stage(
+            path=path, module=cls, parent=parent, calls=1, forward=forward, backward=2 * forward, recompute=again
+        )
+
+    made = [stage("Net", "Net", None, 0.01), stage("stem", "Linear", 0, 0.3)]
+    for number, seconds in enumerate(blocks):
+        block = len(made)
+        again = seconds / 3 if recompute else 0.0
+        made.append(stage(f"blocks.{number}", "Block", 0, seconds / 3, again))
+        made.append(stage(f"blocks.{number}.up", "Linear", block, seconds / 3, again))
+        made.append(stage(f"blocks.{number}.down", "Linear", block, seconds / 3, again))
+    return Stages(steps=3, stages=[*made, stage("head", "Linear", 0, 0.2)], outside=0.03)

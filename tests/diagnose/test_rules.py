@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from distributed_cases import CASES as DISTRIBUTED
-from planted import HEALTHY, SHORT, run, steps
+from planted import HEALTHY, SHORT, model, run, steps
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
@@ -17,8 +17,8 @@ from hotlap.errors import UsageError
 from hotlap.records import Compilation, Finding, LoaderStart, Run, Sync, Syncs
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
+INFORMATION = {each.code for each in catalogue() if each.information}
 SLOW = Machine(bf16_matmul_speedup=0.7, bf16_conv_speedup=0.9, channels_last_conv_speedup=1.0)
-INFORMATION = {"MEASURE01", "COMPUTE01", "HEALTHY01", "HOST06", "LOOP04", "LOOP07", "COMPILE02"}
 
 
 def found(planted: Run, machine: Machine | None = None) -> dict[str, Finding]:
@@ -74,6 +74,9 @@ def compiled(*at: int, seconds: float = 2.0, reason: str | None = "0/0: len(flag
     return {"recorded": steps(rows), "facts": {"compiled": True}, "happened": {"compilations": times}}
 
 
+EVEN_BLOCKS = model([1.0] * 6)
+SLOW_BLOCK = model([1.0, 1.0, 10.0, 1.0])
+RECOMPUTED = model([1.0] * 6, recompute=True)
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "DATA01": (
         {"phases": WAIT, "facts": {"workers": 0, "fetch_seconds": 0.099}},
@@ -255,6 +258,24 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "COMPILE02": (
         compiled(seconds=10.0),
         [compiled(seconds=3.0), {"recorded": steps([{**HEALTHY, "forward": 10.0}] + [HEALTHY] * 59)}],
+    ),
+    "COMPUTE02": (
+        {"stages": SLOW_BLOCK},
+        [
+            {},
+            {"stages": EVEN_BLOCKS},
+            {"stages": SLOW_BLOCK, "phases": {"loss": 0.2}},
+            {"stages": SLOW_BLOCK, "n": 3},
+        ],
+    ),
+    "CHECKPOINT02": (
+        {"stages": RECOMPUTED, "phases": {"recompute": 0.03}},
+        [
+            {"stages": EVEN_BLOCKS},
+            {"stages": EVEN_BLOCKS, "phases": {"recompute": 0.03}},
+            {"stages": RECOMPUTED, "phases": {"recompute": 0.001}},
+            {"phases": {"recompute": 0.03}},
+        ],
     ),
 }
 

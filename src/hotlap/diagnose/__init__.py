@@ -11,6 +11,7 @@ from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.rules import catalogue, explain, rule
+from hotlap.diagnose.stages import leaves as stage_leaves
 from hotlap.diagnose.steady import core, steady
 from hotlap.diagnose.will_not_help import will_not_help
 from hotlap.errors import TrainingFailed
@@ -18,7 +19,7 @@ from hotlap.records import Diagnosis, Finding, Run
 
 make_callable(__name__)
 
-__all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "steady"]
+__all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "stage_leaves", "steady"]
 
 
 def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
@@ -53,6 +54,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         ranks=ranks.rows(context),
         syncs=run.syncs,
         compilations=run.compilations,
+        stages=context.stages,
     )
 
 

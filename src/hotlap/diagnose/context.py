@@ -9,9 +9,10 @@ from statistics import fmean, median
 
 from hotlap.diagnose.happenings import compiled, compiled_in_validation, started, training_starts, usual_wait
 from hotlap.diagnose.machine import Machine
+from hotlap.diagnose.stages import stage_tree
 from hotlap.diagnose.steady import core, scatter, steady_steps
 from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_SHARE, LEAST_SHARE, MAD_TO_SIGMA
-from hotlap.records import BETWEEN, PHASES, Facts, Finding, Run, Step
+from hotlap.records import BETWEEN, PHASES, Facts, Finding, Run, StageTree, Step
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Context:
     def mean(self) -> float:
         """Mean seconds of a steady step with its share of the time between steps."""
         return sum(self.phases.values())
+
+    @cached_property
+    def stages(self) -> StageTree | None:
+        """Where the time goes in the models."""
+        return stage_tree(self.run.stages, self.phases)
 
     @cached_property
     def spread(self) -> float:

@@ -199,3 +199,28 @@ COMPILED_AT_MOST = 2.0
 COMPILED_USUALLY = 1.3
 #: Compiling less than this is not worth a word.
 COMPILE_SECONDS = 1.0
+
+# --- the stages of a model -----------------------------------------------------------------------------------------
+
+#: A stage from this share of the model's time on is looked into: below it nothing in it could pay.
+STAGE_EXPANDED = 0.10
+
+#: The stages that are shown explain this share of what all of them would.
+STAGES_EXPLAINED = 0.90
+
+#: A stage of less than this share may be left to the rest of what it is in, and alike stages may differ by as much.
+STAGE_SLACK = 0.01
+
+#: Alike stages are shown as one when none of them takes more than so many times the middle one: launches, caches and
+#: the first touch of memory make that difference, ten times the work does not.
+STAGES_ALIKE = 2.0
+
+#: Watching makes a step slower. Where a phase of the usual step takes this many times what was watched all the same,
+#: noise of a busy machine does not explain it: part of it happens outside of modules.
+WATCHED_TOO_LITTLE = 1.25
+
+#: A stage with half of the model's time is named.
+HEAVY_STAGE = 0.50
+
+#: ... unless it is the model itself but for a few per cent, which says nothing.
+WHOLE_MODEL = 0.95

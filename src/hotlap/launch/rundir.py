@@ -14,7 +14,7 @@ from hotlap.launch.decoding import Decoder
 from hotlap.launch.following import records
 from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.launch.ranks import read_ranks
-from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, Syncs, read_record
+from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Stages, Step, Syncs, read_record
 
 RunDirectory = Path
 
@@ -79,6 +79,12 @@ def syncs_of(lines: list[dict[str, Any]]) -> Syncs | None:
     return msgspec.convert(found[-1], Syncs, strict=False) if found else None
 
 
+def stages_of(lines: list[dict[str, Any]]) -> Stages | None:
+    """The last of their lines stands for those before it."""
+    seen = [line for line in lines if line["k"] == "stages"]
+    return msgspec.convert(seen[-1], Stages, strict=False) if seen else None
+
+
 def read_run(path: Path) -> Run:
     """Read a run directory.
 
@@ -111,6 +117,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         startup=startup_of(lines),
         compilations=compilations_of(lines, steps),
         loader_starts=loader_starts_of(lines, steps),
+        stages=stages_of(lines),
     )
 
 

@@ -31,6 +31,7 @@ from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.stages import Stages
 from hotlap.probe.syncs import Syncs
 from hotlap.probe.timeline import (
     BACKWARD,
@@ -69,7 +70,9 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     if settings.silent and not settings.levers:
         return None
     recorder = Recorder(torch, settings, started)
-    wrap_modules(torch, recorder)
+    stages = Stages(torch)
+    stages.boundary = lambda: recorder.looks.boundary
+    wrap_modules(torch, recorder, stages)
     wrap_backward(torch, recorder)
     wrap_checkpointing(torch, recorder)
     wrap_optimizers(torch, recorder)
@@ -78,7 +81,8 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_loaders(torch, recorder)
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
-        recorder.make_looks = lambda: [Syncs(torch)]
+        # Stages in three of the first steps: the median of one is no better than a single stall.
+        recorder.make_looks = lambda: [stages, Syncs(torch), stages, stages]
         distributed.install(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
@@ -98,7 +102,7 @@ def at_exit(action: Callable[[], None]) -> None:
         util.Finalize(None, action, exitpriority=0)
 
 
-def wrap_modules(torch: Any, recorder: Recorder) -> None:
+def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
     call = torch.nn.Module.__call__
     compiling = torch.compiler.is_dynamo_compiling
     tracing = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)
@@ -114,6 +118,8 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         if recorder.depth:
             if recorder.looking:
                 recorder.facts.inner_call()
+            if stages.deepest:
+                return stages.follow(call, self, args, kwargs)
             if known and self._compiled_call_impl is None:
                 return self._call_impl(*args, **kwargs)
             return call(self, *args, **kwargs)
@@ -139,7 +145,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         timeline.kinds.append(kind)
         recorder.depth = 1
         try:
-            output = call(self, *args, **kwargs)
+            output = stages.follow(call, self, args, kwargs) if stages.deepest else call(self, *args, **kwargs)
         finally:
             recorder.depth = 0
             if timeline.stack:
@@ -162,7 +168,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         counts = kind and recorder.outermost_begins(kind)
         depth, recorder.depth = recorder.depth, 1
         try:
-            output = call(module, *args, **kwargs)
+            output = followed(module, args, kwargs)
         finally:
             recorder.depth = depth
             if counts:
@@ -177,10 +183,15 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         """One of torch's own, which trains nothing and is called after what does."""
         recorder.depth = 1
         try:
-            return call(module, *args, **kwargs)
+            return followed(module, args, kwargs)
         finally:
             recorder.depth = 0
             recorder.pop()
+
+    def followed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if stages.deepest:
+            return stages.follow(call, module, args, kwargs)
+        return call(module, *args, **kwargs)
 
     def inner_call_seconds() -> float:
         """What ``__call__`` adds to a call inside another one."""

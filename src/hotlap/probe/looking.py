@@ -7,6 +7,7 @@ looks             A       B       C      A   ...   to that of the next; the reco
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -45,6 +46,8 @@ class Looks:
         self.gap = float(_LATER)
         self.began = 0
         self.usual = 0
+        #: When the step that is over ended: where the wait for the next input began, which may be a while ago.
+        self.boundary = math.inf
 
     def between(self, steps: int, now: int, last: int) -> bool:
         """``steps`` are over, the last of which took ``last`` nanoseconds. Return whether the next is watched."""
@@ -86,6 +89,7 @@ class Looks:
 
     def stop(self) -> None:
         """The training is over, perhaps in the middle of a step that is watched."""
+        self.boundary = math.inf
         if self.current is not None:
             self._end(0, 0)
         self.next = -1

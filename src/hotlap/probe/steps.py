@@ -198,6 +198,7 @@ class Steps:
         if self.watched:
             self.record.looked.add(self.steps - 1)
         if self.watched or self.steps == self.looks.next:
+            self.looks.boundary = self.timeline.times[self.closed[-1][0]] / SECOND
             self.watched = self.looks.between(self.steps, now, now - self.closed_at)
 
     def _save(self, now: int) -> None:

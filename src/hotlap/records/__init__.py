@@ -42,6 +42,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 from hotlap.records.syncs import Sync, Syncs
 
 __all__ = [
@@ -69,6 +70,10 @@ __all__ = [
     "Run",
     "RunInfo",
     "SameTraining",
+    "Stage",
+    "StageRow",
+    "StageTree",
+    "Stages",
     "Startup",
     "Step",
     "Sync",

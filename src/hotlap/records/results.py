@@ -9,6 +9,7 @@ import msgspec
 from hotlap.records.process import Compilation
 from hotlap.records.ranks import RankMeans
 from hotlap.records.run import SCHEMA, Environment, Facts
+from hotlap.records.stages import StageTree
 from hotlap.records.syncs import Syncs
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
@@ -82,6 +83,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     ranks: list[RankMeans] = []
     syncs: Syncs | None = None
     compilations: list[Compilation] = []
+    #: Where the time goes in the models; None where no step was watched for it.
+    stages: StageTree | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import Rank
+from hotlap.records.stages import Stages
 from hotlap.records.syncs import Syncs
 
 SCHEMA = 1
@@ -177,3 +178,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ranks: list[Rank] = []
     #: Where Python reads tensors; None where no step was watched.
     syncs: Syncs | None = None
+    #: Where the time goes in the models; None where no step was watched for it.
+    stages: Stages | None = None

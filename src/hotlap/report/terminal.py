@@ -16,6 +16,7 @@ from hotlap.report import ranks, reads, text, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.compilations import compilations
+from hotlap.report.stages import stages
 
 _BAR = 24
 _STYLES = {"faster": "bold green", "slower": "bold red", "unclear": "bold yellow", "not faster": "bold"}
@@ -36,6 +37,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
         parts += [blank(), prose(f"Attention: {ended}", style="bold yellow")]
     parts += [
         *_step(diagnosis),
+        *stages(diagnosis),
         *ranks.table(diagnosis),
         *_budget(diagnosis),
         *compilations(diagnosis.compilations),

@@ -20,10 +20,11 @@ from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
+from hotlap.diagnose.rules.stages import HeavyStage, RecomputedStages
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
 
-#: In this order the rules are checked: ComputeBound and Healthy speak only when those before found nothing.
+#: In this order the rules are checked: ``ComputeBound`` and ``Healthy`` speak only when those before found nothing.
 _CATALOGUE: tuple[Rule, ...] = (
     NoWorkers(),
     SlowFetch(),
@@ -62,6 +63,8 @@ _CATALOGUE: tuple[Rule, ...] = (
     SlowStart(),
     AnotherPace(),
     CompileNotPaidBack(),
+    HeavyStage(),
+    RecomputedStages(),
 )
 
 

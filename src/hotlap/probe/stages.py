@@ -1,0 +1,459 @@
+"""Times the named modules of the models in single steps: forward, backward and recompute.
+
+    state    Net │ Net.a │ Net │ Net.b │ Net │ loss │ Net │ Net.b │ Net.b │ Net.b │ Net.a │ none
+    kind     forward ............................... │ backward  │ recomp. │ backward ...
+
+A step is a list of marks: the moments at which the innermost module, or what is done for it, changed. A stretch between
+two marks belongs to one stage and one kind, so self times partition the step and nothing is added twice.
+
+**Forward** is what runs between the call of a module and its return. **Backward** of a module is that of the autograd
+nodes that were made inside it. Nodes are numbered as they are made, so the numbers at the marks of the forward say
+whose each is, whatever was returned, changed in place, viewed or left without gradient. The engine runs them in the
+reverse order; a hook before the first node of each run of nodes with the same owner sets the mark. **Recompute** is a
+call of a module during backward, as activation checkpointing makes it; what it computes outside of any module stays
+backward.
+
+On a GPU an event of the device is recorded at each mark too, and read in a later step, when it is long over.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import threading
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from statistics import median_low
+from typing import Any
+
+FORWARD, LOSS, BACKWARD, RECOMPUTE = "forward", "loss", "backward", "recompute"
+_KINDS = (FORWARD, BACKWARD, RECOMPUTE)
+#: What runs outside of every module.
+NONE = -1
+
+#: Calls that are followed in a step. With more of them, the deepest levels of the model are no longer told apart.
+CALLS_AT_MOST = 4000
+#: Autograd nodes that are looked at in a step.
+NODES_AT_MOST = 40_000
+#: Watched steps that are kept.
+_KEPT = 15
+_NO_LIMIT = 1 << 30
+#: Nodes that add up the gradient of a parameter have this number or one near it, and belong to what they end.
+_LAST = 1 << 62
+
+_ident = threading.get_ident
+
+
+class _Stage:
+    """A module at its place in the nesting of calls."""
+
+    __slots__ = ("cls", "depth", "parent", "path", "phase")
+
+    def __init__(self, path: str, cls: str, parent: int, depth: int) -> None:
+        self.path = path
+        self.cls = cls
+        self.parent = parent
+        self.depth = depth
+        #: Which phase of the step its forward belongs to.
+        self.phase = FORWARD
+
+
+class _Step:
+    """The marks of one step, and which modules it called."""
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self.times: list[float] = []
+        self.owners: list[int] = []
+        self.kinds: list[str] = []
+        self.events: list[Any] = []
+        #: Mark at which each call began, and whose call it was.
+        self.calls: list[tuple[int, int]] = []
+        #: Of each thread: from which autograd number on the nodes are whose.
+        self.numbers: dict[int, tuple[list[int], list[int]]] = {}
+        self.names: dict[int, str] = {}
+        self.roots: dict[int, str] = {}
+        #: Outermost modules, held so that no id is given again, and the stage of each module.
+        self.held: list[Any] = []
+        self.by_module: dict[int, int] = {}
+        self.visited = 0
+        #: Number of marks when each backward ended.
+        self.trained: list[int] = []
+        self.spoiled = False
+
+
+class _Seen:
+    """What a step took: by stage the calls and the seconds of each kind, on the host and on the device."""
+
+    __slots__ = ("calls", "device", "host", "waiting")
+
+    def __init__(self) -> None:
+        self.calls: dict[int, int] = {}
+        self.host: dict[tuple[int, str], float] = {}
+        self.device: dict[tuple[int, str], float] | None = None
+        #: Events that the device may not have come to, and whose the time up to the next one is.
+        self.waiting: list[tuple[Any, tuple[int, str] | None]] = []
+
+
+class Stages:
+    """A ``Look`` at which module takes how long."""
+
+    def __init__(self, torch: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.torch = torch
+        self.clock = clock
+        # Neither is public: without them there is nothing to see (``begin``), and all else goes on.
+        self.number: Any = getattr(torch._C._autograd, "_get_sequence_nr", None)
+        engine: Any = getattr(torch.autograd, "_engine_run_backward", None)
+        self.engine = engine
+        self.event: Callable[[], Any] = functools.partial(torch.cuda.Event, enable_timing=True)
+        self.stages: list[_Stage] = []
+        self.known: dict[tuple[int, str], int] = {}
+        self.seen: deque[_Seen] = deque(maxlen=_KEPT)
+        self.steps = 0
+        self.pool: list[Any] = []
+        self.said = 0
+        #: When the step that was watched ended, in the clock's seconds; asked in ``end``.
+        self.boundary: Callable[[], float] = lambda: math.inf
+        #: Levels that are told apart, when there are too many calls for all.
+        self.limit = _NO_LIMIT
+        self.step: _Step | None = None
+        #: How deep calls are followed now, 0 while no step is watched.
+        self.deepest = 0
+        self.depth = 0
+        self.owner, self.kind = NONE, FORWARD
+        #: How many backwards are under way, one inside the other.
+        self.running = 0
+        self.on_device = False
+
+        def run_backward(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.deepest or not self._is_here():
+                return engine(outputs, *args, **kwargs)
+            return self._backward(outputs, args, kwargs)
+
+        self.run_backward = run_backward
+
+    # a step is watched
+
+    def begin(self) -> None:
+        if self.number is None or self.engine is None:
+            raise NotImplementedError("this torch does not tell the order of its autograd nodes")
+        self._read_events()
+        self.step = _Step(_ident())
+        self.depth, self.running, self.owner, self.kind = 0, 0, NONE, FORWARD
+        self.on_device = bool(self.torch.cuda.is_initialized())
+        _skip_frames()
+        self.torch.autograd._engine_run_backward = self.run_backward
+        self.deepest = self.limit
+        self._mark(NONE, FORWARD)
+
+    def end(self) -> None:
+        watched, self.deepest = self.deepest > 0, 0
+        if self.torch.autograd._engine_run_backward is self.run_backward:
+            self.torch.autograd._engine_run_backward = self.engine
+        if self.step is not None and watched and not self.depth and not self.running:
+            self._mark(NONE, FORWARD)
+            # One without a backward was cut off by the end of the training.
+            if not self.step.spoiled and self.step.calls and self.step.trained:
+                self._conclude(self.step)
+        self.step = None
+
+    def _is_here(self) -> bool:
+        """Whether this is the thread that trains, or a device's part of its backward."""
+        return self.step is not None and (self.running > 0 or _ident() == self.step.thread)
+
+    def _mark(self, owner: int, kind: str) -> None:
+        """From now on time is this stage's. Nothing here may disturb the training."""
+        self.owner, self.kind = owner, kind
+        step = self.step
+        if step is None or step.spoiled:
+            return
+        try:
+            here = step.numbers.get(_ident())
+            if here is None:
+                here = step.numbers[_ident()] = ([], [])
+            numbers, owners = here
+            number = self.number()
+            if numbers and numbers[-1] == number:
+                owners[-1] = owner
+            else:
+                numbers.append(number)
+                owners.append(owner)
+            if self.on_device:
+                step.events.append(self._record())
+            step.owners.append(owner)
+            step.kinds.append(kind)
+            step.times.append(self.clock())
+        except Exception:
+            step.spoiled = True
+
+    def _record(self) -> Any:
+        if self.torch.cuda.is_current_stream_capturing():
+            return None
+        event = self.pool.pop() if self.pool else self.event()
+        event.record()
+        return event
+
+    def follow(self, call: Callable[..., Any], module: Any, args: Any, kwargs: Any) -> Any:
+        """Call a module, while a step is watched (``deepest`` is not 0)."""
+        step = self.step
+        if self.depth >= self.deepest or step is None or step.spoiled or not self._is_here():
+            return call(module, *args, **kwargs)
+        before = self.owner, self.kind, self.depth
+        kind = RECOMPUTE if self.running else FORWARD
+        try:
+            stage, self.depth = self._stage(step, module, kind)
+            if kind == FORWARD:
+                step.calls.append((len(step.times), stage))
+        except Exception:
+            step.spoiled = True
+            return call(module, *args, **kwargs)
+        began = len(step.times)
+        self._mark(stage, kind)
+        if _is_compiled(module):
+            self.depth = _NO_LIMIT
+        output = None
+        try:
+            output = call(module, *args, **kwargs)
+        finally:
+            owner, kind, self.depth = before
+            if self.depth == 0 and kind == FORWARD:
+                self._root_ends(step, module, stage, began, output)
+            self._mark(owner, kind)
+        return output
+
+    def _stage(self, step: _Step, module: Any, kind: str) -> tuple[int, int]:
+        """The stage of a call that begins, and how deep it is."""
+        name = step.names.get(id(module))
+        if kind == RECOMPUTE and self.kind != RECOMPUTE:
+            # The calls around it are over since the forward.
+            stage = step.by_module.get(id(module))
+            if stage is not None:
+                return stage, self.stages[stage].depth
+            if name is not None and self.limit != _NO_LIMIT:
+                return self.owner, _NO_LIMIT
+            parent, depth = NONE, 1
+        else:
+            parent, depth = (self.owner, self.depth + 1) if self.depth else (NONE, 1)
+        if parent == NONE:
+            name = step.roots.get(id(module)) or self._root(step, module)
+        name = name or type(module).__name__
+        stage = self.known.get((parent, name))
+        if stage is None:
+            stage = self.known[parent, name] = len(self.stages)
+            self.stages.append(_Stage(name, type(module).__name__, parent, depth))
+        step.by_module[id(module)] = stage
+        if len(step.calls) > CALLS_AT_MOST:
+            self._fewer_levels(step)
+        return stage, depth
+
+    def _root(self, step: _Step, module: Any) -> str:
+        """Name an outermost module by its class, and those in it as it does itself."""
+        cls = type(module).__name__
+        alike = sum(name.partition(" ")[0] == cls for name in step.roots.values())
+        step.held.append(module)
+        for name, inner in module.named_modules():
+            step.names[id(inner)] = _plain(name)
+        name = step.roots[id(module)] = f"{cls} {alike + 1}" if alike else cls
+        return name
+
+    def _fewer_levels(self, step: _Step) -> None:
+        """Too many calls: this step is left out, and from the next one on the deepest levels are, too."""
+        step.spoiled = True
+        counts: dict[int, int] = {}
+        for _, stage in step.calls:
+            depth = self.stages[stage].depth
+            counts[depth] = counts.get(depth, 0) + 1
+        self.limit = max(counts)
+        total = len(step.calls)
+        while self.limit > 0 and 2 * total > CALLS_AT_MOST:
+            total -= counts.get(self.limit, 0)
+            self.limit -= 1
+        self.deepest = 0
+        self.stages.clear()
+        self.known.clear()
+        self.seen.clear()
+
+    def _root_ends(self, step: _Step, module: Any, stage: int, began: int, output: Any) -> None:
+        """One number, after another call: that was the loss, as in the phases."""
+        if step.spoiled:
+            return
+        scalar = type(output) is self.torch.Tensor and not output.dim() and step.calls[0][0] < began
+        if scalar or isinstance(module, self.torch.nn.modules.loss._Loss):
+            for index in range(began, len(step.times)):
+                self.stages[step.owners[index]].phase = LOSS
+
+    # backward
+
+    def _backward(self, outputs: Any, args: Any, kwargs: Any) -> Any:
+        step = self.step
+        assert step is not None
+        before = self.owner, self.kind, self.depth
+        handles: list[Any] = []
+        self.running += 1
+        self.depth = 0
+        self._mark(NONE, BACKWARD)
+        try:
+            try:
+                # Only some of the nodes run where gradients of certain tensors are asked for.
+                handles = self._hooks(step, outputs, bool(args[3] if len(args) > 3 else kwargs.get("inputs")))
+            except Exception:
+                step.spoiled = True
+            return self.engine(outputs, *args, **kwargs)
+        finally:
+            for handle in handles:
+                handle.remove()
+            self.running -= 1
+            owner, kind, self.depth = before
+            self._mark(owner, kind)
+            step.trained.append(len(step.times))
+
+    def _hooks(self, step: _Step, outputs: Any, every: bool) -> list[Any]:
+        numbers, owners = step.numbers[_ident()]
+        roots = (getattr(output, "grad_fn", None) or getattr(output, "node", None) for output in outputs)
+        waiting = [node for node in roots if node is not None]
+        visited = set(waiting)
+        found: list[tuple[int, Any]] = []
+        while waiting:
+            node = waiting.pop()
+            step.visited += 1
+            if step.visited > NODES_AT_MOST:
+                return []  # better outside of all modules than in the wrong one
+            number = node._sequence_nr()
+            if number < numbers[0]:
+                continue  # it was made before this step
+            if number < _LAST:
+                found.append((number, node))
+            for following, _ in node.next_functions:
+                if following is not None and following not in visited:
+                    visited.add(following)
+                    waiting.append(following)
+        found.sort(key=lambda each: each[0], reverse=True)
+        handles = []
+        before = NONE
+        for number, node in found:
+            owner = owners[bisect_right(numbers, number) - 1]
+            if owner != before or every:
+                handles.append(node.register_prehook(functools.partial(self._node_runs, owner)))
+            before = owner
+        return handles
+
+    def _node_runs(self, owner: int, _: Any) -> None:
+        if owner != self.owner or self.kind != BACKWARD:
+            self._mark(owner, BACKWARD)
+
+    # what a step took
+
+    def _conclude(self, step: _Step) -> None:
+        seen = _Seen()
+        # Where no backward follows before the step's end, nothing was trained: a validation, a metric. What comes after
+        # the end is of the next step, and stands for the same calls before this one was watched.
+        boundary = self.boundary()
+        trained = max((count for count in step.trained if step.times[count - 1] <= boundary), default=0)
+        counts = [index < trained or at >= boundary for index, at in enumerate(step.times)]
+        for mark, stage in step.calls:
+            if counts[mark]:
+                seen.calls[stage] = seen.calls.get(stage, 0) + 1
+        whose: list[tuple[int, str] | None] = []
+        for index, (owner, kind) in enumerate(zip(step.owners, step.kinds, strict=True)):
+            stands = counts[index] and (owner != NONE or kind != FORWARD)
+            whose.append((owner, kind) if stands else None)
+        for index, key in enumerate(whose[:-1]):
+            if key is not None:
+                seen.host[key] = seen.host.get(key, 0.0) + step.times[index + 1] - step.times[index]
+        if step.events and None not in step.events:
+            seen.waiting = list(zip(step.events, whose, strict=True))
+        self.seen.append(seen)
+        self.steps += 1
+
+    def _read_events(self) -> None:
+        for seen in self.seen:
+            if not seen.waiting:
+                continue
+            with suppress(Exception):  # e.g. events of several devices
+                if not all(event.query() for event, _ in seen.waiting):
+                    continue
+                device: dict[tuple[int, str], float] = {}
+                for (event, key), (after, _) in zip(seen.waiting, seen.waiting[1:], strict=False):
+                    if key is not None:
+                        device[key] = device.get(key, 0.0) + max(0.0, event.elapsed_time(after) / 1e3)
+                seen.device = device
+            self.pool += [event for event, _ in seen.waiting]
+            seen.waiting = []
+
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        """All stages with the medians over the watched steps; a step that did not come to a stage counts as 0.
+
+        Of two in the middle it is the lower: what disturbs a step only makes it longer.
+        """
+        self._read_events()
+        state = self.steps + sum(seen.device is not None for seen in self.seen)
+        if not self.seen or state == self.said:
+            return []
+        self.said = state
+        on_device = [seen.device for seen in self.seen if seen.device is not None]
+        host = [seen.host for seen in self.seen]
+        stages = []
+        places = self._places()
+        for index, stage in enumerate(self.stages):
+            if index not in places:
+                continue
+            fields: dict[str, Any] = {
+                "path": stage.path,
+                "module": stage.cls,
+                "parent": places.get(stage.parent),
+                "phase": stage.phase,
+                "calls": median_low(seen.calls.get(index, 0) for seen in self.seen),
+            }
+            for kind in _KINDS:
+                fields[kind] = _median(host, index, kind)
+                if on_device:
+                    fields[f"device_{kind}"] = _median(on_device, index, kind)
+            stages.append(fields)
+        line: dict[str, Any] = {"steps": len(self.seen), "stages": stages, "outside": _outside(host)}
+        if on_device:
+            line["device_outside"] = _outside(on_device)
+        if self.limit != _NO_LIMIT:
+            line["levels"] = self.limit
+        return [("stages", line)]
+
+    def _places(self) -> dict[int, int]:
+        """New numbers of the stages without those that were only called to validate."""
+        used: set[int] = set()
+        for seen in self.seen:
+            for stage in {*seen.calls, *(owner for owner, _ in seen.host)}:
+                while stage != NONE and stage not in used:
+                    used.add(stage)
+                    stage = self.stages[stage].parent
+        return {stage: place for place, stage in enumerate(sorted(used))}
+
+
+def _median(steps: list[dict[tuple[int, str], float]], stage: int, kind: str) -> float:
+    return round(median_low(step.get((stage, kind), 0.0) for step in steps), 9)
+
+
+def _outside(steps: list[dict[tuple[int, str], float]]) -> float:
+    """Backward of what no module made."""
+    return round(_median(steps, NONE, BACKWARD) + _median(steps, NONE, RECOMPUTE), 9)
+
+
+def _plain(name: str) -> str:
+    """Without the names that wrappers add: ``module.`` of a parallel one in front, ``_orig_mod.`` of a compiled one."""
+    return ".".join(part for part in name.removeprefix("module.").split(".") if part != "_orig_mod") or name
+
+
+def _is_compiled(module: Any) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
+
+
+def _skip_frames() -> None:
+    """Where a compiled function calls Python again, the frames of this file are not to be compiled."""
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo is not None:
+        for function in vars(Stages).values():
+            if hasattr(function, "__code__"):
+                with suppress(Exception):
+                    dynamo.skip_code(function.__code__)
