@@ -9,6 +9,7 @@ from hotlap.callable import make_callable
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.machine import Machine
+from hotlap.diagnose.memory import memory_report
 from hotlap.diagnose.rules import catalogue, explain, rule
 from hotlap.diagnose.steady import core, steady
 from hotlap.diagnose.will_not_help import will_not_help
@@ -49,11 +50,13 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_from=context.steady_from,
         steady_steps=len(context.steps),
         outliers=context.outliers,
+        memory=memory_report(context),
     )
 
 
-def _rank(finding: Finding) -> tuple[bool, float]:
-    return rule(finding.code).information, -finding.seconds
+def _rank(finding: Finding) -> tuple[bool, bool, float]:
+    """What costs time, then what may end the training, then information."""
+    return rule(finding.code).information, finding.risk is not None, -finding.seconds
 
 
 def _throughput(context: Context) -> float | None:

@@ -29,7 +29,8 @@ from hotlap.launch.ending import Exit, Reason, outcome_of, shell_status
 from hotlap.launch.environment import environment
 from hotlap.launch.following import Lines, Tee
 from hotlap.launch.plan import Limits, Plan
-from hotlap.launch.rundir import UNFINISHED, has_room, read_lines, read_run, run_of, steps_of
+from hotlap.launch.rundir import MEMORY, UNFINISHED, has_room, read_lines, read_run, run_of, steps_of
+from hotlap.launch.watching import MemoryWatch
 from hotlap.records import Environment, Run, RunInfo, Step, write_record
 
 __all__ = ["Limits", "Output", "Plan", "Training"]
@@ -86,6 +87,9 @@ class Training:
         self._seen_at = time.monotonic()
         self._left_at: float | None = None
         self._ranks_at = 0.0
+        # A training that is measured in blocks, or not at all, is left alone.
+        watched = not plan.gated and not plan.silent
+        self._memory = MemoryWatch(self.directory / MEMORY) if watched else None
         self._prepare()
         self._file = Lines(self.directory / "steps.jsonl")
         self._tee = Tee(self.directory / "output.log", stream) if output == "tee" else None
@@ -158,6 +162,8 @@ class Training:
             self._next_report(timeout=0)
         if self._tee is not None:
             self._tee.copy()
+        if self._memory is not None and self.exit is None and self.pid:
+            self._memory.look(self.pid)
         new = self._file.read()
         if new:
             self.lines += new

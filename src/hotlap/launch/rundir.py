@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.following import decode
+from hotlap.launch.remembering import memory_of
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
 RunDirectory = Path
+
+#: What the processes of a run held, seen from outside.
+MEMORY = "memory.jsonl"
 
 #: Where run directories live, below the working directory, unless the user says otherwise.
 DEFAULT_ROOT = Path(".hotlap/runs")
@@ -83,12 +88,13 @@ def read_run(path: Path) -> Run:
     info = read_record(info_path, RunInfo)
     lines = read_lines(path / "steps.jsonl")
     try:
-        return run_of(info, lines)
+        return run_of(info, lines, read_lines(path / MEMORY))
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
 
 
-def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
+def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, Any]] = ()) -> Run:
+    """``lines`` of ``steps.jsonl``, and what was ``seen`` of the processes from outside."""
     steps = steps_of(lines)
     if (info.outcome, info.reason) == UNFINISHED:
         # Known to have lived as long as its last step.
@@ -99,6 +105,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
+        memory=memory_of(lines, seen),
     )
 
 

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hotlap.probe import Settings, levers
+from hotlap.probe.memory import MemoryLook
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
@@ -52,6 +53,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_loaders(torch, recorder)
         wrap_incidentals(torch, recorder)
         recorder.fetches.watch(torch)
+        recorder.make_looks = lambda: [MemoryLook(torch, recorder)]
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
     else:

@@ -27,6 +27,7 @@ from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
 from hotlap.probe.looking import Look, Looks
 from hotlap.probe.record import Record
+from hotlap.probe.resident import Resident
 from hotlap.probe.timeline import FORWARD, OPTIMIZER, TIDY, Timeline
 from hotlap.probe.writer import FLUSH_SECONDS, Writer
 
@@ -66,6 +67,7 @@ class Steps:
         self.looks = Looks([])
         self.facts = facts.Facts(self.torch)
         self.record = Record(self.facts, self.fetches)
+        self.resident = Resident(self.torch)
         self.loaders = 0
         self.thread: int | None = None
         #: How many calls of modules enclose what runs.
@@ -181,6 +183,8 @@ class Steps:
         if late or len(self.closed) >= _AT_A_TIME:
             if not self.ended:  # what comes after the last step is none of the steps'
                 self.facts.use(self.steps, warm=not self.looking)
+                if self.settings.looks and self.resident.look(self.steps, writer):
+                    self.looked.add(self.steps)
             self._write_closed()
             if late:
                 writer.flush(now)

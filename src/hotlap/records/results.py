@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.memory import MemoryReport
 from hotlap.records.run import SCHEMA, Environment, Facts
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
@@ -41,6 +42,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
     #: Names of the changes that could help (``hotlap.changes``).
     changes: list[str] = []
+    #: What may happen to the training, where it is not time that is at stake.
+    risk: str | None = None
 
 
 class WillNotHelp(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +67,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     steady_steps: int
     #: Indexes of steps set apart as outliers.
     outliers: list[int] = []
+    memory: MemoryReport = MemoryReport()
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.memory import Memory
+
 SCHEMA = 1
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -122,6 +124,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).
     page_faults: float | None = None
     system_seconds: float | None = None
+    #: Page faults in a step that had to read from a disk or from swap (mean).
+    major_faults: float | None = None
     #: "default" (glibc's malloc), "kept" (told to keep what is freed) or "replaced" (another one is preloaded).
     allocator: str | None = None
     #: Whether the kernel hands out huge pages without being asked.
@@ -149,3 +153,4 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     metrics: list[Metric] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
+    memory: Memory = Memory()

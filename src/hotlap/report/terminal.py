@@ -15,6 +15,7 @@ from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraini
 from hotlap.report import text, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
+from hotlap.report.memory import memory
 
 _BAR = 24
 _STYLES = {"faster": "bold green", "slower": "bold red", "unclear": "bold yellow", "not faster": "bold"}
@@ -33,7 +34,8 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
     ended = view.trouble(run)
     if ended:
         parts += [blank(), prose(f"Attention: {ended}", style="bold yellow")]
-    parts += [*_step(diagnosis), *_budget(diagnosis), *_findings(diagnosis), *_will_not_help(diagnosis)]
+    parts += [*_step(diagnosis), *_budget(diagnosis), *memory(diagnosis)]
+    parts += [*_findings(diagnosis), *_will_not_help(diagnosis)]
     parts += [*heading("Cost of measuring"), prose(view.probe_cost(run.facts, diagnosis), indent=2)]
     if run.notes:
         parts += [*heading("Notes"), *bullets(map(text.sentence, run.notes))]

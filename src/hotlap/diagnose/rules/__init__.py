@@ -8,6 +8,13 @@ from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, U
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
+from hotlap.diagnose.rules.memory_growth import (
+    AllocatorRetries,
+    GrowingMemory,
+    GrowingWorkers,
+    NearLimit,
+    RetainedGraphs,
+)
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
@@ -22,6 +29,11 @@ _CATALOGUE: tuple[Rule, ...] = (
     FullPrecision(),
     ContiguousLayout(),
     PageFaults(),
+    RetainedGraphs(),
+    GrowingMemory(),
+    GrowingWorkers(),
+    NearLimit(),
+    AllocatorRetries(),
     SlowOptimizer(),
     NeedlessCheckpointing(),
     Validation(),
@@ -69,6 +81,8 @@ def explain(code: str) -> str:
     ]
     if it.changes:
         parts.append("**Changes to try.** " + ", ".join(f"`{name}`" for name in it.changes))
+    if it.risk:
+        parts.append("This is a risk: it may end the training, and removing it makes nothing faster.")
     if it.information:
         parts.append("This is information: nothing is wrong with the training.")
     return "\n\n".join(parts) + "\n"
