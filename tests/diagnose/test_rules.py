@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from planted import HEALTHY, SHORT, run, steps
+from planted_memory import MEMORY
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
@@ -98,6 +99,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": {"page_faults": 20000.0}},
         ],
     ),
+    **MEMORY,
     "OPTIMIZER01": (
         {"phases": {"optimizer": 0.05}},
         [{}, {"phases": {"optimizer": 0.05}, "facts": {"optimizer_fused": True}}],

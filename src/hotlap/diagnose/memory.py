@@ -19,6 +19,7 @@ from hotlap.diagnose.thresholds import (
     GRAPH_EVEN,
     GRAPH_NODES,
     GRAPH_STEPS,
+    GROWTH_A_STEP,
     GROWTH_LEAST,
     GROWTH_POINTS,
     GROWTH_SHARE,
@@ -95,7 +96,7 @@ def device_growth(context: Context) -> Growth | None:
 
 
 def _growth(found: Trend | None, free: int | None) -> Growth | None:
-    if found is None:
+    if found is None or found.slope < GROWTH_A_STEP:
         return None
     return Growth(
         slope=found.slope,

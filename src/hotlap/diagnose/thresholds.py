@@ -122,6 +122,9 @@ GROWTH_STEADY = 0.5
 GROWTH_LEAST = 4 << 20
 GROWTH_SHARE = 0.01
 
+#: A history of numbers takes tens to hundreds of bytes a step, and is meant. The graph of a small loss takes 7 kB.
+GROWTH_A_STEP = 2048
+
 #: A training seldom runs for longer than a month; what fills the memory later is no risk.
 GROWTH_HORIZON = 30 * 86400.0
 
@@ -140,5 +143,6 @@ COPIED = 0.3
 #: Beyond this share of the memory the kernel takes away what it can, and a larger batch or a validation may end it.
 NEARLY_FULL = 0.9
 
-#: So many bytes of the training in swap are more than what the kernel swaps out because nobody uses it.
+#: So many bytes in swap, and so many page faults a step that read from a disk: less is what nobody uses.
 SWAPPED = 256 << 20
+SWAP_FAULTS = 0.1

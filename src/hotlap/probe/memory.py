@@ -55,6 +55,7 @@ class MemoryLook:
         self.step = self.recorder.steps
         self.thread = _ident()
         self.device = self.recorder.facts.values.get("device", "cpu")
+        self.recorder.resident.gpu = next((p.device.index for p in self._parameters() if p.is_cuda), None)
         self.before: tuple[int, int] | None = None
         if self.first:
             # It takes a look at every object of the process, so it is done once, and again only upon suspicion.
@@ -64,7 +65,7 @@ class MemoryLook:
         self.watching = True
         for owner in (self.torch.Tensor, self.torch.autograd):
             self._replace(owner, "backward", self._backward)
-        if not _dynamo_at_work():  # it may guard on what a call of a module is
+        if not self._compiles():  # dynamo may guard on what a call of a module is
             self._replace(self.torch.nn.Module, "__call__", self._call)
 
     def end(self) -> None:
@@ -84,7 +85,7 @@ class MemoryLook:
         account["activations"] = self.activations
         account["moments"] = self.moments
         if self.device == "cuda":
-            account.update(_counters(self.torch))
+            account.update(_counters(self.torch, self.recorder.resident.gpu))
             known = self.account or {}
             account["first_step"] = known.get("first_step", self.step)
             account["first_retries"] = known.get("first_retries", account["retries"])
@@ -183,7 +184,7 @@ class MemoryLook:
 
     def _moment(self, name: str) -> None:
         if self.device == "cuda":
-            used: int | None = self.torch.cuda.memory_allocated()
+            used: int | None = self.torch.cuda.memory_allocated(self.recorder.resident.gpu)
         else:
             found = self.recorder.resident.now()
             used = None if found is None else found[0]
@@ -191,6 +192,11 @@ class MemoryLook:
             self.moments[name] = max(used, self.moments.get(name, 0))
 
     # what there is
+
+    def _compiles(self) -> bool:
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        done = dynamo is not None and dynamo.counters["stats"]["unique_graphs"]
+        return bool(done or self.recorder.facts.values.get("compiled"))
 
     def _modules(self) -> list[Any]:
         return list(self.recorder.facts.live_modules.values())
@@ -233,14 +239,11 @@ class MemoryLook:
         return sum(claimed.values()) - before
 
 
-def _dynamo_at_work() -> bool:
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and bool(dynamo.counters["stats"]["unique_graphs"])
-
-
-def _counters(torch: Any) -> dict[str, Any]:
-    stats = torch.cuda.memory_stats()
+def _counters(torch: Any, index: int | None) -> dict[str, Any]:
+    stats = torch.cuda.memory_stats(index)
     found = {name: stats.get(counter) for name, counter in _COUNTERS.items()}
-    found["total"] = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-    found["device_peak"] = torch.cuda.max_memory_allocated()
+    found["total"] = torch.cuda.get_device_properties(
+        torch.cuda.current_device() if index is None else index
+    ).total_memory
+    found["device_peak"] = torch.cuda.max_memory_allocated(index)
     return found

@@ -24,6 +24,8 @@ class Resident:
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self.page = os.sysconf("SC_PAGE_SIZE")
+        #: The GPU that the model is on; None for torch's current one.
+        self.gpu: int | None = None
         self.next = 0
         self.distance = 1
         self.taken = 0
@@ -53,7 +55,7 @@ class Resident:
         found = self.now()
         if found is None:
             return
-        device = self.torch.cuda.memory_allocated() if self.torch.cuda.is_initialized() else None
+        device = self.torch.cuda.memory_allocated(self.gpu) if self.torch.cuda.is_initialized() else None
         writer.line("resident", i=steps, bytes=found[0], shared=found[1], device=device)
         self.taken += 1
         if self.taken == _POINTS:

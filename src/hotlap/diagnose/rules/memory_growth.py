@@ -5,7 +5,7 @@ from __future__ import annotations
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.memory import device_growth, growth, held, of, retained, room, workers
 from hotlap.diagnose.rules.base import Rule, percent, plural, size, time
-from hotlap.diagnose.thresholds import GROWTH_HORIZON, NEARLY_FULL, SWAPPED
+from hotlap.diagnose.thresholds import GROWTH_HORIZON, NEARLY_FULL, SWAP_FAULTS, SWAPPED
 from hotlap.records import Finding, Growth
 
 
@@ -62,7 +62,7 @@ class GrowingMemory(Rule):
     )
     limits = (
         "A cache that fills looks the same until it is full. Growth that would fill the memory only after a month of "
-        "training is not reported."
+        "training is not reported, nor what takes less than 2 kB a step, as a history of numbers does."
     )
     risk = True
 
@@ -138,7 +138,8 @@ class NearLimit(Rule):
             return None
         used, fullest = max(seen, key=lambda each: each[0])
         swap = max(sum(process.swap for process in sample.processes) for _, sample in seen)
-        if used < NEARLY_FULL * limit and swap < SWAPPED:
+        swapped = swap >= SWAPPED and (context.facts.major_faults or 0.0) >= SWAP_FAULTS
+        if used < NEARLY_FULL * limit and not swapped:
             return None
         count = len(of(fullest, "worker"))
         evidence = [
@@ -149,7 +150,6 @@ class NearLimit(Rule):
             evidence.append(f"{size(swap)} of it were in swap.")
         if context.facts.major_faults:
             evidence.append(f"{context.facts.major_faults:.2g} page faults a step had to read from a disk.")
-        swapped = swap >= SWAPPED
         return self.warning("memory is in swap" if swapped else f"only {size(max(0, limit - used))} are left", evidence)
 
 
