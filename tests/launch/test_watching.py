@@ -58,7 +58,7 @@ def test_looks_become_rarer_and_wait_longer_where_they_cost(tmp_path: Path, monk
     def watch_for(seconds: float) -> int:
         clock.now = 0.0
         looks.clear()
-        watch = MemoryWatch(tmp_path / "memory.jsonl", clock)
+        watch = MemoryWatch(tmp_path / "memory.jsonl", clock, clock)
         while clock.now < seconds:
             watch.look(1)
             clock.now += 0.5

@@ -87,9 +87,7 @@ class Training:
         self._seen_at = time.monotonic()
         self._left_at: float | None = None
         self._ranks_at = 0.0
-        # A training that is measured in blocks, or not at all, is left alone.
-        watched = not plan.gated and not plan.silent
-        self._memory = MemoryWatch(self.directory / MEMORY) if watched else None
+        self._memory: MemoryWatch | None = None
         self._prepare()
         self._file = Lines(self.directory / "steps.jsonl")
         self._tee = Tee(self.directory / "output.log", stream) if output == "tee" else None
@@ -162,7 +160,8 @@ class Training:
             self._next_report(timeout=0)
         if self._tee is not None:
             self._tee.copy()
-        if self._memory is not None and self.exit is None and self.pid:
+        if self.lines and self.exit is None and not self.plan.gated:  # one that is measured in blocks is left alone
+            self._memory = self._memory or MemoryWatch(self.directory / MEMORY)
             self._memory.look(self.pid)
         new = self._file.read()
         if new:

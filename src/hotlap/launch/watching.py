@@ -29,9 +29,14 @@ _HELD = ("Pss_Anon:", "Pss_Shmem:")
 
 
 class MemoryWatch:
-    def __init__(self, path: Path, clock: Callable[[], float] = time.perf_counter) -> None:
+    """Made when the training begins. ``work`` is a clock of the processor time that looking takes."""
+
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.perf_counter, work: Callable[[], float] = time.thread_time
+    ) -> None:
         self.path = path
         self.clock = clock
+        self.work = work
         self.began = clock()
         self.next = self.began + _FIRST
 
@@ -40,12 +45,13 @@ class MemoryWatch:
         begun = self.clock()
         if begun < self.next:
             return
+        worked = self.work()
         seen = [found for pid in (root, *descendants(root)) if (found := memory_of(pid)) is not None]
         if seen:
             with contextlib.suppress(OSError), open(self.path, "a") as file:
                 file.write(json.dumps({"k": "processes", "t": begun, "processes": seen}) + "\n")
         now = self.clock()
-        self.next = now + max(_FIRST, _RARER * (now - self.began), (now - begun) / _SHARE)
+        self.next = now + max(_FIRST, _RARER * (now - self.began), (self.work() - worked) / _SHARE)
 
 
 def memory_of(pid: int) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ _FACTS = {
     "fetch_seconds": "Fetching one batch",
     "page_faults": "Page faults per step",
     "system_seconds": "Kernel time per step",
+    "major_faults": "Page faults per step that read from a disk",
     "allocator": "Allocator",
     "huge_pages": "Huge pages unasked",
     "peak_memory": "Peak memory of the process",
@@ -84,5 +85,5 @@ def _fact(field: str, value: object) -> str:
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):
-        return f"{value:,.0f}" if field == "page_faults" else text.seconds(value)
+        return f"{value:,.0f}" if field.endswith("_faults") else text.seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
