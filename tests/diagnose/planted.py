@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Memory, Run, RunInfo, Step
+from hotlap.records import Environment, Facts, Memory, Rank, Run, RunInfo, Step
 
 #: Seconds of a healthy step of 100 ms.
 HEALTHY = {"data_wait": 0.001, "forward": 0.04, "loss": 0.008, "backward": 0.045, "optimizer": 0.003, "other": 0.003}
@@ -54,6 +54,7 @@ def run(
     micro_batches: int = 1,
     n: int = 40,
     seen: Memory | None = None,
+    ranks: Sequence[Rank] = (),
 ) -> Run:
     """Return a run of these steps, or of ``n`` healthy ones with ``phases`` in place of their own."""
     if recorded is None:
@@ -70,5 +71,9 @@ def run(
         outcome="finished",
     )
     return Run(
-        info=info, facts=msgspec.structs.replace(FACTS, **(facts or {})), steps=list(recorded), memory=seen or Memory()
+        info=info,
+        facts=msgspec.structs.replace(FACTS, **(facts or {})),
+        steps=list(recorded),
+        memory=seen or Memory(),
+        ranks=list(ranks),
     )

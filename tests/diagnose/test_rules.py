@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from distributed_cases import CASES as DISTRIBUTED
 from planted import HEALTHY, SHORT, run, steps
 from planted_memory import MEMORY
 
@@ -117,6 +118,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "LOOP01": ({"phases": {"validation": 0.02}}, [{"phases": {"validation": 0.004}}]),
     "LOOP02": ({"phases": {"checkpoint": 0.02}}, [{"phases": {"checkpoint": 0.002}}]),
     "LOOP03": ({"phases": {"logging": 0.02}}, [{"phases": {"logging": 0.002}}]),
+    **DISTRIBUTED,
     "OTHER01": (
         {"phases": {"other": 0.05}},
         [{"phases": {"other": 0.02}}, {"phases": {"other": 0.05}, "facts": {"probe_seconds": 0.045}}],

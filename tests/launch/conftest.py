@@ -27,20 +27,21 @@ gate = Gate(settings["run_dir"]) if settings["gated"] else None
 
 def train(steps, seconds=0.001):
     for i in range(steps):
-        t = time.perf_counter()
+        t = time.perf_counter_ns()
         time.sleep(seconds)
-        now = time.perf_counter()
-        writer.step(i, t, now - t, {"forward": now - t}, 1, 4, 0.5, 0.0)
-        if gate and gate.closed(now):
-            writer.line("gate", i=i + 1, t=now)
-            writer.flush(now)
+        now = time.perf_counter_ns()
+        step = {"i": i, "t": t / 1e9, "wall": (now - t) / 1e9, "phases": {"forward": (now - t) / 1e9}}
+        writer.line("step", **step, samples=4, loss=0.5)
+        if gate and gate.closed(now / 1e9):
+            writer.line("gate", i=i + 1, t=now / 1e9)
+            writer.flush()
             word, length, count = gate.wait()
             if word == "go":
                 gate.go(time.perf_counter(), length, count)
             gate.free = word == "run"
             if word == "quit":
                 os._exit(0)
-        writer.flush(now)
+        writer.flush()
 
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from living import processes
 
 from hotlap.launch import Plan, Training
 from hotlap.launch.guardian import state
+from hotlap.launch.rundir import read_lines
 
 _TWO_RANKS = """
 import sys, torch, torch.distributed as dist
@@ -63,8 +63,7 @@ def test_stopped_ranks(start: Callable[..., Training], two_ranks: list[str], pla
     assert run.steps
     assert plan.stop_steps is None or len(run.steps) == plan.stop_steps
     assert run.facts.world_size == 2
-    other = training.directory / "steps.rank1.jsonl"
-    assert any(json.loads(line)["k"] == "step" for line in other.read_text().splitlines())
+    assert any(line["k"] == "step" for line in read_lines(training.directory / "steps.rank1.jsonl"))
 
 
 def test_crashed_rank(start: Callable[..., Training], two_ranks: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotlap.probe.attribution import Plan, first_work, new_input
-from hotlap.probe.timeline import BATCH, Stretch
+from hotlap.probe.timeline import BATCH
 
 #: Short for what is written often. A number is a loader that hands a batch over; with "end", it has none left.
 _WORDS = {
@@ -50,7 +50,7 @@ def used(text: str, roles: dict[str, str] | None = None) -> tuple[int, int | Non
     marks = kinds(text)
     plan = Plan(marks, {} if roles is None else roles)
     sizes: list[int | None] = [10**number for number in range(marks.count(BATCH))]
-    return plan.micro_batches, plan.samples(Stretch([0.0] * (len(marks) + 1), marks, sizes))
+    return plan.micro_batches, plan.samples(sizes)
 
 
 @pytest.mark.parametrize(
@@ -195,3 +195,19 @@ def test_where_work_begins_without_new_data() -> None:
     assert first_work(kinds("E E B"), 0) == 3
     assert first_work(kinds("B"), 0) == 1
     assert first_work(kinds("E"), 0) == 3
+
+
+def test_waiting_for_other_ranks_inside_a_call_does_not_make_two_of_it() -> None:
+    """Buffers are brought in line within the forward; one number that it returns is still its own."""
+    marks = ["gap", "forward", "gradient_sync", "scalar", "gap", "backward", "gradient_sync", "gap", "optimizer"]
+    plan = Plan(marks, {})
+    assert [plan.phases[slot] for slot in plan.slots] == [
+        *("other", "forward", "gradient_sync", "forward", "loss", "backward", "gradient_sync", "other", "optimizer")
+    ]
+    assert plan.micro_batches == 1
+
+
+def test_a_collective_takes_the_place_of_what_it_interrupts() -> None:
+    """After an evaluation it gathers what that found; between two calls of backward it changes no gap."""
+    assert phases("F B O 3 E gradient_sync") == ["forward", "backward", "optimizer", *["validation"] * 3]
+    assert phases("1 F B gradient_sync B O").count("gradient_sync") == 1

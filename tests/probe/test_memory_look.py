@@ -56,7 +56,10 @@ def look_at(*known: Any) -> MemoryLook:
         else:
             facts.optimizer_begins(each)
     facts.forget_modules()
-    recorder = SimpleNamespace(steps=7, facts=facts, resident=Resident(torch), depth=0, in_backward=False)
+    record = SimpleNamespace(looked=set())
+    recorder = SimpleNamespace(
+        steps=7, facts=facts, record=record, resident=Resident(torch), depth=0, in_backward=False
+    )
     return MemoryLook(torch, recorder)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from recordings import Recorded, Told
 
+from hotlap.launch.rundir import read_lines
 from hotlap.records import Step
 
 Record = Callable[..., Recorded]
@@ -181,7 +182,7 @@ def test_two_ranks(record: Record, how: str) -> None:
     assert [step.loss for step in found.run.steps] == [step["loss"] for step in found.told.steps]
     assert found.run.facts.world_size == 2
     closed(found.run.steps)
-    other = [json.loads(line) for line in (found.directory / "steps.rank1.jsonl").read_text().splitlines()]
+    other = read_lines(found.directory / "steps.rank1.jsonl")
     assert sum(line["k"] == "step" for line in other) == 20
 
 

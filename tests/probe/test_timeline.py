@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotlap.launch.decoding import Decoder, nanoseconds
 from hotlap.probe.attribution import Plan
-from hotlap.probe.timeline import BATCH, DATA, GAP, OPAQUE, PAUSED, Stretch, Timeline
+from hotlap.probe.facts import Facts
+from hotlap.probe.fetching import Fetches
+from hotlap.probe.record import Record
+from hotlap.probe.timeline import BATCH, DATA, GAP, OPAQUE, PAUSED, Timeline
+from hotlap.probe.writer import Writer
 from hotlap.records import PHASES
 
 KINDS = ["forward", "evaluation", "backward", "grad", "recompute", "optimizer", "tidy", "validation", "loss"]
@@ -63,64 +71,62 @@ def play(script: list[tuple[str, int]]) -> tuple[Timeline, int, dict[str, int]]:
     return timeline, now, opaque
 
 
-def by_phase(stretch: Stretch) -> dict[str, float]:
-    plan = Plan(stretch.kinds, {})
-    return dict(zip(plan.phases, plan.seconds(stretch), strict=True))
-
-
 @given(happenings)
 def test_leaves_add_up(script: list[tuple[str, int]]) -> None:
     """The phases of a stretch are known ones, none is negative, and together they are its length."""
     timeline, now, _ = play(script)
-    phases = by_phase(timeline.cut(len(timeline.kinds), now))
-    assert set(phases) <= {*PHASES, PAUSED}
-    assert min(phases.values()) >= 0
-    assert sum(phases.values()) == now
+    plan = Plan(timeline.kinds, {})
+    spent = nanoseconds([*timeline.times, now], plan.slots, len(plan.phases))
+    assert set(plan.phases) <= {*PHASES, PAUSED}
+    assert min(spent) >= 0
+    assert sum(spent) == now
 
 
 @given(happenings)
 def test_nothing_is_counted_twice(script: list[tuple[str, int]]) -> None:
     """A span takes its time once, and what happens inside one that is not told apart adds nothing to others."""
     timeline, now, opaque = play(script)
-    stretch = timeline.cut(len(timeline.kinds), now)
     inside: dict[str, int] = {}
-    for kind, (start, end) in zip(stretch.kinds, pairwise(stretch.times), strict=True):
+    for kind, (start, end) in zip(timeline.kinds, pairwise([*timeline.times, now]), strict=True):
         name = DATA if kind.startswith(DATA) else kind
-        inside[name] = inside.get(name, 0) + int(end - start)
+        inside[name] = inside.get(name, 0) + end - start
     assert {kind: spent for kind, spent in inside.items() if kind in OPAQUE and spent} == {
         kind: spent for kind, spent in opaque.items() if spent
     }
 
 
-@given(happenings, st.lists(st.integers(min_value=0, max_value=150), max_size=4))
-def test_cuts_lose_nothing(script: list[tuple[str, int]], places: list[int]) -> None:
-    """Wherever a timeline is cut, its pieces follow each other and hold all of its time and all of its batches."""
+@given(happenings, st.integers(min_value=0, max_value=150))
+def test_a_cut_leaves_the_rest(script: list[tuple[str, int]], place: int) -> None:
+    """Wherever a timeline is cut, what comes after is as it was; where nothing does, it goes on from now."""
     timeline, now, _ = play(script)
-    marks, batches = list(timeline.kinds), list(timeline.samples)
-    indexes = sorted(min(place, len(marks)) for place in places)
-    pieces = timeline.cut_all(indexes, now)
-    rest = timeline.cut(len(timeline.kinds), now)
-    everything = [*pieces, rest]
-    assert everything[0].times[0] == 0
-    assert all(before.times[-1] == after.times[0] for before, after in pairwise(everything))
-    assert rest.times[-1] == now
-    assert [size for piece in everything for size in piece.samples] == batches
-    kinds = [kind for piece in everything for kind in piece.kinds]
-    # Where everything was taken, what goes on from there has a mark of its own.
-    assert kinds[: len(marks)] == marks
-    assert set(kinds[len(marks) :]) <= {GAP}
+    kinds, times, samples = list(timeline.kinds), list(timeline.times), list(timeline.samples)
+    place = min(place, len(kinds))
+    timeline.cut(place, now)
+    assert timeline.kinds == (kinds[place:] or [GAP])
+    assert timeline.times == (times[place:] or [now])
+    assert timeline.samples == samples[kinds[:place].count(BATCH) :]
 
 
-@given(happenings)
-def test_the_text_is_what_was_counted(script: list[tuple[str, int]]) -> None:
-    """The line of a step holds its phases, without the time that it was held back."""
+@given(happenings, st.lists(st.integers(min_value=1, max_value=150), max_size=4))
+def test_steps_lose_nothing(script: list[tuple[str, int]], places: list[int]) -> None:
+    """Wherever steps end, the record has all of their time and all of their marks, and the timeline has the rest."""
     timeline, now, _ = play(script)
-    stretch = timeline.cut(len(timeline.kinds), now)
-    plan = Plan(stretch.kinds, {})
-    seconds = plan.seconds(stretch)
-    text = plan.text(seconds)
-    assert PAUSED not in text
-    assert text.count(":") == len([phase for phase in plan.phases if phase != PAUSED])
+    ends = sorted({min(place, timeline.mark(now)) for place in places})
+    kinds, times = list(timeline.kinds), list(timeline.times)
+    record = Record(Facts(None), Fetches("."))
+    with tempfile.TemporaryDirectory() as folder:
+        writer = record.writer = Writer(os.path.join(folder, "steps.jsonl"))
+        os.close(writer.descriptor)
+    assert record.steps_over(timeline, [(end, [0.5], []) for end in ends]) == (ends[-1] if ends else 0)
+    steps = Decoder().decode([json.loads(line) for line in writer.lines])
+    assert [step["i"] for step in steps] == list(range(len(ends)))
+    for step, (start, end) in zip(steps, pairwise([0, *ends]), strict=True):
+        assert step["t"] == times[start] / 1e9
+        assert step["wall"] + step["paused"] == pytest.approx((times[end] - times[start]) / 1e9)
+        assert sum(step["phases"].values()) == pytest.approx(step["wall"])
+        assert step["loss"] == 0.5
+    assert timeline.kinds == kinds[ends[-1] if ends else 0 :]
+    assert timeline.times == times[ends[-1] if ends else 0 :]
 
 
 def test_batches_inside_a_marked_wait_belong_to_their_loaders() -> None:

@@ -21,11 +21,13 @@ def close(writer: Writer) -> None:
 def test_a_step_is_read_back(tmp_path: Path, loss: float | None) -> None:
     """Numbers survive, those that JSON does not know too."""
     writer = Writer(str(tmp_path / "steps.jsonl"))
-    writer.step(3, 12.25, 0.5, '"forward":0.300000000,"other":0.200000000', 2, 8, loss, 0.125)
-    writer.flush(1.0)
+    writer.line("plan", id=0, phases=["forward", "paused", "other"], slots=[0, 1, 2], micro_batches=2)
+    writer.steps(3, 0, [12_250_000_000, 12_550_000_000, 12_675_000_000, 12_875_000_000], [8], [loss], [3])
+    writer.flush()
     (step,) = steps_of(read_lines(tmp_path / "steps.jsonl"))
     assert (step.i, step.t, step.wall, step.paused, step.micro_batches, step.samples) == (3, 12.25, 0.5, 0.125, 2, 8)
     assert step.phases == {"forward": 0.3, "other": 0.2}
+    assert step.looked
     assert step.loss == loss or (loss is not None and math.isnan(loss) and step.loss is not None)
     close(writer)
 
@@ -37,7 +39,7 @@ def test_only_whole_lines(tmp_path: Path) -> None:
     for number in range(1000):
         writer.line("metric", name="psnr", value=float(number), step=number)
     assert path.read_bytes() == b""
-    writer.flush(1.0)
+    writer.flush()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == list(range(1000))
     assert path.read_text().endswith("\n")
     close(writer)
@@ -58,8 +60,8 @@ def test_a_full_disk_ends_the_recording(tmp_path: Path) -> None:
     close(writer)
     writer.descriptor = os.open("/dev/full", os.O_WRONLY)
     for _ in range(2):
-        writer.step(0, 0.0, 1.0, {"other": 1.0}, 1, None, None, 0.0)
-        writer.flush(1.0)
+        writer.steps(0, 0, [0, 10**9], [None], [None])
+        writer.flush()
         assert writer.lines == []
     assert writer.failed
     close(writer)

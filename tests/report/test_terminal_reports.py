@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from hotlap.diagnose import diagnose
-from hotlap.records import Facts
+from hotlap.records import Facts, RankMeans
 from hotlap.report import terminal
 
 HOSTILE = "<b>[red]x[/red]\x1b[2J" + "长🚀" * 6 + "-long" * 60
@@ -168,3 +168,33 @@ def test_secrets_are_not_printed() -> None:
         shown = render(report, 100)
         assert "sesame" not in shown
         assert "--api-key=***" in shown
+
+
+def test_ranks_are_shown_side_by_side() -> None:
+    """A line each, with n/a for what nobody measured; a single process has no such table."""
+    means = [
+        RankMeans(
+            rank=rank, step=0.06, phases={"data_wait": 0.01, "forward": 0.02, "backward": 0.02}, sync_exposed=sync
+        )
+        for rank, sync in enumerate([0.01, None] * 10)
+    ]
+    shown = render(terminal.profile(made_up.run(), replace(made_up.diagnosis(), ranks=means)), 100)
+    lines = shown[shown.index("Ranks") :].splitlines()
+    assert lines[2].split() == [
+        "0",
+        "60.00",
+        "ms",
+        "10.00",
+        "ms",
+        "20.00",
+        "ms",
+        "20.00",
+        "ms",
+        "10.00",
+        "ms",
+        "n/a",
+        "n/a",
+    ]
+    assert lines[3].split()[-3:] == ["n/a", "n/a", "n/a"]
+    assert "4 more ranks" in shown
+    assert "Ranks" not in render(terminal.profile(made_up.run(), made_up.diagnosis()), 100)

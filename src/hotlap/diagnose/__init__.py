@@ -6,6 +6,7 @@ Run -> steady steps -> Context (means) -> rules -> Diagnosis
 from __future__ import annotations
 
 from hotlap.callable import make_callable
+from hotlap.diagnose import ranks
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.machine import Machine
@@ -51,6 +52,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_steps=len(context.steps),
         outliers=context.outliers,
         memory=memory_report(context),
+        ranks=ranks.rows(context),
     )
 
 

@@ -146,3 +146,35 @@ NEARLY_FULL = 0.9
 #: So many bytes in swap, and so many page faults a step that read from a disk: less is what nobody uses.
 SWAPPED = 256 << 20
 SWAP_FAULTS = 0.1
+# --- several ranks -----------------------------------------------------------------------------------------------
+
+#: Steps that all ranks must have a record of: with fewer, one of two equal ranks is the slower one in 80 % of them by
+#: chance once in twenty times. More than so many say nothing new.
+JOINED_STEPS = 10
+JOINED_STEPS_AT_MOST = 1000
+
+#: A rank is to blame where it is the slowest in this share of the steps: 8 of 10, or 80 of 100, beyond any chance.
+CONSISTENT = 0.80
+
+#: ... and a phase where it explains this share of what the others wait.
+EXPLAINS = 0.80
+
+#: The rank with most samples must have this many times as many as the others: less is the last batch of an epoch.
+UNEQUAL_SAMPLES = 1.10
+
+#: Ranks that take turns in being slow by their computing: operating systems do that too, in slices of a few ms.
+UNEVEN_SECONDS = 5e-3
+
+#: Less than this is the ordinary difference between processes.
+RANKS_SHARE = 0.05
+
+#: Some of the communication can never be hidden: the last bucket is ready when backward ends.
+SYNC_SHARE = 0.10
+
+#: Synchronising this share of all backward calls is synchronising every one.
+EVERY_BACKWARD = 0.95
+#: ... and so many micro-batches in a step are accumulation.
+ACCUMULATES = 1.5
+
+#: Looks in which no parameter was unused: layers that are dropped at random are unused in some steps only.
+UNUSED_LOOKS = 3

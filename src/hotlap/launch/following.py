@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hotlap.errors import RunError
+from hotlap.launch.decoding import Decoder
 from hotlap.records import SCHEMA
 
 _CHUNK = 1 << 20
@@ -45,16 +46,17 @@ class Lines:
     def __init__(self, path: Path) -> None:
         self._file = Follower(path)
         self._partial = b""
+        self._decoder = Decoder()
 
     def read(self) -> list[dict[str, Any]]:
         *whole, self._partial = (self._partial + self._file.read()).split(b"\n")
-        return decode(whole, self._file.path)
+        return self._decoder.decode(records(whole, self._file.path))
 
     def close(self) -> None:
         self._file.close()
 
 
-def decode(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
+def records(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
     """The lines that are records; one that was cut off by a crash of the machine is left out.
 
     Raises:

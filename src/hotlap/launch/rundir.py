@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from hotlap.errors import RunError
-from hotlap.launch.following import decode
+from hotlap.launch.decoding import Decoder
+from hotlap.launch.following import records
+from hotlap.launch.ranks import read_ranks
 from hotlap.launch.remembering import memory_of
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
@@ -54,7 +56,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
-    return decode(data.split(b"\n")[:-1], path)
+    return Decoder().decode(records(data.split(b"\n")[:-1], path))
 
 
 def steps_of(lines: list[dict[str, Any]]) -> list[Step]:
@@ -88,7 +90,8 @@ def read_run(path: Path) -> Run:
     info = read_record(info_path, RunInfo)
     lines = read_lines(path / "steps.jsonl")
     try:
-        return run_of(info, lines, read_lines(path / MEMORY))
+        run = run_of(info, lines, read_lines(path / MEMORY))
+        return msgspec.structs.replace(run, ranks=read_ranks(path))
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
 

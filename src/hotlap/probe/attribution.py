@@ -12,6 +12,7 @@ the marks that follow, so it is decided when the step is over. The same sequence
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hotlap.probe.timeline import (
     BACKWARD,
@@ -25,13 +26,13 @@ from hotlap.probe.timeline import (
     OPTIMIZER,
     PAUSED,
     SCALAR,
+    SYNC,
     TIDY,
     VALIDATION,
-    Stretch,
 )
 
 #: Kinds that say nothing about which part of the step they interrupt.
-INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device"})
+INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device", SYNC})
 _CALLS = frozenset({FORWARD, EVALUATION, SCALAR})
 _MODEL = _CALLS | {BACKWARD, GRAD}
 
@@ -99,6 +100,8 @@ class Plan:
     """What a sequence of kinds means; ``roles`` says which loaders feed training, which validation, and learns."""
 
     def __init__(self, kinds: Sequence[str], roles: dict[str, str]) -> None:
+        #: Which one of the record's it is, once it is there.
+        self.number: int | None = None
         parts = segments(kinds)
         meant = _resolve(kinds, parts)
         _learn_roles(kinds, meant, parts, roles)
@@ -108,30 +111,21 @@ class Plan:
         self.phases = sorted(set(meant), key=meant.index)
         #: For each mark, the place of its phase in ``phases``.
         self.slots = [self.phases.index(phase) for phase in meant]
-        self.paused = PAUSED in self.phases
-        self._template = ",".join(f'"{phase}":%.9f' for phase in self.phases if phase != PAUSED)
-        #: Which of the stretch's batches are its samples, and in how many micro-batches they were used.
+        #: How many batches the stretch has, which of them are its samples, and in how many micro-batches.
+        self.handed_over = kinds.count(BATCH)
         self.batches, self.micro_batches = _micro_batches(kinds, meant, parts)
+        self._batch = self.batches[0] if len(self.batches) == 1 else None
 
-    def seconds(self, stretch: Stretch) -> list[float]:
-        """Seconds by phase, in the order of ``phases``."""
-        totals = [0.0] * len(self.phases)
-        times = iter(stretch.times)
-        before = next(times)
-        for slot, now in zip(self.slots, times, strict=True):
-            totals[slot] += now - before
-            before = now
-        return totals
-
-    def text(self, seconds: list[float]) -> str:
-        """``seconds`` as the inside of a JSON object, without what was paused."""
-        if self.paused:
-            seconds = [spent for phase, spent in zip(self.phases, seconds, strict=True) if phase != PAUSED]
-        return self._template % tuple(seconds)
-
-    def samples(self, stretch: Stretch) -> int | None:
-        sizes = [size for batch in self.batches if (size := stretch.samples[batch]) is not None]
+    def samples(self, of_batches: Sequence[int | None], start: int = 0) -> int | None:
+        """``of_batches``: the sizes of batches, those of this stretch from ``start`` on."""
+        if self._batch is not None:
+            return of_batches[start + self._batch]
+        sizes = [size for batch in self.batches if (size := of_batches[start + batch]) is not None]
         return sum(sizes) if sizes else None
+
+    def fields(self) -> dict[str, Any]:
+        """What a reader needs to know: see ``launch.decoding``."""
+        return {"phases": self.phases, "slots": self.slots, "micro_batches": self.micro_batches}
 
 
 def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
@@ -159,7 +153,9 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
             elif kind == GRAD:
                 meant[index] = BACKWARD
             elif kind != BACKWARD:
-                meant[index] = LOSS if kind == SCALAR and called else FORWARD
+                # A call in which something was told apart goes on: it is not another one.
+                goes_on = index > 1 and kinds[index - 1] == SYNC and kinds[index - 2] == FORWARD
+                meant[index] = LOSS if kind == SCALAR and called and not goes_on else FORWARD
                 called = True
             if kind == evidence and kind == BACKWARD:
                 called = False
@@ -213,7 +209,7 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
                 meant[index] = "other"
         elif kind == TIDY:
             meant[index] = VALIDATION if previous == VALIDATION else OPTIMIZER
-        elif kind == "host_to_device" and previous == VALIDATION:
+        elif kind in ("host_to_device", SYNC) and previous == VALIDATION:
             meant[index] = VALIDATION
         if kind not in INCIDENTAL:
             previous = meant[index]

@@ -24,7 +24,7 @@ _COMPARED = 3
 class Fetches:
     def __init__(self, run_dir: str) -> None:
         self.path = os.path.join(run_dir, "fetches")
-        self.process = os.getpid()
+        self.in_worker = False
         self.count = 0
         self.seconds = 0.0
         self.draws = False
@@ -33,6 +33,10 @@ class Fetches:
         self.interval = 0.1
         #: Whether this process was stopped and went on since the last fetch began.
         self.continued = False
+
+    def forked(self) -> None:
+        """In a forked child: the counts of the parent are its own."""
+        self.__init__(os.path.dirname(self.path))  # type: ignore[misc]
 
     def notice_stops(self) -> None:
         """A worker may be stopped in the middle of a fetch, while another arm is measured."""
@@ -47,25 +51,34 @@ class Fetches:
             self._wrap(torch, kind)
 
     def _wrap(self, torch: Any, kind: Any) -> None:
-        original = kind.fetch
+        original, clock = kind.fetch, time.perf_counter
 
         def fetch(fetcher: Any, indices: Any) -> Any:
+            if self.compared < _COMPARED or self.in_worker:
+                return carefully(fetcher, indices)
+            start = clock()
+            batch = original(fetcher, indices)
+            self.seconds += clock() - start
+            self.count += 1
+            return batch
+
+        def carefully(fetcher: Any, indices: Any) -> Any:
             in_worker = torch.utils.data.get_worker_info() is not None
-            if in_worker and self.process != os.getpid():
-                self.__init__(os.path.dirname(self.path))  # type: ignore[misc]  # forked: the parent's counts are its own
+            if in_worker and not self.in_worker:
+                self.in_worker = True
                 self.notice_stops()
             state = _random_state(torch) if self.compared < _COMPARED else None
             self.continued = False
-            start = time.perf_counter()
+            start = clock()
             batch = original(fetcher, indices)
-            now = time.perf_counter()
+            now = clock()
             if not self.continued:
                 self.seconds += now - start
                 self.count += 1
             if state is not None:
                 self.compared += 1
                 self.draws = self.draws or _random_state(torch) != state
-            if in_worker and now - self.saved_at > self.interval:
+            if self.in_worker and now - self.saved_at > self.interval:
                 self._save(now)
             return batch
 

@@ -1,7 +1,7 @@
 """Wraps the few places in torch that every training goes through.
 
     DataLoader.__iter__, next(iterator)      data             Module.__call__ (outermost)   forward | evaluation
-    Tensor.backward, autograd.backward       backward         checkpoint()'s function       recompute (inside backward)
+    autograd.backward (of Tensor.backward)   backward         checkpoint()'s function       recompute (inside backward)
     autograd.grad                            grad             clip_grad_norm_, _value_      gradient_clip
     Optimizer.step, GradScaler.step          optimizer        zero_grad, rest of the scaler tidy
     torch.save                               checkpoint       print, logging, json.dump     logging
@@ -20,14 +20,36 @@ import importlib
 import json
 import logging
 import os
+import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, levers
+from hotlap.probe import Settings, distributed, levers
+from hotlap.probe.facts import batch_dimension
 from hotlap.probe.memory import MemoryLook
 from hotlap.probe.recorder import Recorder
-from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
+from hotlap.probe.timeline import (
+    BACKWARD,
+    BATCH,
+    DATA,
+    EVALUATION,
+    FORWARD,
+    GAP,
+    GRAD,
+    LOSS,
+    OPAQUE,
+    RECOMPUTE,
+    SCALAR,
+    TIDY,
+    Timeline,
+)
+
+ident = threading.get_ident
+
+#: Bytes that replace what the processor's caches next to a core hold.
+_CACHES = 4 << 20
 
 _CHECKPOINT_OPTIONS = (
     "use_reentrant",
@@ -52,8 +74,9 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     if not settings.silent:
         wrap_loaders(torch, recorder)
         wrap_incidentals(torch, recorder)
-        recorder.fetches.watch(torch)
         recorder.make_looks = lambda: [MemoryLook(torch, recorder)]
+        distributed.install(torch, recorder)
+        recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
     else:
@@ -74,7 +97,8 @@ def at_exit(action: Callable[[], None]) -> None:
 def wrap_modules(torch: Any, recorder: Recorder) -> None:
     call = torch.nn.Module.__call__
     compiling = torch.compiler.is_dynamo_compiling
-    tracing = torch.jit.is_tracing
+    tracing = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)
+    gradients, tensor, clock = torch.is_grad_enabled, torch.Tensor, recorder.clock
     loss_module = torch.nn.modules.loss._Loss
     # What torch does between the call and the module's forward; done here, an inner call costs no frame more.
     known = call.__code__.co_names == ("_compiled_call_impl", "_call_impl")
@@ -89,16 +113,48 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
             if known and self._compiled_call_impl is None:
                 return self._call_impl(*args, **kwargs)
             return call(self, *args, **kwargs)
-        return outermost(self, args, kwargs)
+        if ident() != recorder.thread or recorder.timeline.stack or recorder.in_backward or levers.wanted or tracing():
+            return outermost(self, args, kwargs)
+        if isinstance(self, loss_module):
+            kind = LOSS
+        else:
+            kind = EVALUATION
+            if gradients():
+                if self.training:
+                    kind = FORWARD
+                    if recorder.stepped:
+                        recorder.close_at_new_input()
+                    recorder.forward_since = True
+                if recorder.size is None and not recorder.fed:
+                    recorder.size = batch_dimension(torch, (args, kwargs))
+                if recorder.looking:
+                    recorder.facts.module_called(self, kind is FORWARD)
+        timeline = recorder.timeline
+        timeline.stack.append(kind)
+        timeline.times.append(clock())
+        timeline.kinds.append(kind)
+        recorder.depth = 1
+        try:
+            output = call(self, *args, **kwargs)
+        finally:
+            recorder.depth = 0
+            if timeline.stack:
+                timeline.stack.pop()
+                timeline.times.append(clock())
+                timeline.kinds.append(GAP)
+        if kind is FORWARD and type(output) is tensor and not output.dim():
+            timeline.rename_last(FORWARD, SCALAR)
+        return output
 
     def outermost(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An outermost call where something is unusual: see the condition above."""
         if not levers.wanted and isinstance(module, loss_module) and recorder.push(LOSS):
             return loss(module, args, kwargs)
         kind = None if tracing() else recorder.forward_begins(module, args, kwargs)
         if kind is None:
             return call(module, *args, **kwargs)
         if levers.wanted:
-            args = levers.before_forward(module, args, kwargs, torch.is_grad_enabled() and kind != RECOMPUTE)
+            args = levers.before_forward(module, args, kwargs, gradients() and kind != RECOMPUTE)
         counts = kind and recorder.outermost_begins(kind)
         depth, recorder.depth = recorder.depth, 1
         try:
@@ -128,7 +184,7 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
         depth, looking = recorder.depth, recorder.looking
         recorder.depth, recorder.looking = 1, False
         try:
-            with_probe, without = (min(_seconds(f, module) for _ in range(5)) for f in (__call__, call))
+            with_probe, without = (_seconds(functools.partial(each, module, None)) for each in (__call__, call))
         finally:
             recorder.depth, recorder.looking = depth, looking
         return max(0.0, with_probe - without)
@@ -137,11 +193,16 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
     recorder.time_inner_call = inner_call_seconds
 
 
-def _seconds(function: Callable[..., Any], argument: Any, times: int = 40) -> float:
-    start = time.perf_counter()
+def _seconds(function: Callable[[], Any], times: int = 12) -> float:
+    """What a call costs when other work has taken the processor's caches, as the arithmetic of a step does."""
+    other_work = bytearray(_CACHES)
+    spent = []
     for _ in range(times):
-        function(argument, None)
-    return (time.perf_counter() - start) / times
+        bytes(other_work)
+        start = time.perf_counter()
+        function()
+        spent.append(time.perf_counter() - start)
+    return statistics.median(spent)
 
 
 def wrap_loaders(torch: Any, recorder: Recorder) -> None:
@@ -149,14 +210,41 @@ def wrap_loaders(torch: Any, recorder: Recorder) -> None:
     iterator = data.dataloader._BaseDataLoaderIter
     following = iterator.__next__
     begin = data.DataLoader.__iter__
+    tensor, clock = torch.Tensor, recorder.clock
 
     def __next__(self: Any) -> Any:  # noqa: N807
-        loader = getattr(self, "_hotlap_loader", None)
-        if loader is None:
+        if ident() != recorder.thread or recorder.timeline.stack:
+            return carefully(self)
+        try:
+            loader = self._hotlap_loader
+        except AttributeError:
             return following(self)
-        counts = recorder.data_begins(loader)
+        timeline = recorder.timeline
+        timeline.stack.append(DATA)
+        timeline.times.append(clock())
+        timeline.kinds.append(loader)
         try:
             batch = following(self)
+        except BaseException:
+            recorder.pop()
+            raise
+        first: Any = batch[0] if type(batch) is list and batch else None
+        samples = first.shape[0] if type(first) is tensor and first.dim() else batch_dimension(torch, batch)
+        recorder.fed = samples is not None
+        timeline.stack.clear()
+        timeline.samples.append(samples)
+        timeline.times.append(clock())
+        timeline.kinds.append(BATCH)
+        return batch
+
+    def carefully(iterator: Any) -> Any:
+        """In another thread, inside another span, or before it is known which thread trains."""
+        loader = getattr(iterator, "_hotlap_loader", None)
+        if loader is None:
+            return following(iterator)
+        counts = recorder.data_begins(loader)
+        try:
+            batch = following(iterator)
         except BaseException:
             if counts:
                 recorder.pop()
@@ -184,7 +272,7 @@ def wrap_loaders(torch: Any, recorder: Recorder) -> None:
 
 
 def wrap_backward(torch: Any, recorder: Recorder) -> None:
-    compiling = torch.compiler.is_dynamo_compiling
+    compiling, clock = torch.compiler.is_dynamo_compiling, recorder.clock
 
     def wrap(original: Callable[..., Any], kind: str) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -193,19 +281,44 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
                 return original(tensors, *args, **kwargs)
             if levers.wanted:
                 levers.before_backward()
-            if not recorder.backward_begins(tensors, kind):
+            timeline = recorder.timeline if ident() == recorder.thread else recorder.here()
+            if timeline is None or recorder.in_backward or (timeline.stack and timeline.stack[-1] in OPAQUE):
                 return original(tensors, *args, **kwargs)
+            depth = recorder.depth
+            if kind is BACKWARD and not depth and not (recorder.forward_since and recorder.begun):
+                recorder.backward_begins()
+            open_spans = len(timeline.stack)
+            timeline.stack.append(kind)
+            timeline.times.append(clock())
+            timeline.kinds.append(kind)
+            if kind is BACKWARD:
+                recorder.backward_since = True
+                if recorder.size is not None:
+                    recorder.sizes.append(recorder.size)
+                    recorder.size = None
+                if recorder.scaled:
+                    recorder.scaled = False
+                else:
+                    recorder.loss(tensors, recorder.losses)
+            elif not depth:
+                recorder.loss(tensors, recorder.inner_losses)
             # A module that is called now, outside checkpoint() too, is recomputed.
-            depth, recorder.depth = recorder.depth, 0
+            recorder.in_backward, recorder.depth = True, 0
             try:
                 return original(tensors, *args, **kwargs)
             finally:
-                recorder.depth = depth
-                recorder.backward_ends()
+                recorder.in_backward, recorder.depth = False, depth
+                stack = timeline.stack
+                if len(stack) == open_spans + 1:
+                    stack.pop()
+                    timeline.times.append(clock())
+                    timeline.kinds.append(stack[-1] if stack else GAP)
+                else:
+                    timeline.unwind(open_spans, clock())
 
         return backward
 
-    torch.Tensor.backward = wrap(torch.Tensor.backward, BACKWARD)
+    # Tensor.backward goes through it, too.
     torch.autograd.backward = wrap(torch.autograd.backward, BACKWARD)
     torch.autograd.grad = wrap(torch.autograd.grad, GRAD)
 
@@ -243,7 +356,8 @@ def wrap_optimizers(torch: Any, recorder: Recorder) -> None:
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
         if not compiling():
-            levers.before_optimizer(optimizer)
+            if levers.wanted:
+                levers.before_optimizer(optimizer)
             recorder.optimizer_begins(optimizer)
 
     def after(optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -277,7 +391,9 @@ def wrap_optimizers(torch: Any, recorder: Recorder) -> None:
 
 
 def wrap_incidentals(torch: Any, recorder: Recorder) -> None:
-    spanned = functools.partial(_spanned, torch.compiler.is_dynamo_compiling, recorder)
+    compiling = torch.compiler.is_dynamo_compiling
+    recorder.time_mark = functools.partial(_mark_seconds, compiling, recorder)
+    spanned = functools.partial(_spanned, compiling, recorder)
     scaler, utils = torch.amp.GradScaler, torch.nn.utils
     spanned(TIDY, "zero_grad", torch.optim.Optimizer)
     spanned(TIDY, "zero_grad", torch.nn.Module)
@@ -305,15 +421,50 @@ def _spanned(
 ) -> None:
     """Record calls of ``name`` outside models as spans, wherever a script may find it."""
     original = getattr(places[0], name)
+    wrapper = functools.wraps(original)(_span(compiling, recorder, kind, original, when))
+    for place in places:
+        setattr(place, name, wrapper)
 
-    @functools.wraps(original)
+
+def _span(
+    compiling: Callable[[], bool],
+    recorder: Recorder,
+    kind: str,
+    original: Callable[..., Any],
+    when: Callable[[Any], bool] | None = None,
+) -> Callable[..., Any]:
+    clock = recorder.clock
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if compiling() or recorder.depth or (when is not None and not when(args[0])) or not recorder.push(kind):
+        if compiling() or ident() != recorder.thread or recorder.depth or (when is not None and not when(args[0])):
             return original(*args, **kwargs)
+        timeline = recorder.timeline
+        stack = timeline.stack
+        if stack and stack[-1] in OPAQUE:
+            return original(*args, **kwargs)
+        stack.append(kind)
+        timeline.times.append(clock())
+        timeline.kinds.append(kind)
         try:
             return original(*args, **kwargs)
         finally:
-            recorder.pop()
+            if stack:
+                stack.pop()
+                timeline.times.append(clock())
+                timeline.kinds.append(stack[-1] if stack else GAP)
 
-    for place in places:
-        setattr(place, name, wrapper)
+    return wrapper
+
+
+def _mark_seconds(compiling: Callable[[], bool], recorder: Recorder) -> float:
+    """What one of the two marks of a span costs."""
+
+    def nothing() -> None:
+        pass
+
+    real, recorder.timeline = recorder.timeline, Timeline(0)
+    try:
+        marked = _seconds(_span(compiling, recorder, TIDY, nothing))
+    finally:
+        recorder.timeline = real
+    return max(0.0, marked - _seconds(nothing)) / 2

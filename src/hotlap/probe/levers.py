@@ -259,8 +259,6 @@ def _to_channels_last(value: Any) -> Any:
 def before_optimizer(optimizer: Any) -> None:
     """Called before every step: a state that the script loads brings its own flags along."""
     global trained
-    if not wanted:
-        return
     trained = True
     close_autocast()
     if wanted.get("channels_last"):

@@ -43,11 +43,11 @@ class Looks:
         self.current: Look | None = None
         self.turn = 0
         self.gap = float(_LATER)
-        self.began = 0.0
-        self.usual = 0.0
+        self.began = 0
+        self.usual = 0
 
-    def between(self, steps: int, now: float, last: float) -> bool:
-        """``steps`` are over, the last of which took ``last`` seconds. Return whether the next is watched."""
+    def between(self, steps: int, now: int, last: int) -> bool:
+        """``steps`` are over, the last of which took ``last`` nanoseconds. Return whether the next is watched."""
         if self.current is not None:
             self._end(steps, now)
         if steps < self.next or not self.looks:
@@ -67,7 +67,7 @@ class Looks:
         self.began = now
         return True
 
-    def _end(self, steps: int, now: float) -> None:
+    def _end(self, steps: int, now: int) -> None:
         look, self.current = self.current, None
         assert look is not None
         try:
@@ -77,8 +77,8 @@ class Looks:
         if self.turn < len(self.looks):
             self.next = steps + _SOON - 1
             return
-        extra = max(0.0, now - self.began - self.usual)
-        self.gap = max(self.gap * _RARER, extra / (_SHARE * max(self.usual, 1e-6)))
+        extra = max(0, now - self.began - self.usual)
+        self.gap = max(self.gap * _RARER, extra / (_SHARE * max(self.usual, 1000)))
         self.next = steps + round(self.gap)
 
     def _drop(self, look: Look) -> None:
@@ -87,7 +87,7 @@ class Looks:
     def stop(self) -> None:
         """The training is over, perhaps in the middle of a step that is watched."""
         if self.current is not None:
-            self._end(0, 0.0)
+            self._end(0, 0)
         self.next = -1
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:

@@ -24,10 +24,10 @@ class _OnDevice:
         return float(self.tensor)
 
 
-def reading(torch: Any, loss: Any) -> Any:
+def reading(torch: Any, tensor: Any, loss: Any) -> Any:
     """A float, or where the device has yet to compute it an object that will give one; None for what is no loss."""
     # A subclass may communicate between ranks when it is read.
-    if type(loss) is not torch.Tensor:
+    if type(loss) is not tensor:
         return None
     if loss.is_cpu:
         try:

@@ -93,6 +93,8 @@ class MemoryLook:
         if self.first:
             self.first = False
             after = graphs.alive(self.torch)
+            # The time that this took is in the next step.
+            self.recorder.record.looked.add(self.recorder.steps)
             if self.before is not None and after is not None:
                 self.count = (self.step, *self.before)
                 if after[1] > self.before[1]:

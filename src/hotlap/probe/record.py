@@ -1,6 +1,7 @@
-"""Turns closed stretches of the timeline into the lines of a run's record.
+"""Turns stretches of the timeline that are over into the lines of a run's record.
 
-What a sequence of marks means is worked out once, so that a step costs a look-up, a sum and a line of text.
+What a sequence of marks means is worked out once and written once, as a plan. A step is then its plan and the times of
+its marks; whoever reads the record adds them up (``launch.decoding``), so that it is not done in the training.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from hotlap.probe.attribution import Plan, new_input
 from hotlap.probe.facts import Facts
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.losses import mean
-from hotlap.probe.timeline import PAUSED, Stretch
+from hotlap.probe.timeline import SECOND, Timeline
 from hotlap.probe.writer import Writer
 
 #: How many sequences are remembered. A training has a few; validations of changing length have one each.
@@ -28,12 +29,20 @@ class Record:
         self.roles: dict[str, str] = {}
         self.plans: dict[tuple[str, ...], Plan] = {}
         self.inputs: dict[tuple[str, ...], int | None] = {}
+        self.last_kinds: list[str] = []
+        self.last_input: int | None = None
         self.steps = 0
         self.marks = 0
+        #: How many plans the record has.
+        self.written = 0
+        #: Which steps were looked at from close by.
+        self.looked: set[int] = set()
         self.noted: set[str] = set()
 
     def new_input(self, kinds: list[str], start: int) -> int | None:
         """See ``attribution.new_input``."""
+        if kinds[start:] == self.last_kinds:
+            return None if self.last_input is None else self.last_input + start
         key = tuple(kinds[start:])
         if key in self.inputs:
             found = self.inputs[key]
@@ -41,34 +50,54 @@ class Record:
             if len(self.inputs) >= _REMEMBERED:
                 self.inputs.clear()
             found = self.inputs[key] = new_input(key, 0, self.roles)
+        self.last_kinds, self.last_input = list(key), found
         return None if found is None else found + start
 
-    def step(self, stretch: Stretch, losses: list[Any], sizes: list[int], looked: bool = False) -> None:
-        """``sizes``: of what the model was called with, for a step without batches whose size could be seen."""
-        key = tuple(stretch.kinds)
-        plan = self.plans.get(key) or self._plan(key)
-        seconds = plan.seconds(stretch)
-        paused = seconds[plan.phases.index(PAUSED)] if plan.paused else 0.0
-        samples = plan.samples(stretch)
-        if samples is not None:
-            if self.facts.batch_size is None:
-                self.facts.batch_size = samples // plan.micro_batches
-        elif sizes:
-            samples = sum(sizes)
+    def steps_over(self, timeline: Timeline, closed: list[tuple[int, list[Any], list[int]]]) -> int:
+        """Write these steps and take their marks out of the timeline. Return how many marks that were.
+
+        A step is the mark where it ended, its losses, and the sizes of what the model was called with, for one without
+        batches whose size could be seen.
+        """
+        kinds, of_batches = timeline.kinds, timeline.samples
+        pattern: list[str] = []
+        plan: Plan | None = None
+        first = start = batches = 0
+        samples: list[int | None] = []
+        losses: list[float | None] = []
+        for end, step_losses, sizes in closed:
+            own = kinds[start:end]
+            if own != pattern or plan is None:
+                if plan is not None:
+                    self._write(plan, timeline.times[first : start + 1], samples, losses)
+                key = tuple(own)
+                plan = self.plans.get(key) or self._plan(key)
+                pattern, first, samples, losses = own, start, [], []
+            size = plan.samples(of_batches, batches)
+            samples.append(sum(sizes) if size is None and sizes else size)
+            losses.append(
+                step_losses[0] if len(step_losses) == 1 and type(step_losses[0]) is float else mean(step_losses)
+            )
+            start = end
+            batches += plan.handed_over
+        if plan is not None:
+            self._write(plan, timeline.times[first : start + 1], samples, losses)
+        self.marks += start
+        del timeline.times[:start], kinds[:start], of_batches[:batches]
+        return start
+
+    def _write(self, plan: Plan, times: list[int], samples: list[int | None], losses: list[float | None]) -> None:
+        """Consecutive steps of the same marks: their times follow one another."""
         assert self.writer is not None
-        self.writer.step(
-            self.steps,
-            stretch.times[0],
-            sum(seconds) - paused,
-            plan.text(seconds),
-            plan.micro_batches,
-            samples,
-            mean(losses),
-            paused,
-            looked,
-        )
-        self.steps += 1
-        self.marks += len(key)
+        count = len(samples)
+        looked = [i for i in range(self.steps, self.steps + count) if i in self.looked] if self.looked else None
+        if self.facts.batch_size is None and samples[0] is not None:
+            self.facts.batch_size = samples[0] // plan.micro_batches
+        if plan.number is None:
+            plan.number, self.written = self.written, self.written + 1
+            self.writer.line("plan", id=plan.number, **plan.fields())
+        self.writer.steps(self.steps, plan.number, times, samples, losses, looked)
+        self.steps += count
 
     def _plan(self, key: tuple[str, ...]) -> Plan:
         known = dict(self.roles)
@@ -76,6 +105,7 @@ class Record:
         if self.roles != known:
             # What other sequences mean depends on the roles.
             self.inputs.clear()
+            self.last_kinds = []
             self.plans.clear()
         if len(self.plans) >= _REMEMBERED:
             self.plans.clear()
@@ -92,7 +122,7 @@ class Record:
                 self.noted.add(note)
                 self.writer.line("note", text=note)
 
-    def write_end(self, now: float, outcome: str) -> None:
+    def write_end(self, now: int, outcome: str) -> None:
         assert self.writer is not None
-        self.writer.line("end", t=now, outcome=outcome, steps=self.steps)
-        self.writer.flush(now)
+        self.writer.line("end", t=now / SECOND, outcome=outcome, steps=self.steps)
+        self.writer.flush()

@@ -1,6 +1,9 @@
 """Follows the thread that trains: what the hooks see becomes spans of its timeline, and ends its steps.
 
-hooks ──spans──> Timeline ──a step is over──> some are cut out at a time ──> Record ──> Writer
+hooks ──marks──> Timeline ──a step is over──> some are cut out at a time ──> Record ──> Writer
+
+``hooks`` writes the marks of an ordinary step itself. What is here runs once in a step, or where something is unusual:
+another thread, a span inside another one, a process that does not train yet.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from hotlap.probe.attribution import first_work
 from hotlap.probe.losses import reading
 from hotlap.probe.steps import Steps
 from hotlap.probe.timeline import (
-    BACKWARD,
     DATA,
     EVALUATION,
     FORWARD,
     GAP,
     MARKED,
+    OPAQUE,
     OPTIMIZER,
     RECOMPUTE,
     SCALAR,
@@ -41,7 +44,7 @@ class Recorder(Steps):
         return self.begun and _ident() == self.thread and self.timeline.push(self.clock(), kind)
 
     def pop(self) -> None:
-        timeline = self._here()
+        timeline = self.here()
         # It is empty where the training thread became known while another was inside a span.
         if timeline is not None and timeline.stack:
             timeline.pop(self.clock())
@@ -49,7 +52,7 @@ class Recorder(Steps):
     @contextmanager
     def span(self, kind: str) -> Iterator[None]:
         """A phase that the script marked."""
-        timeline, waits = self._here(), kind == "data_wait"
+        timeline, waits = self.here(), kind == "data_wait"
         if timeline is None:
             counts, batches = False, 0
         else:
@@ -65,7 +68,7 @@ class Recorder(Steps):
             elif counts:
                 self.pop()
 
-    def _here(self) -> Timeline | None:
+    def here(self) -> Timeline | None:
         """The timeline of this thread; when it is known which one trains, None in the others."""
         here = _ident()
         if self.begun:
@@ -86,12 +89,12 @@ class Recorder(Steps):
         return f"{DATA}{self.loaders}"
 
     def data_begins(self, loader: str) -> bool:
-        timeline = self._here()
+        timeline = self.here()
         return timeline is not None and timeline.push_data(self.clock(), loader)
 
     def batch_received(self, loader: str, batch: Any, counts: bool) -> None:
         """``counts``: what ``data_begins`` said of the wait that ends with this batch."""
-        timeline = self._here()
+        timeline = self.here()
         if timeline is None:
             return
         samples = facts.batch_dimension(self.torch, batch)
@@ -105,7 +108,7 @@ class Recorder(Steps):
         """Return the kind of an outermost call of a module, "" when it does not count, None when it is not ours."""
         if not self.enabled:
             return ""
-        timeline = self._here()
+        timeline = self.here()
         if timeline is None:
             return RECOMPUTE if self._in_device_thread() else None
         if timeline.stack and timeline.opaque():
@@ -116,7 +119,7 @@ class Recorder(Steps):
         training = gradients and module.training
         if training:
             if self.stepped:
-                self._close_at_new_input()
+                self.close_at_new_input()
             self.forward_since = True
         if gradients:
             if self.size is None and not self.fed:
@@ -128,36 +131,21 @@ class Recorder(Steps):
     def forward_ends(self, output: Any) -> None:
         """A call that returned one number may have computed a loss; what came before it will tell."""
         if type(output) is self.tensor and not output.dim():
-            timeline = self._here()
+            timeline = self.here()
             if timeline is not None:
                 timeline.rename_last(FORWARD, SCALAR)
 
-    def backward_begins(self, tensors: Any, kind: str) -> bool:
-        timeline = self._here()
-        if self.in_backward or timeline is None or (timeline.stack and timeline.opaque()):
-            return False
-        if kind == BACKWARD and not self.depth:
-            if not self.begun:
+    def backward_begins(self) -> None:
+        """A backward that is not part of a model begins to train, or begins another step than the last."""
+        if not self.begun:
+            timeline = self.here()
+            if timeline is not None:
                 self._begin(timeline)
-            elif self.stepped and not self.forward_since:
-                self._close_at_new_input()
-        self.open_spans = len(timeline.stack)
-        timeline.push(self.clock(), kind)
-        self.in_backward = True
-        if kind == BACKWARD:
-            self.backward_since = True
-            if self.size is not None:
-                self.sizes.append(self.size)
-                self.size = None
-            if not self.scaled:
-                self.loss(tensors, self.losses)
-            self.scaled = False
-        elif not self.depth:
-            self.loss(tensors, self.inner_losses)
-        return True
+        elif self.stepped and not self.forward_since:
+            self.close_at_new_input()
 
     def outermost_begins(self, kind: str) -> bool:
-        timeline = self.timeline if kind == RECOMPUTE else self._here()
+        timeline = self.timeline if kind == RECOMPUTE else self.here()
         return timeline is not None and timeline.push(self.clock(), kind)
 
     def outermost_ends(self, kind: str) -> None:
@@ -179,35 +167,30 @@ class Recorder(Steps):
             thread.ident == here and not isinstance(thread, threading._DummyThread) for thread in threading.enumerate()
         )
 
-    def backward_ends(self) -> None:
-        self.in_backward = False
-        timeline = self._here()
-        if timeline is not None:
-            timeline.unwind(self.open_spans, self.clock())
-
-    def loss(self, tensor: Any, losses: list[Any]) -> None:
-        found = reading(self.torch, tensor)
-        if found is not None:
-            losses.append(found)
-
     def scaled_loss(self, outputs: Any) -> None:
         """A gradient scaler is about to scale this loss."""
         if self.begun and _ident() == self.thread:
             self.loss(outputs, self.losses)
             self.scaled = True
 
+    def loss(self, tensor: Any, losses: list[Any]) -> None:
+        found = reading(self.torch, self.tensor, tensor)
+        if found is not None:
+            losses.append(found)
+
     def optimizer_begins(self, optimizer: Any, scaler: Any = None) -> None:
         """A step of an optimizer, or of a gradient scaler around it, begins."""
-        timeline = self._here()
+        timeline = self.timeline if _ident() == self.thread else self.here()
         if timeline is None:
             return
-        name = id(scaler) if scaler is not None else id(optimizer)
-        if name in self.optimizers:
+        optimizers, name = self.optimizers, id(optimizer if scaler is None else scaler)
+        if name in optimizers:
             # An earlier step ended by an exception.
-            self.optimizers.clear()
+            optimizers.clear()
             timeline.unwind(0, self.clock())
-        if not self.optimizers:
-            if timeline.opaque():
+        if not optimizers:
+            stack = timeline.stack
+            if stack and stack[-1] in OPAQUE:
                 return
             if self.looking:
                 self.facts.optimizer_begins(optimizer)
@@ -215,33 +198,41 @@ class Recorder(Steps):
                 self._begin(timeline)
             elif self.stepped:
                 # Without a backward before it, a closure brings forward and backward, perhaps on a new batch.
-                closed = not self.backward_since and self._close_at_new_input()
+                closed = not self.backward_since and self.close_at_new_input()
                 if not closed and id(optimizer) in self.stepped:
                     self._close(first_work(timeline.kinds, self.after_optimizer))
-            timeline.push(self.clock(), OPTIMIZER)
-        self.optimizers.append(name)
+            stack.append(OPTIMIZER)
+            timeline.times.append(self.clock())
+            timeline.kinds.append(OPTIMIZER)
+        optimizers.append(name)
 
     def optimizer_ends(self, optimizer: Any) -> None:
-        if not self.optimizers or _ident() != self.thread:
+        optimizers = self.optimizers
+        if not optimizers or _ident() != self.thread:
             return
-        self.optimizers.pop()
-        if self.optimizers:
+        optimizers.pop()
+        if optimizers:
             return
         timeline = self.timeline
         timeline.pop(self.clock())
         self.after_optimizer = len(timeline.kinds) - 1
         self.forward_since = self.backward_since = self.fed = False
         self.size = None
-        self.step_losses += self.losses or self.inner_losses
-        self.losses, self.inner_losses = [], []
-        if not self.stepped:
-            self.step_sizes += self.sizes
-        self.sizes = []
+        losses = self.losses
+        if losses:
+            self.losses = []
+        elif self.inner_losses:
+            losses, self.inner_losses = self.inner_losses, []
+        self.step_losses = self.step_losses + losses if self.step_losses else losses
+        if self.sizes:
+            if not self.stepped:
+                self.step_sizes += self.sizes
+            self.sizes = []
         self.stepped.add(id(optimizer))
 
     def end_of_step(self) -> None:
         """The script said that a step ends here."""
-        timeline = self._here()
+        timeline = self.here()
         if timeline is None:
             return
         if not self.begun:

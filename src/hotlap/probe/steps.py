@@ -28,13 +28,15 @@ from hotlap.probe.gate import Gate
 from hotlap.probe.looking import Look, Looks
 from hotlap.probe.record import Record
 from hotlap.probe.resident import Resident
-from hotlap.probe.timeline import FORWARD, OPTIMIZER, TIDY, Timeline
-from hotlap.probe.writer import FLUSH_SECONDS, Writer
+from hotlap.probe.timeline import OPTIMIZER, SECOND, TIDY, Timeline
+from hotlap.probe.writer import Writer
 
 #: Steps in which what can only be seen inside the model is looked at.
 LOOKING = 6
 #: Steps are written this many at a time: code and tables are in the processor's caches from the second on.
-_AT_A_TIME = 16
+_AT_A_TIME = 32
+#: ... and at least so often, in nanoseconds.
+_SAVE_EVERY = 250_000_000
 
 _ident = threading.get_ident
 
@@ -43,7 +45,7 @@ class Steps:
     """The state of the recording; ``Recorder`` moves it on."""
 
     def __init__(
-        self, torch: Any, settings: Settings, started: float, clock: Callable[[], float] = time.perf_counter
+        self, torch: Any, settings: Settings, started: float, clock: Callable[[], int] = time.perf_counter_ns
     ) -> None:
         self.torch = torch
         self.tensor = torch.Tensor
@@ -53,6 +55,7 @@ class Steps:
         self.clock = clock
         self.enabled = not settings.silent
         self.fetches = Fetches(settings.run_dir)
+        self.time_mark: Callable[[], float] = lambda: 0.0
         self.time_inner_call: Callable[[], float] = lambda: 0.0
         #: Makes what looks at single steps from close by.
         self.make_looks: Callable[[], list[Look]] = list
@@ -77,7 +80,7 @@ class Steps:
         self.begun = False
         self.ended = False
         self.steps = 0
-        self.first_step_at = 0.0
+        self.first_step_at = 0
         # The step that runs.
         self.optimizers: list[int] = []
         self.open_spans = 0
@@ -97,14 +100,15 @@ class Steps:
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
         self.closed: list[tuple[int, list[Any], list[int]]] = []
-        self.closed_at = 0.0
-        #: Whether the step that runs is looked at from close by, and which of those that are over were.
+        self.closed_at = self.save_by = 0
+        #: Whether the step that runs is looked at from close by.
         self.watched = False
-        self.looked: set[int] = set()
-        #: What the recording itself costs.
+        #: Whether there is something to ask where a step ends.
+        self.limited = False
+        #: What the recording itself costs: seconds of a mark, of a call inside a model, and nanoseconds of writing.
         self.mark_seconds = 0.0
         self.inner_call_seconds = 0.0
-        self.own_seconds = 0.0
+        self.own = 0
 
     # a step ends
 
@@ -123,7 +127,7 @@ class Steps:
             if self.settings.gated and rank == 0:
                 self.gate = Gate(self.settings.run_dir)
             writer.line("start", t=self.started, pid=os.getpid(), torch=str(self.torch.__version__), rank=rank)
-            writer.flush(self.clock())
+            writer.flush()
         return True
 
     def _begin(self, timeline: Timeline, at: int | None = None) -> None:
@@ -142,88 +146,96 @@ class Steps:
             at = first_work(timeline.kinds, 0)
         timeline.cut(at, self.clock())
         self.first_step_at = self.closed_at = timeline.times[0]
-        if self.settings.looks:
+        settings = self.settings
+        self.limited = any(each is not None for each in (settings.stop_steps, settings.stop_seconds, self.gate))
+        if settings.looks:
             self.looks = Looks(self.make_looks())
-        self.mark_seconds = self._time_a_mark()
+        self.mark_seconds = self.time_mark()
         self.inner_call_seconds = self.time_inner_call()
 
-    def _time_a_mark(self) -> float:
-        timeline, clock, times = Timeline(0.0), self.clock, 100
-        start = clock()
-        for _ in range(times):
-            if _ident() == self.thread and timeline.push(clock(), FORWARD):
-                timeline.pop(clock())
-        return (clock() - start) / (2 * times)
-
-    def _close_at_new_input(self) -> bool:
+    def close_at_new_input(self) -> bool:
         index = self.record.new_input(self.timeline.kinds, self.after_optimizer)
-        if index is None:
-            return False
-        self._close(index)
-        return True
+        if index is not None:
+            self._close(index)
+        return index is not None
 
     def _close(self, index: int) -> None:
         now = self.clock()
         if index == len(self.timeline.kinds):
             index = self.timeline.mark(now)
-        self.closed.append((index, self.step_losses, self.step_sizes))
+        closed = self.closed
+        closed.append((index, self.step_losses, self.step_sizes))
         self.step_losses, self.step_sizes = [], []
         self.stepped.clear()
-        if self.watched:
-            self.looked.add(self.steps)
         self.steps += 1
+        if self.looking or self.watched or self.steps == self.looks.next:
+            self._look(now)
+        self.closed_at = now
+        if len(closed) >= _AT_A_TIME or now > self.save_by:
+            self._save(now)
+        self.own += self.clock() - now
+        if self.limited:
+            self._limit(now)
+
+    def _look(self, now: int) -> None:
         if self.looking:
-            self._look()
+            if self.steps in (1, LOOKING):
+                self.facts.step_done()
+            self.facts.calls = 0
+            self.looking = self.steps < LOOKING
+            if not self.looking:
+                self.facts.forget_modules()
+        if self.watched:
+            self.record.looked.add(self.steps - 1)
         if self.watched or self.steps == self.looks.next:
             self.watched = self.looks.between(self.steps, now, now - self.closed_at)
-        self.closed_at = now
-        writer = self.record.writer
-        assert writer is not None
-        late = now - writer.flushed > FLUSH_SECONDS
-        if late or len(self.closed) >= _AT_A_TIME:
-            if not self.ended:  # what comes after the last step is none of the steps'
-                self.facts.use(self.steps, warm=not self.looking)
-                if self.settings.looks and self.resident.look(self.steps, writer):
-                    self.looked.add(self.steps)
-            self._write_closed()
-            if late:
-                writer.flush(now)
-        self.own_seconds += self.clock() - now
+            # Steps that are watched are set apart, so what watching costs is no part of the usual one.
+            self.own -= self.clock() - now
+
+    def _save(self, now: int) -> None:
+        if not self.ended:  # what comes after the last step is none of the steps'
+            self.facts.use(self.steps, warm=not self.looking)
+            writer = self.record.writer
+            began = self.clock()
+            if self.settings.looks and writer is not None and self.resident.look(self.steps, writer):
+                self.record.looked.add(self.steps)
+                self.own -= self.clock() - began
+        self._write_closed()
+        if now > self.save_by:
+            assert self.record.writer is not None
+            self.record.writer.flush()
+            self.save_by = now + _SAVE_EVERY
+
+    def _limit(self, now: int) -> None:
+        """Where steps end, a training may be asked to wait or to leave."""
         settings = self.settings
         if settings.stop_steps is not None and self.steps >= settings.stop_steps:
             self.leave("stopped")
-        if settings.stop_seconds is not None and now - self.first_step_at >= settings.stop_seconds:
+        if settings.stop_seconds is not None and now - self.first_step_at >= settings.stop_seconds * SECOND:
             self.leave("stopped")
         if self.gate is not None:
             self._pass(self.gate)
-
-    def _look(self) -> None:
-        if self.steps in (1, LOOKING):
-            self.facts.step_done()
-        self.facts.calls = 0
-        self.looking = self.steps < LOOKING
-        if not self.looking:
-            self.facts.forget_modules()
 
     def _write_closed(self, wait: bool = False) -> None:
         """Write the steps that are over, up to the first whose loss the device has not computed yet."""
         over = 0
         for _, losses, _ in self.closed:
-            if not wait and not all(isinstance(loss, float) or loss.ready() for loss in losses):
-                break
-            over += 1
+            for loss in losses:
+                if type(loss) is not float and not wait and not loss.ready():
+                    break
+            else:
+                over += 1
+                continue
+            break
         if not over:
             return
         written, self.closed = self.closed[:over], self.closed[over:]
-        end = written[-1][0]
-        stretches = self.timeline.cut_all([index for index, _, _ in written], self.timeline.times[-1])
-        for stretch, (_, losses, sizes) in zip(stretches, written, strict=True):
-            self.record.step(stretch, losses, sizes, self.record.steps in self.looked)
+        end = self.record.steps_over(self.timeline, written)
         self.closed = [(index - end, losses, sizes) for index, losses, sizes in self.closed]
         self.after_optimizer = max(0, self.after_optimizer - end)
 
     def _pass(self, gate: Gate) -> None:
-        if not gate.closed(self.clock()):
+        if not gate.closed(self.clock() / SECOND):
             return
         self.timeline.pause(self.clock())
         if self.torch.cuda.is_initialized():
@@ -232,12 +244,12 @@ class Steps:
         self._write_closed(wait=True)
         self.record.write_facts(self._cost(), self.looks.lines())
         assert self.record.writer is not None
-        self.record.writer.line("gate", i=self.steps, t=self.clock())
-        self.record.writer.flush(self.clock())
+        self.record.writer.line("gate", i=self.steps, t=self.clock() / SECOND)
+        self.record.writer.flush()
         word, seconds, steps = gate.wait()
         self.timeline.pop(self.clock())
         if word == "go":
-            gate.go(self.clock(), seconds, steps)
+            gate.go(self.clock() / SECOND, seconds, steps)
         elif word == "run":
             gate.free = True
         else:
@@ -245,7 +257,7 @@ class Steps:
 
     def _cost(self) -> float:
         """Seconds that recording takes of a step, measured where it can be and counted where it cannot."""
-        cost = (self.own_seconds + self.record.marks * self.mark_seconds) / max(self.steps, 1)
+        cost = (self.own / SECOND + self.record.marks * self.mark_seconds) / max(self.steps, 1)
         return cost + self.inner_call_seconds * float(self.facts.values.get("module_calls", 0))
 
     def metric(self, name: str, value: float) -> None:
@@ -270,8 +282,7 @@ class Steps:
         now = self.clock()
         if outcome == "finished" and self.stepped:
             # The last step ends with its optimizer; what comes after belongs to the end of the process.
-            self.gate = None
-            self.settings.stop_steps = self.settings.stop_seconds = None
+            self.limited = False
             self.timeline.unwind(0, now)
             kinds = self.timeline.kinds
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
@@ -288,6 +299,7 @@ class Steps:
 
     def forked(self) -> None:
         """In a forked child: what the parent saw is the parent's."""
+        self.fetches.forked()
         if self.begun or self.ended or self.record.writer is not None:
             self.record.writer = None
             self.disable()

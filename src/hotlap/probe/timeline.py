@@ -3,12 +3,19 @@
     time   ─┬────────┬───────┬─────────┬─────┬──────────┬─────┬───────────┬───
     kind    │ data 1 │ batch │ forward │ gap │ backward │ gap │ optimizer │ gap ...
 
-It has no holes, so nothing is missed and nothing is counted twice. ``cut`` takes a stretch out of it, which
-``attribution`` makes a step of. Everything here is plain arithmetic on numbers that were handed in, so the
-tests need neither torch nor a clock.
+It has no holes, so nothing is missed and nothing is counted twice. A stretch of it becomes a step
+(``attribution``). Times are integer nanoseconds. Everything here is plain arithmetic on numbers that
+were handed in, so the tests need neither torch nor a clock.
+
+What runs in every step writes its marks into the lists itself, as ``push`` and ``pop`` would (``hooks``): a call
+between two operators of a training costs several times what it costs in a loop, because its code has left the
+processor's caches.
 """
 
 from __future__ import annotations
+
+#: Times are nanoseconds.
+SECOND = 1_000_000_000
 
 GAP = "gap"
 #: A gap that begins with a batch that a loader has just handed over.
@@ -31,6 +38,8 @@ OPTIMIZER = "optimizer"
 TIDY = "tidy"
 VALIDATION = "validation"
 LOSS = "loss"
+#: Waiting for other ranks: inside backward, in a model that brings its buffers in line, or by itself.
+SYNC = "gradient_sync"
 PAUSED = "paused"
 
 #: Spans inside which nothing else is told apart.
@@ -46,22 +55,10 @@ OPAQUE = frozenset(
         "checkpoint",
         "logging",
         "gradient_clip",
-        "gradient_sync",
+        SYNC,
         "host_to_device",
     }
 )
-
-
-class Stretch:
-    """A closed piece of a timeline: ``times`` has one entry more than ``kinds``, the end."""
-
-    __slots__ = ("kinds", "samples", "times")
-
-    def __init__(self, times: list[float], kinds: list[str], samples: list[int | None]) -> None:
-        self.times = times
-        self.kinds = kinds
-        #: Samples of each batch, in the order of the marks called ``BATCH``.
-        self.samples = samples
 
 
 class Timeline:
@@ -69,8 +66,8 @@ class Timeline:
 
     __slots__ = ("kinds", "samples", "stack", "times")
 
-    def __init__(self, now: float) -> None:
-        self.times: list[float] = [now]
+    def __init__(self, now: int) -> None:
+        self.times: list[int] = [now]
         self.kinds: list[str] = [GAP]
         self.samples: list[int | None] = []
         self.stack: list[str] = []
@@ -78,7 +75,7 @@ class Timeline:
     def opaque(self) -> bool:
         return bool(self.stack) and self.stack[-1] in OPAQUE
 
-    def push(self, now: float, kind: str) -> bool:
+    def push(self, now: int, kind: str) -> bool:
         stack = self.stack
         if stack and stack[-1] in OPAQUE:
             return False
@@ -87,20 +84,20 @@ class Timeline:
         self.kinds.append(kind)
         return True
 
-    def push_data(self, now: float, loader: str) -> bool:
+    def push_data(self, now: int, loader: str) -> bool:
         """``loader``: DATA and its number."""
         counts = self.push(now, DATA)
         if counts:
             self.kinds[-1] = loader
         return counts
 
-    def pop(self, now: float) -> None:
+    def pop(self, now: int) -> None:
         stack = self.stack
         stack.pop()
         self.times.append(now)
         self.kinds.append(stack[-1] if stack else GAP)
 
-    def pop_batch(self, now: float, samples: int | None) -> None:
+    def pop_batch(self, now: int, samples: int | None) -> None:
         """End a wait for a loader that handed a batch over."""
         self.samples.append(samples)
         self.times.append(now)
@@ -110,7 +107,7 @@ class Timeline:
             self.times.append(now)
             self.kinds.append(self.stack[-1])
 
-    def batch(self, now: float, loader: str, samples: int | None) -> None:
+    def batch(self, now: int, loader: str, samples: int | None) -> None:
         """A loader has handed a batch over inside a wait that the script marked itself, and that goes on."""
         if self.stack and self.stack[-1] == DATA:
             self.kinds[-1] = loader
@@ -123,38 +120,27 @@ class Timeline:
         if len(self.kinds) > 1 and self.kinds[-2] == old:
             self.kinds[-2] = new
 
-    def unwind(self, depth: int, now: float) -> None:
+    def unwind(self, depth: int, now: int) -> None:
         """End spans that were left by an exception, down to ``depth`` open ones."""
         while len(self.stack) > depth:
             self.pop(now)
 
-    def pause(self, now: float) -> None:
+    def pause(self, now: int) -> None:
         """Begin a span that counts wherever it happens."""
         self.stack.append(PAUSED)
         self.times.append(now)
         self.kinds.append(PAUSED)
 
-    def mark(self, now: float) -> int:
+    def mark(self, now: int) -> int:
         """Make a mark here, where nothing changes, and return its index."""
         self.times.append(now)
         self.kinds.append(self.stack[-1] if self.stack else GAP)
         return len(self.kinds) - 1
 
-    def cut(self, index: int, now: float) -> Stretch:
+    def cut(self, index: int, now: int) -> None:
         """Take the marks before ``index`` out; the rest stays."""
-        return self.cut_all([index], now)[0]
-
-    def cut_all(self, indexes: list[int], now: float) -> list[Stretch]:
-        """Take the stretches that end at these marks out, in order; the rest stays."""
-        times, kinds, samples = self.times, self.kinds, self.samples
-        taken = []
-        start = batches = 0
-        for index in indexes:
-            own = kinds[start:index]
-            before, batches = batches, batches + own.count(BATCH)
-            until = times[start : index + 1] if index < len(times) else [*times[start:], now]
-            taken.append(Stretch(until, own, samples[before:batches]))
-            start = index
-        self.times, self.kinds = times[start:] or [now], kinds[start:] or [self.stack[-1] if self.stack else GAP]
-        self.samples = samples[batches:]
-        return taken
+        batches = self.kinds[:index].count(BATCH)
+        del self.times[:index], self.kinds[:index], self.samples[:batches]
+        if not self.kinds:
+            self.times.append(now)
+            self.kinds.append(self.stack[-1] if self.stack else GAP)

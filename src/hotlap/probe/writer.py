@@ -6,8 +6,6 @@ import json
 import os
 from typing import Any
 
-FLUSH_SECONDS = 0.25
-
 
 class Writer:
     """One file per process that trains. A full disk ends the recording, not the training."""
@@ -20,42 +18,27 @@ class Writer:
         """
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self.lines: list[str] = []
-        self.flushed = 0.0
         self.failed = False
 
-    def step(
+    def steps(
         self,
-        index: int,
-        t: float,
-        wall: float,
-        phases: str | dict[str, float],
-        micro_batches: int,
-        samples: int | None,
-        loss: float | None,
-        paused: float,
-        looked: bool = False,
+        first: int,
+        plan: int,
+        times: list[int],
+        samples: list[int | None],
+        losses: list[float | None],
+        looked: list[int] | None = None,
     ) -> None:
-        """``phases``: seconds by phase, or the inside of that JSON object."""
-        if not isinstance(phases, str):
-            phases = json.dumps(phases)[1:-1]
-        extra = "" if samples is None else f',"samples":{samples}'
-        if loss is not None:
-            # NaN and infinities are no JSON numbers; the reader turns the words back.
-            extra += f',"loss":{loss!r}' if loss - loss == 0 else f',"loss":"{loss!r}"'
-        if paused:
-            extra += f',"paused":{paused:.9f}'
-        if looked:
-            extra += ',"looked":true'
+        """Consecutive steps of one plan. ``times``: nanoseconds of all their marks, and of the end."""
         self.lines.append(
-            f'{{"k":"step","i":{index},"t":{t:.9f},"wall":{wall:.9f},"phases":{{{phases}}},'
-            f'"micro_batches":{micro_batches}{extra}}}'
+            f'{{"k":"steps","i":{first},"plan":{plan},"times":{times},"samples":{_words(samples)},'
+            f'"losses":{_words(losses)}' + (f',"looked":{looked}}}' if looked else "}")
         )
 
     def line(self, kind: str, **fields: Any) -> None:
         self.lines.append(json.dumps({"k": kind, **fields}))
 
-    def flush(self, now: float) -> None:
-        self.flushed = now
+    def flush(self) -> None:
         lines, self.lines = self.lines, []
         if not lines or self.failed:
             return
@@ -65,3 +48,14 @@ class Writer:
                 data = data[os.write(self.descriptor, data) :]
         except OSError:
             self.failed = True
+
+
+def _words(values: list[Any]) -> str:
+    """As JSON. NaN and infinities are no JSON numbers: the reader turns the words back."""
+    try:
+        total = sum(values)
+        if total - total == 0:
+            return repr(values)
+    except TypeError:  # some are None
+        pass
+    return json.dumps([value if value is None or value - value == 0 else repr(value) for value in values])

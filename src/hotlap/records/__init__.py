@@ -26,6 +26,7 @@ from hotlap.records.memory import (
     ResidentPoint,
     Role,
 )
+from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
     Budget,
     Change,
@@ -62,6 +63,7 @@ __all__ = [
     "Budget",
     "Change",
     "Comparison",
+    "DataParallel",
     "Diagnosis",
     "Effect",
     "Environment",
@@ -79,6 +81,8 @@ __all__ = [
     "NumericsClass",
     "Outcome",
     "ProcessMemory",
+    "Rank",
+    "RankMeans",
     "ResidentPoint",
     "Role",
     "Run",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.memory import MemoryReport
+from hotlap.records.ranks import RankMeans
 from hotlap.records.run import SCHEMA, Environment, Facts
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
@@ -68,6 +69,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     #: Indexes of steps set apart as outliers.
     outliers: list[int] = []
     memory: MemoryReport = MemoryReport()
+    #: The ranks side by side; empty where there is one, or where too few steps have a record on all.
+    ranks: list[RankMeans] = []
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.memory import Memory
+from hotlap.records.ranks import Rank
 
 SCHEMA = 1
 
@@ -154,3 +155,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
     memory: Memory = Memory()
+    #: Every rank that left a record here, rank 0 first; empty where there is only one process that trains.
+    ranks: list[Rank] = []

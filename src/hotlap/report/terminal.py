@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
-from hotlap.report import text, verdicts, view
+from hotlap.report import ranks, text, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.memory import memory
@@ -34,8 +34,14 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
     ended = view.trouble(run)
     if ended:
         parts += [blank(), prose(f"Attention: {ended}", style="bold yellow")]
-    parts += [*_step(diagnosis), *_budget(diagnosis), *memory(diagnosis)]
-    parts += [*_findings(diagnosis), *_will_not_help(diagnosis)]
+    parts += [
+        *_step(diagnosis),
+        *ranks.table(diagnosis),
+        *_budget(diagnosis),
+        *memory(diagnosis),
+        *_findings(diagnosis),
+        *_will_not_help(diagnosis),
+    ]
     parts += [*heading("Cost of measuring"), prose(view.probe_cost(run.facts, diagnosis), indent=2)]
     if run.notes:
         parts += [*heading("Notes"), *bullets(map(text.sentence, run.notes))]

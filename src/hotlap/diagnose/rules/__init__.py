@@ -6,6 +6,14 @@ from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.distributed import (
+    ExposedSync,
+    NeedlessSearch,
+    SlowRank,
+    SyncEveryMicroBatch,
+    UnequalWork,
+    UnevenRanks,
+)
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.memory_growth import (
@@ -39,6 +47,13 @@ _CATALOGUE: tuple[Rule, ...] = (
     Validation(),
     CheckpointWriting(),
     Logging(),
+    # What a finding has explained of the waits is left out by those after it.
+    SyncEveryMicroBatch(),
+    UnequalWork(),
+    SlowRank(),
+    UnevenRanks(),
+    NeedlessSearch(),
+    ExposedSync(),
     Unexplained(),
     TooLittle(),
     ComputeBound(),

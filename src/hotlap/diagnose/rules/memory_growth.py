@@ -35,10 +35,10 @@ class RetainedGraphs(Rule):
         found = retained(context.run.memory.graphs)
         if found is None:
             return None
-        kept = f"{plural(found.nodes, 'graph node')} more after every step"
+        kept = plural(found.nodes, "graph node")
         if found.tensors >= 0.5:
             kept = f"{plural(found.tensors, 'tensor')} with a graph and {kept}"
-        evidence = [f"Between step {found.start} and step {found.end} there were {kept}."]
+        evidence = [f"Between step {found.start} and step {found.end} every step left {kept} behind."]
         grown = growth(context)
         if grown is None:
             evidence.append("So far this hardly shows in the memory of the process.")
