@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Rank, Run, RunInfo, Stage, Stages, Step, Syncs
+from hotlap.records import Environment, Facts, Memory, Rank, Run, RunInfo, Stage, Stages, Step, Syncs
 
 #: Seconds of a healthy step of 100 ms.
 HEALTHY = {"data_wait": 0.001, "forward": 0.04, "loss": 0.008, "backward": 0.045, "optimizer": 0.003, "other": 0.003}
@@ -53,6 +53,7 @@ def run(
     memory: int | None = 16 * 2**30,
     micro_batches: int = 1,
     n: int = 40,
+    seen: Memory | None = None,
     ranks: Sequence[Rank] = (),
     syncs: Syncs | None = None,
     happened: Mapping[str, Any] | None = None,
@@ -82,6 +83,7 @@ def run(
         ranks=list(ranks),
         syncs=syncs,
         stages=stages,
+        memory=seen or Memory(),
         **(happened or {}),
     )
 

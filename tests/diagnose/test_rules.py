@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from distributed_cases import CASES as DISTRIBUTED
 from planted import HEALTHY, SHORT, model, run, steps
+from planted_memory import MEMORY
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
@@ -198,6 +199,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": {"page_faults": 20000.0}},
         ],
     ),
+    **MEMORY,
     "OPTIMIZER01": (
         {"phases": {"optimizer": 0.05}},
         [{}, {"phases": {"optimizer": 0.05}, "facts": {"optimizer_fused": True}}],

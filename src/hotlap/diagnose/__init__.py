@@ -10,6 +10,7 @@ from hotlap.diagnose import ranks
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.machine import Machine
+from hotlap.diagnose.memory import memory_report
 from hotlap.diagnose.rules import catalogue, explain, rule
 from hotlap.diagnose.stages import leaves as stage_leaves
 from hotlap.diagnose.steady import core, steady
@@ -51,6 +52,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_from=context.steady_from,
         steady_steps=len(context.steps),
         outliers=context.outliers,
+        memory=memory_report(context),
         ranks=ranks.rows(context),
         syncs=run.syncs,
         compilations=run.compilations,
@@ -58,8 +60,9 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
     )
 
 
-def _rank(finding: Finding) -> tuple[bool, float]:
-    return rule(finding.code).information, -finding.seconds
+def _rank(finding: Finding) -> tuple[bool, bool, float]:
+    """What costs time, then what may end the training, then information."""
+    return rule(finding.code).information, finding.risk is not None, -finding.seconds
 
 
 def _throughput(context: Context) -> float | None:

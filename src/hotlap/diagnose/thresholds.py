@@ -106,6 +106,46 @@ OTHER_SECONDS = 250e-6
 #: Forward and backward beyond this share: the step is computing, and little else is left to take away.
 COMPUTE_SHARE = 0.60
 
+# --- memory ------------------------------------------------------------------------------------------------------
+
+#: The first part of the points is warm-up: the allocator's pools, caches of kernels, the optimizer's state.
+GROWTH_WARMUP = 0.25
+
+#: Of the rest so many are needed: four parts of three, the least that a robust slope can be had from.
+GROWTH_POINTS = 12
+
+#: Memory grows steadily when no part of the points grows more slowly than this share of the whole: a cache that fills
+#: levels off, and one jump is no growth.
+GROWTH_STEADY = 0.5
+
+#: ... and by so many bytes, and by this share of what is in use: allocators and fragments move by less.
+GROWTH_LEAST = 4 << 20
+GROWTH_SHARE = 0.01
+
+#: A history of numbers takes tens to hundreds of bytes a step, and is meant. The graph of a small loss takes 7 kB.
+GROWTH_A_STEP = 2048
+
+#: A training seldom runs for longer than a month; what fills the memory later is no risk.
+GROWTH_HORIZON = 30 * 86400.0
+
+#: Graphs pile up when they were counted so often, over so many steps: windows over the last losses are shorter, and a
+#: window that is full no longer grows.
+GRAPH_COUNTS = 3
+GRAPH_STEPS = 100
+
+#: ... and every interval adds at least half a node a step, and none more than twice what another one adds.
+GRAPH_NODES = 0.5
+GRAPH_EVEN = 2.0
+
+#: What turns private while as much stays mapped is copied on write; below this share of it the process itself grows.
+COPIED = 0.3
+
+#: Beyond this share of the memory the kernel takes away what it can, and a larger batch or a validation may end it.
+NEARLY_FULL = 0.9
+
+#: So many bytes in swap, and so many page faults a step that read from a disk: less is what nobody uses.
+SWAPPED = 256 << 20
+SWAP_FAULTS = 0.1
 # --- several ranks -----------------------------------------------------------------------------------------------
 
 #: Steps that all ranks must have a record of: with fewer, one of two equal ranks is the slower one in 80 % of them by

@@ -29,7 +29,8 @@ from hotlap.launch.ending import Exit, Reason, outcome_of, shell_status
 from hotlap.launch.environment import environment
 from hotlap.launch.following import Lines, Tee
 from hotlap.launch.plan import Limits, Plan
-from hotlap.launch.rundir import UNFINISHED, has_room, read_lines, read_run, run_of, steps_of
+from hotlap.launch.rundir import MEMORY, UNFINISHED, has_room, read_lines, read_run, run_of, steps_of
+from hotlap.launch.watching import MemoryWatch
 from hotlap.records import Environment, Run, RunInfo, Step, write_record
 
 __all__ = ["Limits", "Output", "Plan", "Training"]
@@ -86,6 +87,7 @@ class Training:
         self._seen_at = time.monotonic()
         self._left_at: float | None = None
         self._ranks_at = 0.0
+        self._memory: MemoryWatch | None = None
         self._prepare()
         self._file = Lines(self.directory / "steps.jsonl")
         self._tee = Tee(self.directory / "output.log", stream) if output == "tee" else None
@@ -163,6 +165,9 @@ class Training:
             self._next_report(timeout=0)
         if self._tee is not None:
             self._tee.copy()
+        if self.lines and self.exit is None and not self.plan.gated:  # one that is measured in blocks is left alone
+            self._memory = self._memory or MemoryWatch(self.directory / MEMORY)
+            self._memory.look(self.pid)
         new = self._file.read()
         if new:
             self.lines += new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from hotlap.launch.decoding import Decoder
 from hotlap.launch.following import records
 from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.launch.ranks import read_ranks
+from hotlap.launch.remembering import memory_of
 from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Stages, Step, Syncs, read_record
 
 RunDirectory = Path
+
+#: What the processes of a run held, seen from outside.
+MEMORY = "memory.jsonl"
 
 #: Where run directories live, below the working directory, unless the user says otherwise.
 DEFAULT_ROOT = Path(".hotlap/runs")
@@ -97,12 +102,14 @@ def read_run(path: Path) -> Run:
     info = read_record(info_path, RunInfo)
     lines = read_lines(path / "steps.jsonl")
     try:
-        return msgspec.structs.replace(run_of(info, lines), ranks=read_ranks(path))
+        run = run_of(info, lines, read_lines(path / MEMORY))
+        return msgspec.structs.replace(run, ranks=read_ranks(path))
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
 
 
-def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
+def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, Any]] = ()) -> Run:
+    """``lines`` of ``steps.jsonl``, and what was ``seen`` of the processes from outside."""
     steps = steps_of(lines)
     if (info.outcome, info.reason) == UNFINISHED:
         # Known to have lived as long as its last step.
@@ -118,6 +125,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         compilations=compilations_of(lines, steps),
         loader_starts=loader_starts_of(lines, steps),
         stages=stages_of(lines),
+        memory=memory_of(lines, seen),
     )
 
 

@@ -6,6 +6,8 @@ import os
 import resource
 import sys
 import threading
+import weakref
+from contextlib import suppress
 from typing import Any
 
 from hotlap.allocator import allocator
@@ -47,6 +49,9 @@ class Facts:
         self.threads: dict[int, int] = {}
         #: Parameters of the first optimizer, for trainings whose modules are not seen.
         self.optimized: list[Any] = []
+        #: Those modules and every optimizer, by id, as long as the script keeps them.
+        self.live_modules: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self.live_optimizers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.calls = 0
         self.batch_size: int | None = None
         self.checkpointing = False
@@ -70,6 +75,8 @@ class Facts:
         seen = self.modules if training else self.frozen
         if not any(module is known for known in seen):
             seen.append(module)
+            with suppress(TypeError):  # no weak reference to this one
+                self.live_modules[id(module)] = module
             self.threads[id(module)] = threading.get_ident()
             first = next(iter(module.parameters()), None)
             if first is not None and len(self.modules) <= 1:
@@ -140,6 +147,8 @@ class Facts:
             }
 
     def optimizer_begins(self, optimizer: Any) -> None:
+        with suppress(TypeError):
+            self.live_optimizers[id(optimizer)] = optimizer
         if "optimizer" in self.values:
             return
         self.optimized = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -166,6 +175,7 @@ class Facts:
             (before, begun), (after, done) = self.warm, self.used
             if done - begun >= _FEWEST:
                 collected["page_faults"] = (after.ru_minflt - before.ru_minflt) / (done - begun)
+                collected["major_faults"] = (after.ru_majflt - before.ru_majflt) / (done - begun)
                 collected["system_seconds"] = (after.ru_stime - before.ru_stime) / (done - begun)
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()

@@ -30,6 +30,7 @@ from hotlap.probe import Settings, distributed, levers
 from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
+from hotlap.probe.memory import MemoryLook
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.stages import Stages
 from hotlap.probe.syncs import Syncs
@@ -82,7 +83,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
         # Stages in three of the first steps: the median of one is no better than a single stall.
-        recorder.make_looks = lambda: [stages, Syncs(torch), stages, stages]
+        recorder.make_looks = lambda: [stages, Syncs(torch), MemoryLook(torch, recorder), stages, stages]
         distributed.install(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)

@@ -27,6 +27,7 @@ from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
 from hotlap.probe.looking import Look, Looks
 from hotlap.probe.record import Record
+from hotlap.probe.resident import Resident
 from hotlap.probe.timeline import OPTIMIZER, SECOND, TIDY, Timeline
 from hotlap.probe.writer import Writer
 
@@ -75,6 +76,7 @@ class Steps:
         self.looks = Looks([])
         self.facts = facts.Facts(self.torch)
         self.record = Record(self.facts, self.fetches)
+        self.resident = Resident(self.torch)
         self.loaders = 0
         self.thread: int | None = None
         #: How many calls of modules enclose what runs.
@@ -200,10 +202,17 @@ class Steps:
         if self.watched or self.steps == self.looks.next:
             self.looks.boundary = self.timeline.times[self.closed[-1][0]] / SECOND
             self.watched = self.looks.between(self.steps, now, now - self.closed_at)
+            # Steps that are watched are set apart, so what watching costs is no part of the usual one.
+            self.own -= self.clock() - now
 
     def _save(self, now: int) -> None:
         if not self.ended:  # what comes after the last step is none of the steps'
             self.facts.use(self.steps, warm=not self.looking)
+            writer = self.record.writer
+            began = self.clock()
+            if self.settings.looks and writer is not None and self.resident.look(self.steps, writer):
+                self.record.looked.add(self.steps)
+                self.own -= self.clock() - began
         self._write_closed()
         if now > self.save_by:
             assert self.record.writer is not None

@@ -4,6 +4,7 @@
     run.json       environment, command   RunInfo      written by launch, whole or not at all
     steps.jsonl    one line a step        Step         appended by the probe, usable when cut off anywhere
                    facts, metrics         dict
+    memory.jsonl   a line a look   MemorySample appended by launch, which sees every process
     output.log     stdout and stderr
 
 The probe writes its lines by hand (it may import nothing but the standard library), so ``Step`` is the
@@ -13,6 +14,18 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.memory import (
+    GraphCount,
+    Growth,
+    Memory,
+    MemoryAccount,
+    MemoryPart,
+    MemoryReport,
+    MemorySample,
+    ProcessMemory,
+    ResidentPoint,
+    Role,
+)
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
@@ -60,13 +73,23 @@ __all__ = [
     "Environment",
     "Facts",
     "Finding",
+    "GraphCount",
+    "Growth",
     "Judgement",
     "LoaderStart",
+    "Memory",
+    "MemoryAccount",
+    "MemoryPart",
+    "MemoryReport",
+    "MemorySample",
     "Metric",
     "NumericsClass",
     "Outcome",
+    "ProcessMemory",
     "Rank",
     "RankMeans",
+    "ResidentPoint",
+    "Role",
     "Run",
     "RunInfo",
     "SameTraining",

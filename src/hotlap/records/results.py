@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.memory import MemoryReport
 from hotlap.records.process import Compilation
 from hotlap.records.ranks import RankMeans
 from hotlap.records.run import SCHEMA, Environment, Facts
@@ -56,6 +57,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
     #: Names of the changes that could help (``hotlap.changes``).
     changes: list[str] = []
+    #: What may happen to the training, where it is not time that is at stake.
+    risk: str | None = None
 
 
 class WillNotHelp(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +82,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     steady_steps: int
     #: Indexes of steps set apart as outliers.
     outliers: list[int] = []
+    memory: MemoryReport = MemoryReport()
     #: The ranks side by side; empty where there is one, or where too few steps have a record on all.
     ranks: list[RankMeans] = []
     syncs: Syncs | None = None

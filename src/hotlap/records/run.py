@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.memory import Memory
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import Rank
 from hotlap.records.stages import Stages
@@ -139,6 +140,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: How often in a step (mean) the training thread gave its core up, and how often it was taken from it.
     voluntary_switches: float | None = None
     involuntary_switches: float | None = None
+    #: Page faults in a step that had to read from a disk or from swap (mean).
+    major_faults: float | None = None
     #: "default" (glibc's malloc), "kept" (told to keep what is freed) or "replaced" (another one is preloaded).
     allocator: str | None = None
     #: Whether the kernel hands out huge pages without being asked.
@@ -174,6 +177,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     loader_starts: list[LoaderStart] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
+    memory: Memory = Memory()
     #: Every rank that left a record here, rank 0 first; empty where there is only one process that trains.
     ranks: list[Rank] = []
     #: Where Python reads tensors; None where no step was watched.

@@ -42,6 +42,7 @@ _FACTS = {
     "queue_seconds": "Wait for a core per step",
     "voluntary_switches": "Cores given up per step",
     "involuntary_switches": "Cores taken away per step",
+    "major_faults": "Page faults per step that read from a disk",
     "allocator": "Allocator",
     "huge_pages": "Huge pages unasked",
     "peak_memory": "Peak memory of the process",
@@ -94,7 +95,7 @@ def _fact(field: str, value: object) -> str:
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):
-        if field == "page_faults":
+        if field.endswith("_faults"):
             return f"{value:,.0f}"
         counts = field in ("gc_collections", "gc_full", "voluntary_switches", "involuntary_switches")
         return text.figure(value) if counts else text.seconds(value)

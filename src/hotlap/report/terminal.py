@@ -16,6 +16,7 @@ from hotlap.report import ranks, reads, text, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.compilations import compilations
+from hotlap.report.memory import memory
 from hotlap.report.stages import stages
 
 _BAR = 24
@@ -41,6 +42,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
         *ranks.table(diagnosis),
         *_budget(diagnosis),
         *compilations(diagnosis.compilations),
+        *memory(diagnosis),
         *_findings(diagnosis),
         *_will_not_help(diagnosis),
         *reads.section(run, diagnosis),

@@ -126,7 +126,7 @@ def informs_only(finding: Finding) -> bool:
     try:
         return rule(finding.code).information
     except (HotlapError, LookupError):
-        return finding.seconds <= 0
+        return finding.seconds <= 0 and finding.risk is None
 
 
 def causes(diagnosis: Diagnosis) -> list[Finding]:
@@ -134,6 +134,8 @@ def causes(diagnosis: Diagnosis) -> list[Finding]:
 
 
 def at_stake(finding: Finding, sign: str = "x") -> str:
+    if finding.risk is not None:
+        return f"A risk: {finding.risk}"
     if finding.seconds <= 0:
         return "Nothing at stake"
     return (
@@ -159,7 +161,11 @@ def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str
     if found:
         first = found[0]
         title = text.lower_first(first.title.rstrip("."))
-        return f"{speed}; {title}, and ending that could give at most {text.ratio(first.bound, sign)}."
+        if first.risk is not None:
+            return f"{speed}; {title}: {first.risk}."
+        risks = [finding for finding in found if finding.risk is not None]
+        also = f" {risks[0].title.rstrip('.')}: {risks[0].risk}." if risks else ""
+        return f"{speed}; {title}, and ending that could give at most {text.ratio(first.bound, sign)}.{also}"
     if diagnosis.findings:
         return f"{speed}; {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     return f"{speed}; no known cause has time at stake."
@@ -226,7 +232,7 @@ def run_tiles(run: Run, diagnosis: Diagnosis | None, sign: str = "x") -> list[Ti
         ("A step", text.seconds(diagnosis.step_seconds), steady),
         ("Throughput", text.rate(diagnosis.throughput), measured_rank(run.facts)),
     ]
-    if found:
+    if found and found[0].risk is None:
         tiles.append(("Most to gain", text.ratio(found[0].bound, sign), f"{found[0].code}, an upper bound"))
     return [*tiles, ended, memory]
 

@@ -18,6 +18,13 @@ from hotlap.diagnose.rules.distributed import (
 from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.memory import PageFaults
+from hotlap.diagnose.rules.memory_growth import (
+    AllocatorRetries,
+    GrowingMemory,
+    GrowingWorkers,
+    NearLimit,
+    RetainedGraphs,
+)
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
 from hotlap.diagnose.rules.stages import HeavyStage, RecomputedStages
@@ -39,6 +46,11 @@ _CATALOGUE: tuple[Rule, ...] = (
     FullPrecision(),
     ContiguousLayout(),
     PageFaults(),
+    RetainedGraphs(),
+    GrowingMemory(),
+    GrowingWorkers(),
+    NearLimit(),
+    AllocatorRetries(),
     SlowOptimizer(),
     NeedlessCheckpointing(),
     Validation(),
@@ -103,6 +115,8 @@ def explain(code: str) -> str:
     ]
     if it.changes:
         parts.append("**Changes to try.** " + ", ".join(f"`{name}`" for name in it.changes))
+    if it.risk:
+        parts.append("This is a risk: it may end the training, and removing it makes nothing faster.")
     if it.information:
         parts.append("This is information: nothing is wrong with the training.")
     return "\n\n".join(parts) + "\n"

@@ -28,6 +28,8 @@ class Rule:
     changes: ClassVar[tuple[str, ...]] = ()
     #: Whether it only informs: nothing is wrong with the training.
     information: ClassVar[bool] = False
+    #: Whether it warns of what may end the training, not of what takes its time.
+    risk: ClassVar[bool] = False
 
     def check(self, context: Context) -> Finding | None:
         """Return the finding with its evidence, or None."""
@@ -62,6 +64,20 @@ class Rule:
             changes=list(self.changes if changes is None else changes),
         )
 
+    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
+        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
+        return Finding(
+            code=self.code,
+            title=self.title,
+            evidence=evidence,
+            seconds=0.0,
+            share=0.0,
+            bound=1.0,
+            remedy=self.remedy if remedy is None else remedy,
+            changes=list(self.changes),
+            risk=risk,
+        )
+
 
 def bound(share: float) -> float:
     """The most that removing ``share`` of a step gives, as a ratio of throughput (Amdahl)."""
@@ -89,6 +105,15 @@ def percent(share: float) -> str:
 def part(context: Context, seconds: float) -> str:
     """``12.3 ms of 20 ms (61 %)``."""
     return f"{time(seconds)} of {time(context.mean)} ({percent(context.share(seconds))})"
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them, in decimal units: ``1.23 GB``, ``45 kB``."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= 0.9995 * factor:
+            value = count / factor
+            return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
+    return f"{count:.0f} B"
 
 
 def plural(count: float, noun: str) -> str:

@@ -1,0 +1,134 @@
+"""What is known about the memory of a run. Sizes are bytes; missing is ``None``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class MemoryAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """What the memory of one step is made of, on the device of the model. A storage counts once."""
+
+    step: int
+    device: str
+    parameters: int
+    buffers: int
+    #: At their largest: after a backward.
+    gradients: int
+    optimizer: int
+    #: What modules were called with from outside; None where no call could be seen.
+    inputs: int | None = None
+    #: What autograd kept for a backward, without the above; None where this torch does not show it.
+    activations: int | None = None
+    #: Bytes in use ``before`` the step and when ``forward``, ``backward`` and ``optimizer`` were over: allocated on a
+    #: GPU, resident in the process on the CPU.
+    moments: dict[str, int] = {}
+    #: Of torch's allocator on a GPU, since the process began.
+    reserved: int | None = None
+    inactive_split: int | None = None
+    retries: int | None = None
+    ooms: int | None = None
+    device_peak: int | None = None
+    #: ``retries`` as they were at the first step that was looked at.
+    first_step: int | None = None
+    first_retries: int | None = None
+    #: What the GPU has.
+    total: int | None = None
+
+
+class ResidentPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory of the training process after ``i`` steps."""
+
+    i: int
+    bytes: int
+    #: Of these, shared with files and other processes.
+    shared: int
+    #: Allocated on the GPU.
+    device: int | None = None
+
+
+class GraphCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Autograd graphs that the script held after ``i`` steps, between two steps."""
+
+    i: int
+    tensors: int
+    nodes: int
+
+
+Role = Literal["trainer", "worker", "other"]
+
+
+class ProcessMemory(msgspec.Struct, frozen=True, kw_only=True):
+    pid: int
+    parent: int
+    rss: int
+    #: Shared pages are divided among those who share them.
+    pss: int
+    #: Private pages alone.
+    uss: int
+    #: Of ``pss``, what no file backs: it can only be swapped out.
+    held: int | None = None
+    swap: int = 0
+    role: Role = "other"
+
+
+class MemorySample(msgspec.Struct, frozen=True, kw_only=True):
+    """Every process of the training, seen from outside at ``t`` (monotonic seconds)."""
+
+    t: float
+    processes: list[ProcessMemory]
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory of a run: of one step, over the steps, and of all processes over time."""
+
+    account: MemoryAccount | None = None
+    points: list[ResidentPoint] = []
+    graphs: list[GraphCount] = []
+    samples: list[MemorySample] = []
+
+
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory that grows steadily with the steps."""
+
+    #: Bytes a step: Theil-Sen over the points after warm-up, and the least and most of four parts of them.
+    slope: float
+    low: float
+    high: float
+    #: Between which steps, and by how much.
+    start: int
+    end: int
+    bytes: int
+    #: Until the limit is reached at this pace; None where the limit is not known.
+    steps_left: int | None = None
+
+
+class MemoryPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A category of the account, ``other`` last."""
+
+    name: str
+    bytes: int
+    #: Of the peak, 0 to 1.
+    share: float
+
+
+class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is concluded about memory."""
+
+    device: str | None = None
+    parts: list[MemoryPart] = []
+    #: The largest of the moments of the step that was looked at, and the phase at whose end it was.
+    peak: int | None = None
+    peak_phase: str | None = None
+    #: The last sample in which the training was seen, by role: how many processes, and their bytes.
+    trainer: ProcessMemory | None = None
+    workers: int = 0
+    workers_rss: int = 0
+    workers_pss: int = 0
+    workers_uss: int = 0
+    swap: int = 0
+    growth: Growth | None = None
+    device_growth: Growth | None = None
+    #: How the private memory of the workers grows, a sentence; None where it does not.
+    workers_growth: str | None = None
