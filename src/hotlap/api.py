@@ -27,12 +27,16 @@ def profile(
     *,
     steps: int | None = None,
     seconds: float | None = None,
+    prove: bool = False,
+    budget: float = 60.0,
     run_dir: Path | None = None,
+    progress: Callable[[str], None] = _quiet,
 ) -> Run:
     """Run a training command with the probe inside and return its record.
 
     With ``steps`` or ``seconds`` (of training) it is ended early, and what it writes goes to the run directory;
-    without, it runs to its end and writes its files as usual.
+    without, it runs to its end and writes its files as usual. With ``prove``, short runs of at most ``budget`` seconds
+    together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
 
     Raises:
         TrainingFailed: the command cannot be started. How it ended otherwise is ``run.info.outcome``.
@@ -46,7 +50,15 @@ def profile(
     directory = new_run_directory("profile", run_dir)
     with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:
         training.wait()
-    return training.run()
+    run = training.run()
+    if not prove or not run.steps or run.info.outcome not in ("finished", "stopped"):
+        return run
+    import msgspec
+
+    from hotlap.tune.ablation import prove_suspects
+
+    proven = prove_suspects(command, run, diagnose(run), directory, budget=budget, progress=progress)
+    return msgspec.structs.replace(run, ablations=proven)
 
 
 def diagnose(run: Run) -> Diagnosis:

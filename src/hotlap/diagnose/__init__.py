@@ -49,6 +49,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_from=context.steady_from,
         steady_steps=len(context.steps),
         outliers=context.outliers,
+        ablations=run.ablations,
     )
 
 

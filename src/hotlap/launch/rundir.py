@@ -11,12 +11,15 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.following import decode
-from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Step, read_record
+from hotlap.records import Ablations, Facts, Metric, Outcome, Run, RunInfo, Step, read_record
 
 RunDirectory = Path
 
 #: Where run directories live, below the working directory, unless the user says otherwise.
 DEFAULT_ROOT = Path(".hotlap/runs")
+
+#: What was taken away from the training of this directory, to see what it costs.
+ABLATIONS = "ablations.json"
 
 #: What ``run.json`` says until the training has ended.
 UNFINISHED: tuple[Outcome, str] = ("interrupted", "it still runs, or hotlap was killed before it ended")
@@ -83,9 +86,13 @@ def read_run(path: Path) -> Run:
     info = read_record(info_path, RunInfo)
     lines = read_lines(path / "steps.jsonl")
     try:
-        return run_of(info, lines)
+        run = run_of(info, lines)
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
+    proven = path / ABLATIONS
+    if not proven.exists():
+        return run
+    return msgspec.structs.replace(run, ablations=read_record(proven, Ablations))
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, levers
+from hotlap.probe import Settings, ablations, levers
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
@@ -41,6 +41,7 @@ _CHECKPOINT_OPTIONS = (
 def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     """Wrap torch. Return the recorder; None where nothing is recorded and no lever needs a wrapper."""
     levers.install(torch, settings.levers, settings.seed_offset)
+    ablations.install(torch, settings.without)
     if settings.silent and not settings.levers:
         return None
     recorder = Recorder(torch, settings, started)

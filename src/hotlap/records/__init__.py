@@ -4,6 +4,7 @@
     run.json       environment, command   RunInfo      written by launch, whole or not at all
     steps.jsonl    one line a step        Step         appended by the probe, usable when cut off anywhere
                    facts, metrics         dict
+    ablations.json what was proven        Ablations    written by tune, where that was asked for
     output.log     stdout and stderr
 
 The probe writes its lines by hand (it may import nothing but the standard library), so ``Step`` is the
@@ -12,13 +13,14 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 
 from __future__ import annotations
 
+from hotlap.records.ablations import Ablation, Ablations
+from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.files import read_record, write_record, write_whole
 from hotlap.records.results import (
     Budget,
     Change,
     Comparison,
     Diagnosis,
-    Effect,
     Finding,
     Judgement,
     NumericsClass,
@@ -30,7 +32,6 @@ from hotlap.records.results import (
 from hotlap.records.run import (
     BETWEEN,
     PHASES,
-    SCHEMA,
     UNCOUNTED,
     Environment,
     Facts,
@@ -46,6 +47,8 @@ __all__ = [
     "PHASES",
     "SCHEMA",
     "UNCOUNTED",
+    "Ablation",
+    "Ablations",
     "Budget",
     "Change",
     "Comparison",

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from hotlap.records.run import SCHEMA, Environment, Facts
+from hotlap.records.ablations import Ablations
+from hotlap.records.effect import SCHEMA, Effect
+from hotlap.records.run import Environment, Facts
 
 NumericsClass = Literal["exact", "rounding", "trajectory"]
 
@@ -64,6 +66,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     steady_steps: int
     #: Indexes of steps set apart as outliers.
     outliers: list[int] = []
+    #: What was taken away to see what it costs, where that was asked for.
+    ablations: Ablations | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,19 +91,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         return f"{self.name}={self.value}"
-
-
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """B's throughput divided by A's: the median of the pairs, with an interval."""
-
-    ratio: float
-    low: float
-    high: float
-    #: How many pairs.
-    n: int
-    #: Coverage of the interval, e.g. 0.99.
-    confidence: float
-    pairs: list[float]
 
 
 Judgement = Literal["faster", "not faster", "slower", "unclear"]

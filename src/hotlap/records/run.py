@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA = 1
+from hotlap.records.ablations import Ablations
+from hotlap.records.effect import SCHEMA
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
 #: happen inside backward; ``backward`` is what remains of it, so that the leaves add up.
@@ -149,3 +150,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     metrics: list[Metric] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
+    #: What was taken away from the training to see what it costs, where that was asked for.
+    ablations: Ablations | None = None
