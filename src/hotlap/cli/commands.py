@@ -40,6 +40,7 @@ def profile(
     seconds: str | None = None,
     prove: Annotated[bool, Parameter(negative="")] = False,
     budget: str | None = None,
+    trace: Annotated[bool, Parameter(negative="")] = False,
     report: Page = None,
     force: Force = False,
     fail_on: Annotated[
@@ -65,6 +66,8 @@ def profile(
         Then take the suspects away one by one in short runs, and measure what each of them really costs.
     budget
         Time for --prove. [default: 60s]
+    trace
+        Trace a few steps with torch.profiler, for Perfetto, and count the floating-point operations of one.
     """
     from hotlap import api
     from hotlap.diagnose import diagnose, rule
@@ -83,6 +86,7 @@ def profile(
             seconds=None if seconds is None else as_seconds("--seconds", seconds),
             prove=prove,
             budget=as_seconds("--budget", budget or "60s"),
+            trace=trace,
             run_dir=run_dir,
             progress=progress,
         )
@@ -91,7 +95,15 @@ def profile(
         diagnose(run)  # raises, with what was seen
     diagnosis = diagnose(run)
     if json:
-        print_json({"directory": str(directory), "info": run.info, "facts": run.facts, "diagnosis": diagnosis})
+        print_json(
+            {
+                "directory": str(directory),
+                "info": run.info,
+                "facts": run.facts,
+                "trace": run.trace,
+                "diagnosis": diagnosis,
+            }
+        )
     else:
         from hotlap.report import terminal
 

@@ -36,6 +36,8 @@ class Plan:
     #: What is taken away to see what it costs; see ``hotlap.probe.ablations``.
     without: str | None = None
     seed_offset: int = 0
+    #: Trace a few steps; see ``hotlap.probe.tracing``.
+    trace: bool = False
     silent: bool = False
 
     def settings(self, directory: Path) -> str:
@@ -52,6 +54,7 @@ class Plan:
                 "without": self.without,
                 "seed_offset": self.seed_offset,
                 "looks": not self.gated and not self.silent,
+                "trace": self.trace,
                 "silent": self.silent,
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.following import decode
-from hotlap.records import Ablations, Facts, Metric, Outcome, Run, RunInfo, Step, read_record
+from hotlap.records import Ablations, Facts, Metric, Outcome, Run, RunInfo, Step, Trace, read_record
 
 RunDirectory = Path
 
@@ -106,7 +107,25 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]]) -> Run:
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
+        trace=trace_of(lines),
     )
+
+
+def trace_of(lines: list[dict[str, Any]]) -> Trace | None:
+    found: dict[str, Any] = {}
+    for line in lines:
+        if line["k"] in ("trace", "flops", "peak"):
+            found.update(line)
+    return msgspec.convert(found, Trace) if found else None
+
+
+def add_peak(directory: Path, run: Run, peak: float | None, dtype: str) -> Run:
+    """Keep what the machine reaches beside what the training was seen to do."""
+    if run.trace is None or peak is None:
+        return run
+    with open(directory / "steps.jsonl", "a") as file:
+        file.write(json.dumps({"k": "peak", "peak": peak, "peak_dtype": dtype}) + "\n")
+    return msgspec.structs.replace(run, trace=msgspec.structs.replace(run.trace, peak=peak, peak_dtype=dtype))
 
 
 def has_room(path: Path, needed: int = 32 << 20) -> None:

@@ -42,6 +42,8 @@ class Settings:
         self.seed_offset: int = raw.get("seed_offset", 0)
         #: Look at single steps from close by.
         self.looks: bool = raw.get("looks", False)
+        #: Trace a few steps with torch.profiler, and count the operations of one.
+        self.trace: bool = raw.get("trace", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
 

@@ -111,7 +111,7 @@ class Facts:
             parameter_tensors=len(parameters),
             parameter_dtype=str(first.dtype).removeprefix("torch.") if first is not None else None,
             convolutions=sum(isinstance(child, torch.nn.modules.conv._ConvNd) for child in inner),
-            compiled=any(_is_compiled(child) for child in inner) or _has_compiled(),
+            compiled=any(_is_compiled(child) for child in inner) or has_compiled(),
             allocator=allocator(),
             huge_pages=_huge_pages(),
             module_calls=min(self.calls, values.get("module_calls", self.calls)),
@@ -185,7 +185,7 @@ def _is_compiled(module: Any) -> bool:
     return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
 
 
-def _has_compiled() -> bool:
+def has_compiled() -> bool:
     """Whether anything was compiled in this process, e.g. a function of the script."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return dynamo is not None and bool(dynamo.counters["stats"]["unique_graphs"])

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, ablations, levers
+from hotlap.probe import Settings, ablations, facts, levers, tracing
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
@@ -45,6 +45,11 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     if settings.silent and not settings.levers:
         return None
     recorder = Recorder(torch, settings, started)
+    if settings.trace:
+        recorder.make_looks = lambda: [
+            tracing.Tracing(torch, settings.run_dir),
+            tracing.Counting(torch, facts.has_compiled),
+        ]
     wrap_modules(torch, recorder)
     wrap_backward(torch, recorder)
     wrap_checkpointing(torch, recorder)

@@ -41,6 +41,8 @@ class Looks:
         #: Number of the step before which something is to be done.
         self.next = FIRST if looks else -1
         self.current: Look | None = None
+        #: Steps that the current look still watches: one, unless it has ``steps``.
+        self.left = 0
         self.turn = 0
         self.gap = float(_LATER)
         self.began = 0.0
@@ -49,6 +51,10 @@ class Looks:
     def between(self, steps: int, now: float, last: float) -> bool:
         """``steps`` are over, the last of which took ``last`` seconds. Return whether the next is watched."""
         if self.current is not None:
+            self.left -= 1
+            if self.left > 0:
+                self.next = steps + 1
+                return True
             self._end(steps, now)
         if steps < self.next or not self.looks:
             return False
@@ -64,6 +70,7 @@ class Looks:
             self._drop(look)
             return False
         self.current = look
+        self.left = getattr(look, "steps", 1)
         self.began = now
         return True
 

@@ -41,6 +41,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.trace import Operator, Trace
 
 __all__ = [
     "BETWEEN",
@@ -60,11 +61,13 @@ __all__ = [
     "Judgement",
     "Metric",
     "NumericsClass",
+    "Operator",
     "Outcome",
     "Run",
     "RunInfo",
     "SameTraining",
     "Step",
+    "Trace",
     "Trial",
     "Tuning",
     "WillNotHelp",

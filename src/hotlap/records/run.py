@@ -8,6 +8,7 @@ import msgspec
 
 from hotlap.records.ablations import Ablations
 from hotlap.records.effect import SCHEMA
+from hotlap.records.trace import Trace
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
 #: happen inside backward; ``backward`` is what remains of it, so that the leaves add up.
@@ -152,3 +153,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     #: What was taken away from the training to see what it costs, where that was asked for.
     ablations: Ablations | None = None
+    #: A closer look at a few steps, where that was asked for.
+    trace: Trace | None = None

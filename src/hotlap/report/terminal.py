@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
-from hotlap.report import proofs, text, verdicts, view
+from hotlap.report import proofs, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 
@@ -34,7 +34,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
     if ended:
         parts += [blank(), prose(f"Attention: {ended}", style="bold yellow")]
     parts += [*_step(diagnosis), *_budget(diagnosis), *_findings(diagnosis), *_will_not_help(diagnosis)]
-    parts += proofs.without_it(diagnosis)
+    parts += [*proofs.without_it(diagnosis), *traces.closer_look(run, diagnosis)]
     parts += [*heading("Cost of measuring"), prose(view.probe_cost(run.facts, diagnosis), indent=2)]
     if run.notes:
         parts += [*heading("Notes"), *bullets(map(text.sentence, run.notes))]
