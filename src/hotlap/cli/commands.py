@@ -90,6 +90,8 @@ def profile(
             run_dir=run_dir,
             progress=progress,
         )
+    if trace and run.steps and run.trace is None:
+        progress.say("nothing was traced: the training ended before its first steps were over")
     directory = _directory(run_dir, run.info.name)
     if not run.steps:
         diagnose(run)  # raises, with what was seen

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, ablations, facts, levers, tracing
+from hotlap.probe import Settings, ablations, levers, tracing
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import BACKWARD, FORWARD, GRAD, LOSS, RECOMPUTE, TIDY
 
@@ -46,10 +46,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         return None
     recorder = Recorder(torch, settings, started)
     if settings.trace:
-        recorder.make_looks = lambda: [
-            tracing.Tracing(torch, settings.run_dir),
-            tracing.Counting(torch, facts.has_compiled),
-        ]
+        recorder.make_looks = lambda: tracing.looks(torch, settings.run_dir, recorder.facts.rank())
     wrap_modules(torch, recorder)
     wrap_backward(torch, recorder)
     wrap_checkpointing(torch, recorder)

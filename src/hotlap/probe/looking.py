@@ -94,7 +94,10 @@ class Looks:
     def stop(self) -> None:
         """The training is over, perhaps in the middle of a step that is watched."""
         if self.current is not None:
+            look, cut_off = self.current, self.left > 1
             self._end(0, 0.0)
+            if cut_off:
+                self._drop(look)
         self.next = -1
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:

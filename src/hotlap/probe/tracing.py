@@ -13,11 +13,19 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from hotlap.probe.facts import has_compiled
+from hotlap.probe.looking import Look
+
 STEPS = 3
 #: Operators and kernels that are told.
 _TOLD = 15
 #: A trace of more events than this would be too large for a viewer, and is not saved.
 _MOST_EVENTS = 300_000
+
+
+def looks(torch: Any, run_dir: str, rank: int) -> list[Look]:
+    """One rank is enough: the others do the same."""
+    return [Tracing(torch, run_dir), Counting(torch, has_compiled)] if rank == 0 else []
 
 
 class Tracing:
@@ -33,6 +41,9 @@ class Tracing:
     def begin(self) -> None:
         if self.seen:
             return
+        if importlib.import_module("torch.autograd.profiler")._is_profiler_enabled:
+            self.seen = {"untraced": "the script runs a profiler itself"}
+            return
         activities = [self.torch.profiler.ProfilerActivity.CPU]
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
@@ -47,7 +58,8 @@ class Tracing:
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
         profiler.stop()
-        self.seen = {"steps": self.steps}
+        self.seen = {"steps": STEPS}
+        self.steps = 1  # it is done: another turn watches nothing
         events = profiler.profiler.kineto_results.events()
         cpu = self.torch.autograd.DeviceType.CPU
         on_device = [
@@ -61,9 +73,9 @@ class Tracing:
             self.seen["kernels"] = self._told(
                 averages, lambda each: each.device_type != cpu, lambda each: each.self_device_time_total
             )
-            self.seen["device_busy"] = union(on_device) / 1e9 / self.steps
+            self.seen["device_busy"] = union(on_device) / 1e9 / STEPS
             window = max(end for _, end in on_device) - min(start for start, _ in on_device)
-            self.seen["device_window"] = window / 1e9 / self.steps
+            self.seen["device_window"] = window / 1e9 / STEPS
         self.seen["events"] = len(events)
         if len(events) <= _MOST_EVENTS:
             profiler.export_chrome_trace(self.path)
@@ -76,8 +88,8 @@ class Tracing:
         return [
             {
                 "name": str(each.key)[:200],
-                "calls": each.count / self.steps,
-                "seconds": microseconds(each) / 1e6 / self.steps,
+                "calls": each.count / STEPS,
+                "seconds": microseconds(each) / 1e6 / STEPS,
             }
             for each in found[:_TOLD]
             if microseconds(each) > 0

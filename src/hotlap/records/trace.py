@@ -18,6 +18,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Steps that were traced; figures are means over them, and tracing made the steps longer.
     steps: int = 0
+    #: Why none was, where none could be.
+    untraced: str | None = None
     operators: list[Operator] = []
     kernels: list[Operator] = []
     #: Seconds per step in which the device ran something, and from its first to its last kernel.

@@ -29,6 +29,8 @@ def closer_look(run: Run, diagnosis: Diagnosis) -> list[RenderableType]:
 def sentences(trace: Trace, diagnosis: Diagnosis) -> list[str]:
     """Return what is known beside the operators: the device, the operations, the file."""
     said = []
+    if trace.untraced:
+        said.append(f"Nothing was traced, because {trace.untraced}.")
     if trace.device_busy is not None and trace.device_window:
         idle = max(0.0, 1 - trace.device_busy / trace.device_window)
         said.append(f"The device ran nothing for {text.percent(idle)} of the traced time.")

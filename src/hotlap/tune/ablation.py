@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from hotlap.errors import RunError, TrainingFailed
 from hotlap.launch import Limits, environment
 from hotlap.launch.rundir import ABLATIONS
 from hotlap.records import UNCOUNTED, Ablation, Ablations, Change, Diagnosis, Effect, Run, Step, write_record
@@ -290,8 +291,8 @@ class _Proof:
             if not _taken_away(arm, suspect):
                 return _with(unmeasured, why=_NOT_FOUND)
             self.needed = 0.7 * (time.monotonic() - began_at)
-        except ArmFailed as error:
-            if arm.training is None and self.baseline.training is not None:
+        except (TrainingFailed, RunError) as error:
+            if isinstance(error, ArmFailed) and arm.training is None and self.baseline.training is not None:
                 return _with(unmeasured, why=f"the training does not run without it: {error}")
             self.warnings.append(f"the ablations could not be measured: {error}")
             return _with(unmeasured, why="the training itself could not be measured")
