@@ -55,7 +55,10 @@ class Looks:
             if self.left > 0:
                 self.next = steps + 1
                 return True
+            several = getattr(self.current, "steps", 1) > 1
             self._end(steps, now)
+            if several:
+                return True  # ending it took its time from the step that begins
         if steps < self.next or not self.looks:
             return False
         look = self.looks[self.turn % len(self.looks)]

@@ -174,6 +174,7 @@ class Steps:
             self._look()
         if self.watched or self.steps == self.looks.next:
             self.watched = self.looks.between(self.steps, now, now - self.closed_at)
+            self.own_seconds -= self.clock() - now  # what a look costs is in steps that say so
         self.closed_at = now
         writer = self.record.writer
         assert writer is not None

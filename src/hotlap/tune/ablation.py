@@ -262,7 +262,8 @@ class _Proof:
         self, suspect: Suspect, unmeasured: Ablation, block: Block, looks: Sequence[int] = SCREEN_LOOKS
     ) -> Ablation:
         """Measure until it is clear, or the last look has been taken, or no time is left."""
-        self.progress(f"taking away {suspect.title}: {suspect.how}")
+        control = suspect is _CONTROL
+        self.progress("the training against itself" if control else f"taking away {suspect.title}: {suspect.how}")
         arm = self.arm(suspect.name, suspect)
         pairs: list[float] = []
         steps: list[float] = []
@@ -298,7 +299,8 @@ class _Proof:
             return _with(unmeasured, why="the training itself could not be measured")
         finally:
             arm.close()
-        self.progress(f"{1e3 * (result.seconds or 0.0):.3g} ms a step less without {suspect.title}")
+        if not control:
+            self.progress(f"without {suspect.title} a step takes {1e3 * (result.seconds or 0.0):.3g} ms less")
         return result
 
     def concluded(self) -> Ablations:
