@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "train": {"hotlap", "allocator", "errors", "callable", "train.config", "workloads"},
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
-    "api": {"errors", "records", "launch", "diagnose", "tune", "report", "train"},
+    "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train"},
     "terminal": {"errors"},
     "cli": {"hotlap", "errors", "records", "launch", "diagnose", "tune", "report", "train", "terminal", "api"},
     "__main__": {"cli"},

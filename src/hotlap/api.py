@@ -27,12 +27,18 @@ def profile(
     *,
     steps: int | None = None,
     seconds: float | None = None,
+    prove: bool = False,
+    budget: float = 60.0,
+    trace: bool = False,
     run_dir: Path | None = None,
+    progress: Callable[[str], None] = _quiet,
 ) -> Run:
     """Run a training command with the probe inside and return its record.
 
     With ``steps`` or ``seconds`` (of training) it is ended early, and what it writes goes to the run directory;
-    without, it runs to its end and writes its files as usual.
+    without, it runs to its end and writes its files as usual. With ``prove``, short runs of at most ``budget`` seconds
+    together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
+    With ``trace``, a few steps are traced with torch.profiler.
 
     Raises:
         TrainingFailed: the command cannot be started. How it ended otherwise is ``run.info.outcome``.
@@ -42,11 +48,34 @@ def profile(
 
     _nonempty(command)
     short = steps is not None or seconds is not None
-    plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short)
+    plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short, trace=trace)
     directory = new_run_directory("profile", run_dir)
     with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:
         training.wait()
-    return training.run()
+    run = training.run()
+    if run.trace is not None and run.trace.flops:
+        run = _with_peak(run, directory, command, progress)
+    if not prove or not run.steps or run.info.outcome not in ("finished", "stopped"):
+        return run
+    import msgspec
+
+    from hotlap.tune.ablation import prove_suspects
+
+    proven = prove_suspects(command, run, diagnose(run), directory, budget=budget, progress=progress)
+    return msgspec.structs.replace(run, ablations=proven)
+
+
+def _with_peak(run: Run, directory: Path, command: Sequence[str], progress: Callable[[str], None]) -> Run:
+    import sys
+
+    from hotlap.estimate.peak import measured_peak
+    from hotlap.launch.rundir import add_peak
+
+    progress("measuring what this machine reaches in a large matrix product")
+    facts = run.facts
+    python = command[0] if "python" in Path(command[0]).name else sys.executable
+    dtype = facts.autocast or facts.parameter_dtype or "float32"
+    return add_peak(directory, run, measured_peak(python, facts.device or "cpu", dtype, facts.threads or 1), dtype)
 
 
 def diagnose(run: Run) -> Diagnosis:

@@ -38,6 +38,9 @@ def profile(
     *,
     steps: int | None = None,
     seconds: str | None = None,
+    prove: Annotated[bool, Parameter(negative="")] = False,
+    budget: str | None = None,
+    trace: Annotated[bool, Parameter(negative="")] = False,
     report: Page = None,
     force: Force = False,
     fail_on: Annotated[
@@ -59,6 +62,12 @@ def profile(
         End the training after so many steps; what it writes then goes to the run directory.
     seconds
         End the training after so much time in steps, e.g. 30s; what it writes then goes to the run directory.
+    prove
+        Then take the suspects away one by one in short runs, and measure what each of them really costs.
+    budget
+        Time for --prove. [default: 60s]
+    trace
+        Trace a few steps with torch.profiler, for Perfetto, and count the floating-point operations of one.
     """
     from hotlap import api
     from hotlap.diagnose import diagnose, rule
@@ -68,15 +77,35 @@ def profile(
     may_write("--report", report, force=force)
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}: a profile needs at least one step")
-    run = api.profile(
-        training, steps=steps, seconds=None if seconds is None else as_seconds("--seconds", seconds), run_dir=run_dir
-    )
+    if budget is not None and not prove:
+        raise UsageError("--budget is the time for --prove: a profile by itself takes as long as the training")
+    with Progress() as progress:
+        run = api.profile(
+            training,
+            steps=steps,
+            seconds=None if seconds is None else as_seconds("--seconds", seconds),
+            prove=prove,
+            budget=as_seconds("--budget", budget or "60s"),
+            trace=trace,
+            run_dir=run_dir,
+            progress=progress,
+        )
+    if trace and run.steps and run.trace is None:
+        progress.say("nothing was traced: the training ended before its first steps were over")
     directory = _directory(run_dir, run.info.name)
     if not run.steps:
         diagnose(run)  # raises, with what was seen
     diagnosis = diagnose(run)
     if json:
-        print_json({"directory": str(directory), "info": run.info, "facts": run.facts, "diagnosis": diagnosis})
+        print_json(
+            {
+                "directory": str(directory),
+                "info": run.info,
+                "facts": run.facts,
+                "trace": run.trace,
+                "diagnosis": diagnosis,
+            }
+        )
     else:
         from hotlap.report import terminal
 

@@ -57,6 +57,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         syncs=run.syncs,
         compilations=run.compilations,
         stages=context.stages,
+        ablations=run.ablations,
     )
 
 

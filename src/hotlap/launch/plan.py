@@ -33,7 +33,11 @@ class Plan:
     levers: dict[str, Any] = field(default_factory=dict)
     #: Whether the script's files are kept as they are; what it writes goes to the run directory.
     contained: bool = False
+    #: What is taken away to see what it costs; see ``hotlap.probe.ablations``.
+    without: str | None = None
     seed_offset: int = 0
+    #: Trace a few steps; see ``hotlap.probe.tracing``.
+    trace: bool = False
     silent: bool = False
 
     def settings(self, directory: Path) -> str:
@@ -47,8 +51,10 @@ class Plan:
                 "stop_seconds": self.stop_seconds,
                 "levers": self.levers,
                 "contain": str(directory / "files") if self.contained else None,
+                "without": self.without,
                 "seed_offset": self.seed_offset,
                 "looks": not self.gated and not self.silent,
+                "trace": self.trace,
                 "silent": self.silent,
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -16,7 +17,19 @@ from hotlap.launch.following import records
 from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.launch.ranks import read_ranks
 from hotlap.launch.remembering import memory_of
-from hotlap.records import Facts, Metric, Outcome, Run, RunInfo, Stages, Step, Syncs, read_record
+from hotlap.records import (
+    Ablations,
+    Facts,
+    Metric,
+    Outcome,
+    Run,
+    RunInfo,
+    Stages,
+    Step,
+    Syncs,
+    Trace,
+    read_record,
+)
 
 RunDirectory = Path
 
@@ -25,6 +38,9 @@ MEMORY = "memory.jsonl"
 
 #: Where run directories live, below the working directory, unless the user says otherwise.
 DEFAULT_ROOT = Path(".hotlap/runs")
+
+#: What was taken away from the training of this directory, to see what it costs.
+ABLATIONS = "ablations.json"
 
 #: What ``run.json`` says until the training has ended.
 UNFINISHED: tuple[Outcome, str] = ("interrupted", "it still runs, or hotlap was killed before it ended")
@@ -103,9 +119,13 @@ def read_run(path: Path) -> Run:
     lines = read_lines(path / "steps.jsonl")
     try:
         run = run_of(info, lines, read_lines(path / MEMORY))
-        return msgspec.structs.replace(run, ranks=read_ranks(path))
+        run = msgspec.structs.replace(run, ranks=read_ranks(path))
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
+    proven = path / ABLATIONS
+    if not proven.exists():
+        return run
+    return msgspec.structs.replace(run, ablations=read_record(proven, Ablations))
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, Any]] = ()) -> Run:
@@ -126,7 +146,25 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, 
         loader_starts=loader_starts_of(lines, steps),
         stages=stages_of(lines),
         memory=memory_of(lines, seen),
+        trace=trace_of(lines),
     )
+
+
+def trace_of(lines: list[dict[str, Any]]) -> Trace | None:
+    found: dict[str, Any] = {}
+    for line in lines:
+        if line["k"] in ("trace", "flops", "peak"):
+            found.update(line)
+    return msgspec.convert(found, Trace) if found else None
+
+
+def add_peak(directory: Path, run: Run, peak: float | None, dtype: str) -> Run:
+    """Keep what the machine reaches beside what the training was seen to do."""
+    if run.trace is None or peak is None:
+        return run
+    with open(directory / "steps.jsonl", "a") as file:
+        file.write(json.dumps({"k": "peak", "peak": peak, "peak_dtype": dtype}) + "\n")
+    return msgspec.structs.replace(run, trace=msgspec.structs.replace(run.trace, peak=peak, peak_dtype=dtype))
 
 
 def has_room(path: Path, needed: int = 32 << 20) -> None:

@@ -38,9 +38,13 @@ class Settings:
         #: Redirect what the script writes into this directory; None leaves the script's files alone.
         self.contain: str | None = raw.get("contain")
         self.contain_root: str = raw.get("contain_root", "/")
+        #: What to take away to see what it costs; see ``ablations``.
+        self.without: str | None = raw.get("without")
         self.seed_offset: int = raw.get("seed_offset", 0)
         #: Look at single steps from close by.
         self.looks: bool = raw.get("looks", False)
+        #: Trace a few steps with torch.profiler, and count the operations of one.
+        self.trace: bool = raw.get("trace", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
 

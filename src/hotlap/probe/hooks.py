@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, distributed, levers
+from hotlap.probe import Settings, ablations, distributed, levers, tracing
 from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
@@ -68,6 +68,7 @@ _CHECKPOINT_OPTIONS = (
 def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     """Wrap torch. Return the recorder; None where nothing is recorded and no lever needs a wrapper."""
     levers.install(torch, settings.levers, settings.seed_offset)
+    ablations.install(torch, settings.without)
     if settings.silent and not settings.levers:
         return None
     recorder = Recorder(torch, settings, started)
@@ -83,7 +84,14 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
         # Stages in three of the first steps: the median of one is no better than a single stall.
-        recorder.make_looks = lambda: [stages, Syncs(torch), MemoryLook(torch, recorder), stages, stages]
+        recorder.make_looks = lambda: [
+            stages,
+            Syncs(torch),
+            MemoryLook(torch, recorder),
+            *(tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else ()),
+            stages,
+            stages,
+        ]
         distributed.install(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)

@@ -42,6 +42,8 @@ class Looks:
         #: Number of the step before which something is to be done.
         self.next = FIRST if looks else -1
         self.current: Look | None = None
+        #: Steps that the current look still watches: one, unless it has ``steps``.
+        self.left = 0
         self.turn = 0
         self.gap = float(_LATER)
         self.began = 0
@@ -52,7 +54,14 @@ class Looks:
     def between(self, steps: int, now: int, last: int) -> bool:
         """``steps`` are over, the last of which took ``last`` nanoseconds. Return whether the next is watched."""
         if self.current is not None:
+            self.left -= 1
+            if self.left > 0:
+                self.next = steps + 1
+                return True
+            several = getattr(self.current, "steps", 1) > 1
             self._end(steps, now)
+            if several:
+                return True  # ending it took its time from the step that begins
         if steps < self.next or not self.looks:
             return False
         look = self.looks[self.turn % len(self.looks)]
@@ -67,6 +76,7 @@ class Looks:
             self._drop(look)
             return False
         self.current = look
+        self.left = getattr(look, "steps", 1)
         self.began = now
         return True
 
@@ -91,12 +101,15 @@ class Looks:
         """The training is over, perhaps in the middle of a step that is watched."""
         self.boundary = math.inf
         if self.current is not None:
+            look, cut_off = self.current, self.left > 1
             self._end(0, 0)
+            if cut_off:
+                self._drop(look)
         self.next = -1
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         found = []
-        for look in self.looks:
+        for look in dict.fromkeys(self.looks):  # one may have several turns
             try:
                 found += look.lines()
             except Exception:

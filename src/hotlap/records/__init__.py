@@ -5,6 +5,7 @@
     steps.jsonl    one line a step        Step         appended by the probe, usable when cut off anywhere
                    facts, metrics         dict
     memory.jsonl   a line a look   MemorySample appended by launch, which sees every process
+    ablations.json what was proven        Ablations    written by tune, where that was asked for
     output.log     stdout and stderr
 
 The probe writes its lines by hand (it may import nothing but the standard library), so ``Step`` is the
@@ -13,6 +14,8 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 
 from __future__ import annotations
 
+from hotlap.records.ablations import Ablation, Ablations
+from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.files import read_record, write_record, write_whole
 from hotlap.records.memory import (
     GraphCount,
@@ -33,7 +36,6 @@ from hotlap.records.results import (
     Change,
     Comparison,
     Diagnosis,
-    Effect,
     Finding,
     Judgement,
     NumericsClass,
@@ -45,7 +47,6 @@ from hotlap.records.results import (
 from hotlap.records.run import (
     BETWEEN,
     PHASES,
-    SCHEMA,
     UNCOUNTED,
     Environment,
     Facts,
@@ -57,12 +58,15 @@ from hotlap.records.run import (
 )
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 from hotlap.records.syncs import Sync, Syncs
+from hotlap.records.trace import Operator, Trace
 
 __all__ = [
     "BETWEEN",
     "PHASES",
     "SCHEMA",
     "UNCOUNTED",
+    "Ablation",
+    "Ablations",
     "Budget",
     "Change",
     "Comparison",
@@ -84,6 +88,7 @@ __all__ = [
     "MemorySample",
     "Metric",
     "NumericsClass",
+    "Operator",
     "Outcome",
     "ProcessMemory",
     "Rank",
@@ -101,6 +106,7 @@ __all__ = [
     "Step",
     "Sync",
     "Syncs",
+    "Trace",
     "Trial",
     "Tuning",
     "WillNotHelp",

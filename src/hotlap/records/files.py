@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hotlap.errors import RunError
-from hotlap.records.run import SCHEMA
+from hotlap.records.effect import SCHEMA
 
 Record = TypeVar("Record")
 

@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.ablations import Ablations
+from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.memory import MemoryReport
 from hotlap.records.process import Compilation
 from hotlap.records.ranks import RankMeans
-from hotlap.records.run import SCHEMA, Environment, Facts
+from hotlap.records.run import Environment, Facts
 from hotlap.records.stages import StageTree
 from hotlap.records.syncs import Syncs
 
@@ -89,6 +91,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     compilations: list[Compilation] = []
     #: Where the time goes in the models; None where no step was watched for it.
     stages: StageTree | None = None
+    #: What was taken away to see what it costs, where that was asked for.
+    ablations: Ablations | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,19 +116,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         return f"{self.name}={self.value}"
-
-
-class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """B's throughput divided by A's: the median of the pairs, with an interval."""
-
-    ratio: float
-    low: float
-    high: float
-    #: How many pairs.
-    n: int
-    #: Coverage of the interval, e.g. 0.99.
-    confidence: float
-    pairs: list[float]
 
 
 Judgement = Literal["faster", "not faster", "slower", "unclear"]

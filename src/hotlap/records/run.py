@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.ablations import Ablations
+from hotlap.records.effect import SCHEMA
 from hotlap.records.memory import Memory
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import Rank
 from hotlap.records.stages import Stages
 from hotlap.records.syncs import Syncs
-
-SCHEMA = 1
+from hotlap.records.trace import Trace
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
 #: happen inside backward; ``backward`` is what remains of it, so that the leaves add up.
@@ -184,3 +185,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     syncs: Syncs | None = None
     #: Where the time goes in the models; None where no step was watched for it.
     stages: Stages | None = None
+    #: What was taken away from the training to see what it costs, where that was asked for.
+    ablations: Ablations | None = None
+    #: A closer look at a few steps, where that was asked for.
+    trace: Trace | None = None

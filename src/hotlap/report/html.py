@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from hotlap.diagnose import diagnose
 from hotlap.errors import TrainingFailed
 from hotlap.records import Comparison, Diagnosis, Facts, Run, Tuning
-from hotlap.report import about, charts, compilations, text, verdicts, view
+from hotlap.report import about, charts, compilations, proofs, text, traces, verdicts, view
 from hotlap.report.secrets import MASK
 
 
@@ -46,8 +46,10 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(code=_code, sentence=text.sentence)
-    environment.globals.update(MASK=MASK, about=about, charts=charts, text=text, verdicts=verdicts, view=view)
     environment.globals.update(compilation=compilations)
+    environment.globals.update(
+        MASK=MASK, about=about, charts=charts, proofs=proofs, text=text, traces=traces, verdicts=verdicts, view=view
+    )
     return environment
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
-from hotlap.report import ranks, reads, text, verdicts, view
+from hotlap.report import proofs, ranks, reads, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.compilations import compilations
@@ -45,7 +45,9 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
         *memory(diagnosis),
         *_findings(diagnosis),
         *_will_not_help(diagnosis),
+        *proofs.without_it(diagnosis),
         *reads.section(run, diagnosis),
+        *traces.closer_look(run, diagnosis),
     ]
     parts += [*heading("Cost of measuring"), prose(view.probe_cost(run.facts, diagnosis), indent=2)]
     if run.notes:

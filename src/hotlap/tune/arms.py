@@ -55,6 +55,7 @@ class Arm:
         limits: Limits,
         seed_offset: int = 0,
         steps: int | None = None,
+        without: str | None = None,
     ) -> None:
         self.target = target
         self.changes = list(changes)
@@ -63,6 +64,8 @@ class Arm:
         self.limits = limits
         self.seed_offset = seed_offset
         self.steps = steps
+        #: What is taken away to see what it costs; see ``ablation``.
+        self.without = without
         self.training: Training | None = None
         self.warm_blocks = WARM_BLOCKS
         #: Seconds from the start of the command to the end of its first step.
@@ -84,6 +87,7 @@ class Arm:
                 gated=True,
                 contained=True,
                 levers=self.target.levers(self.changes),
+                without=self.without,
                 seed_offset=self.seed_offset,
             )
             self.training = Training(
@@ -122,14 +126,14 @@ class Arm:
         self.start().freeze()
         return None
 
-    def block(self) -> list[Step]:
+    def block(self, seconds: float = BLOCK_SECONDS, steps: int = BLOCK_STEPS) -> list[Step]:
         """Run for a block and freeze again."""
         self.warm()
-        block = self._steps(BLOCK_SECONDS, BLOCK_STEPS)
+        block = self._steps(seconds, steps)
         if not block:
             self.close()
             self.warm()
-            block = self._steps(BLOCK_SECONDS, BLOCK_STEPS) or self.fail()
+            block = self._steps(seconds, steps) or self.fail()
         self.start().freeze()
         return block
 
@@ -197,9 +201,9 @@ class Arm:
         raise ArmFailed(f"the training {outcome} after {steps} steps: {info.reason} (its output: {log})")
 
 
-def throughput(block: Sequence[Step]) -> float:
+def throughput(block: Sequence[Step], uncounted: Sequence[str] = UNCOUNTED) -> float:
     """Samples (or steps, where samples are unknown) per second, without validation and checkpoint writing."""
-    seconds = sum(step.wall - sum(step.phases.get(phase, 0.0) for phase in UNCOUNTED) for step in block)
+    seconds = sum(step.wall - sum(step.phases.get(phase, 0.0) for phase in uncounted) for step in block)
     samples = [step.samples for step in block if step.samples is not None]
     work = sum(samples) if len(samples) == len(block) else len(block)
     return work / max(seconds, 1e-9)

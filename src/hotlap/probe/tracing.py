@@ -1,0 +1,156 @@
+"""A closer look on request: a few warm steps under torch.profiler, and one whose floating-point operations are counted.
+
+    step 6 ... 8   Tracing    operators and kernels, saved as ``trace.json.gz`` in the run directory
+    step 10        Counting   2 for each multiply-add of matrix products, convolutions and attention, by their shapes
+
+Neither changes what is computed. A compiled model is not counted: its kernels do not pass by where one could count.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from hotlap.probe.facts import has_compiled
+from hotlap.probe.looking import Look
+
+STEPS = 3
+#: Operators and kernels that are told.
+_TOLD = 15
+#: A trace of more events than this would be too large for a viewer, and is not saved.
+_MOST_EVENTS = 300_000
+
+
+def looks(torch: Any, run_dir: str, rank: int) -> list[Look]:
+    """One rank is enough: the others do the same."""
+    return [Tracing(torch, run_dir), Counting(torch, has_compiled)] if rank == 0 else []
+
+
+class Tracing:
+    """Implements ``looking.Look`` for several steps in a row, once."""
+
+    def __init__(self, torch: Any, run_dir: str) -> None:
+        self.torch = torch
+        self.path = os.path.join(run_dir, "trace.json.gz")
+        self.steps = STEPS
+        self.profiler: Any = None
+        self.seen: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        if self.seen:
+            return
+        if importlib.import_module("torch.autograd.profiler")._is_profiler_enabled:
+            self.seen = {"untraced": "the script runs a profiler itself"}
+            return
+        activities = [self.torch.profiler.ProfilerActivity.CPU]
+        if self.torch.cuda.is_initialized():
+            self.torch.cuda.synchronize()
+            activities.append(self.torch.profiler.ProfilerActivity.CUDA)
+        self.profiler = self.torch.profiler.profile(activities=activities)
+        self.profiler.start()
+
+    def end(self) -> None:
+        profiler, self.profiler = self.profiler, None
+        if profiler is None:
+            return
+        if self.torch.cuda.is_initialized():
+            self.torch.cuda.synchronize()
+        profiler.stop()
+        self.seen = {"steps": STEPS}
+        self.steps = 1  # it is done: another turn watches nothing
+        events = profiler.profiler.kineto_results.events()
+        cpu = self.torch.autograd.DeviceType.CPU
+        on_device = [
+            (event.start_ns(), event.start_ns() + event.duration_ns()) for event in events if event.device_type() != cpu
+        ]
+        averages = profiler.key_averages()
+        self.seen["operators"] = self._told(
+            averages, lambda each: each.device_type == cpu, lambda each: each.self_cpu_time_total
+        )
+        if on_device:
+            self.seen["kernels"] = self._told(
+                averages, lambda each: each.device_type != cpu, lambda each: each.self_device_time_total
+            )
+            self.seen["device_busy"] = union(on_device) / 1e9 / STEPS
+            window = max(end for _, end in on_device) - min(start for start, _ in on_device)
+            self.seen["device_window"] = window / 1e9 / STEPS
+        self.seen["events"] = len(events)
+        if len(events) <= _MOST_EVENTS:
+            profiler.export_chrome_trace(self.path)
+            self.seen["bytes"] = os.path.getsize(self.path)
+
+    def _told(
+        self, averages: Any, wanted: Callable[[Any], bool], microseconds: Callable[[Any], float]
+    ) -> list[dict[str, Any]]:
+        found = sorted((each for each in averages if wanted(each)), key=microseconds, reverse=True)
+        return [
+            {
+                "name": str(each.key)[:200],
+                "calls": each.count / STEPS,
+                "seconds": microseconds(each) / 1e6 / STEPS,
+            }
+            for each in found[:_TOLD]
+            if microseconds(each) > 0
+        ]
+
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        return [("trace", self.seen)] if self.seen else []
+
+
+class Counting:
+    """Implements ``looking.Look``: the floating-point operations of one step, forward, backward and all."""
+
+    def __init__(self, torch: Any, compiled: Callable[[], bool]) -> None:
+        self.torch = torch
+        self.compiled = compiled
+        self.mode: Any = None
+        self.seen: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        if self.seen:
+            return
+        if self.compiled():
+            self.seen = {"uncounted": "the model is compiled"}
+            return
+        self.mode = _mode(self.torch)
+        self.mode.__enter__()
+
+    def end(self) -> None:
+        mode, self.mode = self.mode, None
+        if mode is not None:
+            mode.__exit__(None, None, None)
+            self.seen = {"flops": mode.flops}
+
+    def lines(self) -> list[tuple[str, dict[str, Any]]]:
+        return [("flops", self.seen)] if self.seen else []
+
+
+def _mode(torch: Any) -> Any:
+    registry = importlib.import_module("torch.utils.flop_counter").flop_registry
+    dispatch = importlib.import_module("torch.utils._python_dispatch").TorchDispatchMode
+
+    class Count(dispatch):  # type: ignore[misc, valid-type]
+        """Calls what is called, and counts by torch's own formulas."""
+
+        flops = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            result = function(*args, **kwargs)
+            formula = registry.get(function._overloadpacket)
+            if formula is not None:
+                self.flops += int(formula(*args, **kwargs, out_val=result))
+            return result
+
+    return Count()
+
+
+def union(intervals: list[tuple[int, int]]) -> int:
+    """Return the length that intervals cover together."""
+    covered, until = 0, 0
+    for start, end in sorted(intervals):
+        covered += max(0, end - max(start, until))
+        until = max(until, end)
+    return covered
