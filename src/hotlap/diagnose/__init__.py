@@ -21,7 +21,9 @@ __all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rul
 
 
 def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
-    """Name the causes that keep this training from being faster, the costliest first, information last.
+    """Name the causes that keep this training from being faster, the costliest first.
+
+    After those come findings without seconds, and information last.
 
     ``step_seconds`` is the median of the steady steps without the time between them; ``phases`` are means over the
     steady steps that add up to the mean step with its part of the time between (see ``Context.phases``), so the two
@@ -52,8 +54,9 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
     )
 
 
-def _rank(finding: Finding) -> tuple[bool, float]:
-    return rule(finding.code).information, -finding.seconds
+def _rank(finding: Finding) -> tuple[bool, bool, float]:
+    it = rule(finding.code)
+    return it.information, it.risk, -finding.seconds
 
 
 def _throughput(context: Context) -> float | None:

@@ -19,6 +19,7 @@ from hotlap.probe.timeline import (
     DATA,
     EVALUATION,
     FORWARD,
+    FROZEN,
     GAP,
     GRAD,
     LOSS,
@@ -32,7 +33,7 @@ from hotlap.probe.timeline import (
 
 #: Kinds that say nothing about which part of the step they interrupt.
 INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device"})
-_CALLS = frozenset({FORWARD, EVALUATION, SCALAR})
+_CALLS = frozenset({FORWARD, EVALUATION, FROZEN, SCALAR})
 _MODEL = _CALLS | {BACKWARD, GRAD}
 
 
@@ -138,7 +139,7 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
     """Turn every kind of work into a phase; incidental kinds and waits for data come later."""
     meant = list(kinds)
     # The strongest sign of training that this stretch has at all.
-    evidence = next((kind for kind in (BACKWARD, GRAD, FORWARD, SCALAR, EVALUATION) if kind in kinds), BACKWARD)
+    evidence = next((kind for kind in (BACKWARD, GRAD, FORWARD, SCALAR, EVALUATION, FROZEN) if kind in kinds), BACKWARD)
     for part in parts:
         trained = False
         later = sum(kinds[index] == evidence for index in part.work)
@@ -159,7 +160,7 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
             elif kind == GRAD:
                 meant[index] = BACKWARD
             elif kind != BACKWARD:
-                meant[index] = LOSS if kind == SCALAR and called else FORWARD
+                meant[index] = LOSS if kind in (SCALAR, FROZEN) and called else FORWARD
                 called = True
             if kind == evidence and kind == BACKWARD:
                 called = False

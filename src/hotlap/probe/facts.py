@@ -10,6 +10,7 @@ from typing import Any
 
 from hotlap.allocator import allocator
 from hotlap.probe import levers
+from hotlap.probe.settings import Switches
 from hotlap.probe.timeline import VALIDATION
 
 #: Steps over which the use of the process is averaged at the least.
@@ -37,6 +38,7 @@ class Facts:
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self.values: dict[str, Any] = {}
+        self.switches = Switches(torch)
         #: What each loader was made with.
         self.loaders: dict[str, dict[str, Any]] = {}
         #: Outermost modules that were called to train, and those called with gradients in eval mode.
@@ -94,6 +96,8 @@ class Facts:
         """Look at what the process has used after so many steps; the first look at a ``warm`` one is the origin."""
         if warm:
             self.used = resource.getrusage(resource.RUSAGE_SELF), steps
+            kinds = {self.values.get(name) for name in ("autocast", "parameter_dtype")}
+            self.switches.look(self.values.get("device") == "cpu" and "float16" in kinds)
             self.warm = self.warm or self.used
 
     def step_done(self) -> None:
@@ -104,6 +108,7 @@ class Facts:
         parameters = list({id(p): p for p in every}.values())
         inner = [child for module in modules for child in module.modules()]
         first = parameters[0] if parameters else None
+        self.switches.parameters(parameters)
         values.update(
             device=first.device.type if first is not None else "cuda" if torch.cuda.is_initialized() else "cpu",
             threads=torch.get_num_threads(),
@@ -156,11 +161,13 @@ class Facts:
             "checkpointing": self.checkpointing,
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
+            "switches": self.switches.collect(),
         }
         if self.warm is not None and self.used is not None:
             (before, begun), (after, done) = self.warm, self.used
             if done - begun >= _FEWEST:
                 collected["page_faults"] = (after.ru_minflt - before.ru_minflt) / (done - begun)
+                collected["switches"]["preempted"] = (after.ru_nivcsw - before.ru_nivcsw) / (done - begun)
                 collected["system_seconds"] = (after.ru_stime - before.ru_stime) / (done - begun)
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()

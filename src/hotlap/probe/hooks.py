@@ -114,6 +114,8 @@ def wrap_modules(torch: Any, recorder: Recorder) -> None:
     def loss(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One of torch's own, which trains nothing and is called after what does."""
         recorder.depth = 1
+        if recorder.looking:
+            recorder.facts.switches.is_loss(module)
         try:
             return call(module, *args, **kwargs)
         finally:

@@ -19,6 +19,7 @@ from hotlap.probe.timeline import (
     DATA,
     EVALUATION,
     FORWARD,
+    FROZEN,
     GAP,
     MARKED,
     OPTIMIZER,
@@ -114,6 +115,7 @@ class Recorder(Steps):
             return RECOMPUTE
         gradients = self.gradients()
         training = gradients and module.training
+        called = self.forward_since
         if training:
             if self.stepped:
                 self._close_at_new_input()
@@ -123,6 +125,12 @@ class Recorder(Steps):
                 self.size = facts.batch_dimension(self.torch, (args, kwargs))
             if self.looking:
                 self.facts.module_called(module, training)
+            if not training and not called:
+                self.facts.switches.evaluated(module)
+        if self.looking:
+            self.facts.switches.called(module, training, called)
+        if called and id(module) in self.facts.switches.frozen:
+            return FROZEN
         return FORWARD if training else EVALUATION
 
     def forward_ends(self, output: Any) -> None:
@@ -131,6 +139,8 @@ class Recorder(Steps):
             timeline = self._here()
             if timeline is not None:
                 timeline.rename_last(FORWARD, SCALAR)
+            if self.looking:
+                self.facts.switches.returned_number()
 
     def backward_begins(self, tensors: Any, kind: str) -> bool:
         timeline = self._here()
@@ -202,6 +212,8 @@ class Recorder(Steps):
         if timeline is None:
             return
         name = id(scaler) if scaler is not None else id(optimizer)
+        if scaler is not None and self.looking:
+            self.facts.switches.scales(scaler)
         if name in self.optimizers:
             # An earlier step ended by an exception.
             self.optimizers.clear()

@@ -40,6 +40,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.switches import Switches
 
 __all__ = [
     "BETWEEN",
@@ -62,6 +63,7 @@ __all__ = [
     "RunInfo",
     "SameTraining",
     "Step",
+    "Switches",
     "Trial",
     "Tuning",
     "WillNotHelp",

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from hotlap.records.switches import Switches
+
 SCHEMA = 1
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -130,6 +132,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     peak_device_memory: int | None = None
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.
     probe_seconds: float | None = None
+    switches: Switches = Switches()
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):

@@ -131,7 +131,7 @@ def causes(diagnosis: Diagnosis) -> list[Finding]:
 
 def at_stake(finding: Finding, sign: str = "x") -> str:
     if finding.seconds <= 0:
-        return "Nothing at stake"
+        return "Nothing at stake" if informs_only(finding) else "What it costs is not measured"
     return (
         f"{text.seconds(finding.seconds)} of a step at stake ({text.percent(finding.share)}), "
         f"at most {text.ratio(finding.bound, sign)}"
@@ -155,7 +155,8 @@ def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str
     if found:
         first = found[0]
         title = text.lower_first(first.title.rstrip("."))
-        return f"{speed}; {title}, and ending that could give at most {text.ratio(first.bound, sign)}."
+        gain = f", and ending that could give at most {text.ratio(first.bound, sign)}" if first.seconds > 0 else ""
+        return f"{speed}; {title}{gain}."
     if diagnosis.findings:
         return f"{speed}; {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     return f"{speed}; no known cause has time at stake."
@@ -222,7 +223,7 @@ def run_tiles(run: Run, diagnosis: Diagnosis | None, sign: str = "x") -> list[Ti
         ("A step", text.seconds(diagnosis.step_seconds), steady),
         ("Throughput", text.rate(diagnosis.throughput), measured_rank(run.facts)),
     ]
-    if found:
+    if found and found[0].seconds > 0:
         tiles.append(("Most to gain", text.ratio(found[0].bound, sign), f"{found[0].code}, an upper bound"))
     return [*tiles, ended, memory]
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
+from hotlap.diagnose.rules.config import AnomalyDetection, Debugging, GradedValidation, ProfilerOn
+from hotlap.diagnose.rules.copies import SlowCopy
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
+from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
+from hotlap.diagnose.rules.measuring import BusyMachine, CostlyProbe
 from hotlap.diagnose.rules.memory import PageFaults
+from hotlap.diagnose.rules.numerics import NotFinite, Unmoved
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
@@ -20,17 +26,32 @@ _CATALOGUE: tuple[Rule, ...] = (
     RareWaits(),
     SmallMicroBatch(),
     FullPrecision(),
+    DoublePrecision(),
+    HalfOnCpu(),
+    NoTensorFloat(),
+    ScalerTrouble(),
     ContiguousLayout(),
+    SlowCopy(),
+    SlowLoss(),
+    SlowClipping(),
     PageFaults(),
     SlowOptimizer(),
     NeedlessCheckpointing(),
     Validation(),
     CheckpointWriting(),
     Logging(),
+    NotFinite(),
+    Unmoved(),
+    AnomalyDetection(),
+    ProfilerOn(),
+    Debugging(),
+    GradedValidation(),
     Unexplained(),
     TooLittle(),
     ComputeBound(),
     Healthy(),
+    CostlyProbe(),
+    BusyMachine(),
 )
 
 

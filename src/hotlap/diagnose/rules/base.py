@@ -28,6 +28,8 @@ class Rule:
     changes: ClassVar[tuple[str, ...]] = ()
     #: Whether it only informs: nothing is wrong with the training.
     information: ClassVar[bool] = False
+    #: Whether it names something wrong whose seconds this record cannot tell: it comes after the causes that have some.
+    risk: ClassVar[bool] = False
 
     def check(self, context: Context) -> Finding | None:
         """Return the finding with its evidence, or None."""
@@ -49,7 +51,7 @@ class Rule:
         ``seconds`` are a share of ``whole``, by default the mean step.
         """
         share = min(context.share(seconds) if whole is None else seconds / whole, _MOST_SHARE)
-        if not self.information and share < max(least, context.least_share):
+        if not self.information and not self.risk and share < max(least, context.least_share):
             return None
         return Finding(
             code=self.code,
