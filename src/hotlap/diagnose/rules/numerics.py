@@ -32,9 +32,8 @@ class NotFinite(Rule):
         if count < NOT_FINITE:
             return None
         step, loss = losses[-count]
-        evidence = [
-            f"The loss is {loss} at step {step} and not finite in any of the {plural(count, 'step')} from there."
-        ]
+        what = "not a number (NaN)" if math.isnan(loss) else "infinite"
+        evidence = [f"The loss is {what} at step {step}, and not finite in the {plural(count, 'step')} from there on."]
         if count < len(losses):
             evidence.append(f"The last finite one was {losses[-count - 1][1]:.4g}.")
         return self.finding(context, 0.0, evidence)

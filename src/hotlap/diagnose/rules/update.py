@@ -22,8 +22,8 @@ class SlowOptimizer(Rule):
         "The bound removes the whole update; a fused one still takes time, and on some machines it is no faster. "
         "An optimizer of one's own may have no fused form. Where the script leaves the implementation to torch, it is "
         "told from the optimizer and the device; torch loops over parameters of special kinds (DTensor) on a GPU, too. "
-        "An update of less than 0.3 ms is not reported: the call of `step()` itself takes up to about that. LBFGS works "
-        "on one long vector and is not looked at."
+        "An update of less than 0.3 ms is not reported: the call of `step()` itself takes up to about that. LBFGS "
+        "works on one vector and is not looked at."
     )
     changes = ("optimizer",)
 
