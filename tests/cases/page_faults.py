@@ -2,15 +2,25 @@
 # truth: MEMORY01
 
 import torch
+from torch import nn
+
+
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x * self.weight
 
 
 def main():
     torch.manual_seed(0)
-    weight = torch.randn(1, requires_grad=True)
-    optimizer = torch.optim.SGD([weight], lr=0.01)
+    model = Scale()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     x = torch.ones(9_000_000)
     for _ in range(30):
-        loss = (x * weight).mean()
+        loss = model(x).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,29 +1,30 @@
-"""Epochs are short, and each starts new workers, although they keep up once they run."""
-# truth: LOOP05 | DATA04
+"""Epochs are short, and each starts its workers anew, although they keep up once they run."""
+# truth: LOOP05
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 
-class Light(Dataset):
+class Batches(Dataset):
+    def __init__(self):
+        self.x, self.y = torch.randn(2400, 128), torch.randint(10, (2400,))
+
     def __len__(self):
-        return 5760
+        return 6
 
     def __getitem__(self, index):
-        value = index
-        for _ in range(100):
-            value = (value * 1103515245 + 12345) % 2147483648
-        return torch.full((256,), value / 2147483648), index % 10
+        rows = slice(400 * index, 400 * (index + 1))
+        return self.x[rows], self.y[rows]
 
 
 def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    model = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    model = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    loader = DataLoader(Light(), batch_size=192, num_workers=1)
-    for _ in range(5):
+    loader = DataLoader(Batches(), batch_size=None, num_workers=2)
+    for _ in range(16):
         for x, y in loader:
             loss = nn.functional.cross_entropy(model(x), y)
             optimizer.zero_grad()

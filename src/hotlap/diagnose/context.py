@@ -119,6 +119,10 @@ class Context:
     def seconds(self, *phases: str) -> float:
         return sum(self.phases.get(phase, 0.0) for phase in phases)
 
+    def typical(self, phase: str) -> float:
+        """Median seconds of a phase that every step has: where other programs interrupt a step, its mean is theirs."""
+        return median(step.phases.get(phase, 0.0) for step in self.steps)
+
     def share(self, seconds: float) -> float:
         """``seconds`` as a share of the mean step, 0 to 1."""
         return min(1.0, max(0.0, seconds / self.mean)) if self.mean > 0 else 0.0

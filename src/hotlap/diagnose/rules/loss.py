@@ -31,7 +31,7 @@ class SlowLoss(Rule):
 
     def check(self, context: Context) -> Finding | None:
         seconds = context.seconds("loss")
-        if seconds <= LOSS_SECONDS * context.micro_batches:
+        if context.typical("loss") <= LOSS_SECONDS * context.micro_batches:
             return None
         evidence = [f"The loss takes {part(context, seconds)}."]
         modules = context.facts.switches.loss_modules
@@ -73,7 +73,7 @@ class SlowClipping(Rule):
 
     def check(self, context: Context) -> Finding | None:
         seconds = context.seconds("gradient_clip")
-        if seconds <= CLIP_SECONDS:
+        if context.typical("gradient_clip") <= CLIP_SECONDS:
             return None
         evidence = [f"Clipping takes {part(context, seconds)}."]
         calls, tensors = context.facts.switches.clip_calls or 1, context.facts.parameter_tensors

@@ -29,7 +29,9 @@ class SlowOptimizer(Rule):
 
     def check(self, context: Context) -> Finding | None:
         facts, seconds = context.facts, context.seconds("optimizer")
-        if facts.optimizer_fused is True or facts.optimizer == "LBFGS" or seconds <= OPTIMIZER_SECONDS:
+        if facts.optimizer_fused is True or facts.optimizer == "LBFGS":
+            return None
+        if context.typical("optimizer") <= OPTIMIZER_SECONDS:
             return None
         name = facts.optimizer or "the optimizer"
         tensors = facts.parameter_tensors
