@@ -7,11 +7,11 @@ from torch import nn
 
 def main():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(64, 384), nn.ReLU(), nn.Linear(384, 384), nn.ReLU(), nn.Linear(384, 10))
+    model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    x, y = torch.randn(640, 64), torch.randint(10, (640,))
+    x, y = torch.randn(1280, 64), torch.randint(10, (1280,))
     for i in range(300):
-        rows = slice(64 * (i % 10), 64 * (i % 10 + 1))
+        rows = slice(128 * (i % 10), 128 * (i % 10 + 1))
         loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
         optimizer.zero_grad()
         loss.backward()

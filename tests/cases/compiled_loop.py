@@ -7,11 +7,11 @@ from torch import nn
 
 def main():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 128))
+    model = nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 128))
     compiled = torch.compile(model, backend="aot_eager")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    x = torch.randn(128, 128)
-    for _ in range(200):
+    x = torch.randn(256, 128)
+    for _ in range(150):
         loss = (compiled(x) - x).square().mean()
         optimizer.zero_grad()
         loss.backward()

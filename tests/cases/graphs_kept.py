@@ -1,4 +1,4 @@
-"""The loss is added to a running total with its graph, so no step's activations are ever freed."""
+"""The loss is added to a running total with its graph, which is retained, so activations are never freed."""
 # truth: MEMORY02
 
 import torch
@@ -10,17 +10,15 @@ def main():
     model = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     total = 0
-    outputs = []
-    for _ in range(120):
+    for _ in range(100):
         x = torch.randn(256, 512)
         output = model(x)
         loss = (output - x).square().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward(retain_graph=True)
         optimizer.step()
         total = total + loss
-        outputs.append(output)
-    print(total.item(), len(outputs))
+    print(total.item())
 
 
 if __name__ == "__main__":

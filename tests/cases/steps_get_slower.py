@@ -13,9 +13,10 @@ class Remembering(nn.Module):
 
     def forward(self, x):
         hidden = self.inside(x)
-        weights = (hidden @ self.memory.T).softmax(1)
-        self.memory = torch.cat([self.memory, hidden.detach()])
-        return hidden + 0.1 * weights @ self.memory[: weights.shape[1]]
+        with torch.no_grad():
+            recalled = (hidden @ self.memory.T).softmax(1) @ self.memory
+            self.memory = torch.cat([self.memory, hidden])
+        return hidden + 0.1 * recalled
 
 
 def main():

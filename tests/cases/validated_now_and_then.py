@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 def main():
     torch.manual_seed(0)
-    train = TensorDataset(torch.rand(1280, 1, 12, 12), torch.randint(10, (1280,)))
-    x, y = torch.rand(64, 1, 12, 12), torch.randint(10, (64,))
+    train = TensorDataset(torch.rand(640, 1, 24, 24), torch.randint(10, (640,)))
+    x, y = torch.rand(32, 1, 24, 24), torch.randint(10, (32,))
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 64, 10)
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 400, 10)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    loader = DataLoader(train, batch_size=16, shuffle=True)
+    loader = DataLoader(train, batch_size=8, shuffle=True)
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(2):
             for inputs, targets in loader:

@@ -18,7 +18,7 @@ from hotlap.records import Finding, Run, Switches
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 SLOW = Machine(bf16_matmul_speedup=0.7, bf16_conv_speedup=0.9, channels_last_conv_speedup=1.0)
-INFORMATION = {"MEASURE01", "MEASURE02", "MEASURE03", "COMPUTE01", "HEALTHY01"}
+INFORMATION = {"MEASURE01", "MEASURE02", "COMPUTE01", "HEALTHY01"}
 
 
 def found(planted: Run, machine: Machine | None = None) -> dict[str, Finding]:
@@ -213,7 +213,6 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "COMPUTE01": ({}, [{"phases": {"optimizer": 0.05}}, {"phases": {"loss": 0.09}}]),
     "HEALTHY01": (FLAT, [{}, {"phases": {"optimizer": 0.05}}]),
     "MEASURE02": ({"facts": {"probe_seconds": 0.002}}, [{"facts": {"probe_seconds": 0.0005}}, {}]),
-    "MEASURE03": ({"facts": switches(preempted=12.0)}, [{"facts": switches(preempted=2.0)}, {}]),
 }
 
 

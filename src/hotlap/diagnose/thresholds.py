@@ -125,10 +125,6 @@ SKIPPED_STEPS = 4
 #: The probe promises less than this share of the step.
 PROBE_SHARE = 0.01
 
-#: Of an undisturbed process the processor is taken away a few times a second; next to another load, at each of its time
-#: slices of 3 to 10 ms.
-PREEMPTED_PER_SECOND = 50
-
 #: A page fault takes at most about this long, and what the kernel takes beyond it, other system calls take: 1.7 to
 #: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.
 PAGE_FAULT_SECONDS = 10e-6

@@ -167,7 +167,6 @@ class Facts:
             (before, begun), (after, done) = self.warm, self.used
             if done - begun >= _FEWEST:
                 collected["page_faults"] = (after.ru_minflt - before.ru_minflt) / (done - begun)
-                collected["switches"]["preempted"] = (after.ru_nivcsw - before.ru_nivcsw) / (done - begun)
                 collected["system_seconds"] = (after.ru_stime - before.ru_stime) / (done - begun)
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()

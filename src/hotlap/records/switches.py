@@ -33,5 +33,3 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     deterministic: bool | None = None
     #: How many times as long as in float32 a small product takes in float16 on the CPU, where the training uses that.
     float16_slowdown: float | None = None
-    #: How often something else took the processor away in a step (involuntary context switches, mean).
-    preempted: float | None = None

@@ -11,7 +11,7 @@ from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyW
 from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
 from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
-from hotlap.diagnose.rules.measuring import BusyMachine, CostlyProbe
+from hotlap.diagnose.rules.measuring import CostlyProbe
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.numerics import NotFinite, Unmoved
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
@@ -51,7 +51,6 @@ _CATALOGUE: tuple[Rule, ...] = (
     ComputeBound(),
     Healthy(),
     CostlyProbe(),
-    BusyMachine(),
 )
 
 

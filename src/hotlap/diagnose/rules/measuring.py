@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.rules.base import Rule, part, plural
-from hotlap.diagnose.thresholds import PREEMPTED_PER_SECOND, PROBE_SHARE
+from hotlap.diagnose.rules.base import Rule, part
+from hotlap.diagnose.thresholds import PROBE_SHARE
 from hotlap.records import Finding
 
 
@@ -22,36 +22,3 @@ class CostlyProbe(Rule):
         if seconds is None or context.share(seconds) <= PROBE_SHARE:
             return None
         return self.finding(context, seconds, [f"The probe takes {part(context, seconds)}."])
-
-
-class BusyMachine(Rule):
-    code = "MEASURE03"
-    title = "Something else used the processor while this was measured"
-    meaning = (
-        "The training was interrupted again and again by other processes, its own loader's workers included. Its "
-        "phases contain their time, and its figures depend on them."
-    )
-    evidence_needed = (
-        "Involuntary context switches of the training process in a step (getrusage), more than 50 in a second; the "
-        "load when the run began."
-    )
-    remedy = "Measure again while nothing else runs; with loader workers, leave them cores of their own."
-    limits = "Who took the processor is not known. Clocks that throttle are not seen."
-    information = True
-
-    def check(self, context: Context) -> Finding | None:
-        times, environment = context.facts.switches.preempted, context.run.info.environment
-        if times is None or context.mean <= 0 or times / context.mean <= PREEMPTED_PER_SECOND:
-            return None
-        evidence = [
-            f"The processor was taken away {times / context.mean:,.0f} times a second, {times:.1f} times in a step.",
-        ]
-        if environment.load is not None:
-            evidence.append(
-                f"When the run began the load was {environment.load:.1f} on {plural(environment.cores, 'core')}."
-            )
-        if context.facts.workers:
-            evidence.append(
-                f"The loader has {plural(context.facts.workers, 'worker')}, which compute on the same cores."
-            )
-        return self.finding(context, 0.0, evidence)
