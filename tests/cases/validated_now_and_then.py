@@ -14,7 +14,7 @@ def main():
     train = TensorDataset(torch.rand(640, 1, 24, 24), torch.randint(10, (640,)))
     x, y = torch.rand(32, 1, 24, 24), torch.randint(10, (32,))
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 400, 10)
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 400, 10)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     loader = DataLoader(train, batch_size=8, shuffle=True)

@@ -37,7 +37,8 @@ class Switches:
         self.trained: set[int] = set()
         #: What was called last, if it came after another module: it may have been a loss.
         self.latest: Any = None
-        self.scaler: Callable[[], Any] = lambda: None
+        #: Kept to the end, when the script may have let go of it: it holds a number or two.
+        self.scaler: Any = None
 
     # in the first steps
 
@@ -62,7 +63,7 @@ class Switches:
         self.loss_modules[type(module).__name__] = sum(parameter.numel() for parameter in module.parameters())
 
     def scales(self, scaler: Any) -> None:
-        self.scaler = weakref.ref(scaler)
+        self.scaler = scaler
 
     def parameters(self, parameters: list[Any]) -> None:
         dtypes: dict[str, int] = {}
@@ -108,10 +109,12 @@ class Switches:
         return min(_seconds(lambda: self.torch.mm(matrix, matrix)) for _ in range(3))
 
     def _scale(self) -> float | None:
-        scaler = self.scaler()
-        if scaler is None:
+        if self.scaler is None:
             return None
-        scale = float(scaler.get_scale())
+        try:
+            scale = float(self.scaler.get_scale())
+        except RuntimeError:  # a device that has failed
+            return None
         return scale if math.isfinite(scale) else None
 
     def collect(self) -> dict[str, Any]:
