@@ -7,11 +7,11 @@ from torch import nn
 
 def main():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(128, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+    model = nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    x, y = torch.randn(256, 128), torch.randint(10, (256,))
+    x, y = torch.randn(1024, 128), torch.randint(10, (1024,))
     for i in range(240):
-        rows = slice(64 * (i % 4), 64 * (i % 4 + 1))
+        rows = slice(256 * (i % 4), 256 * (i % 4 + 1))
         loss = nn.functional.cross_entropy(model(x[rows]), y[rows]) / 4
         loss.backward()
         if i % 4 == 3:

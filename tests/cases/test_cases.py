@@ -47,8 +47,10 @@ HEALTHY = [case for case in CASES if case.truth == ["none"]]
 
 
 def profile(case: Case, directory: Path) -> dict[str, Any]:
-    # Threads as torch chooses them: how many there are is what one of the cases is about.
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if case.truth != ["none"]:
+        # Threads that wait for one another on a busy machine would be a second cause beside the planted one.
+        environment["OMP_NUM_THREADS"] = "1"
     python = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={case.ranks}"]
     command = [*(python if case.ranks > 1 else python[:1]), str(case.path)]
     hotlap = [sys.executable, "-m", "hotlap", "profile", "--json", "--run-dir", str(directory / "runs")]

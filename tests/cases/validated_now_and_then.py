@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 def main():
     torch.manual_seed(0)
-    train = TensorDataset(torch.rand(640, 1, 24, 24), torch.randint(10, (640,)))
-    x, y = torch.rand(32, 1, 24, 24), torch.randint(10, (32,))
+    train = TensorDataset(torch.rand(640, 1, 12, 12), torch.randint(10, (640,)))
+    x, y = torch.rand(32, 1, 12, 12), torch.randint(10, (32,))
     model = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 400, 10)
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 64, 10)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     loader = DataLoader(train, batch_size=8, shuffle=True)

@@ -106,7 +106,7 @@ class Switches:
     def _product(self, dtype: Any) -> float:
         """Seconds of a product of two small matrices: under 1 ms in float16 where that is slow."""
         matrix = self.torch.ones(128, 128, dtype=dtype)
-        return min(_seconds(lambda: self.torch.mm(matrix, matrix)) for _ in range(3))
+        return min(_seconds(lambda: self.torch.mm(matrix, matrix)) for _ in range(5))
 
     def _scale(self) -> float | None:
         if self.scaler is None:
