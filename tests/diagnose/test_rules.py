@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import Any
 
@@ -15,7 +16,7 @@ from planted_memory import MEMORY
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
 from hotlap.errors import UsageError
-from hotlap.records import Compilation, Finding, LoaderStart, Run, Sync, Syncs
+from hotlap.records import Compilation, Finding, LoaderStart, Run, Switches, Sync, Syncs
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 INFORMATION = {each.code for each in catalogue() if each.information}
@@ -30,7 +31,22 @@ def planted(*, machine: Machine | None = None, **arguments: Any) -> dict[str, Fi
     return found(run(**arguments), machine)
 
 
+def switches(**values: Any) -> dict[str, Any]:
+    return {"switches": Switches(**values)}
+
+
+def losses(*values: float) -> dict[str, Any]:
+    """Steps with these losses."""
+    made = steps([HEALTHY] * len(values))
+    return {"recorded": [msgspec.structs.replace(step, loss=loss) for step, loss in zip(made, values, strict=True)]}
+
+
+FALLING = [1 / (i + 1) for i in range(40)]
+AMPERE = {"device": "cuda:0", "switches": Switches(capability=(8, 0), tf32_matmul=False, tf32_convolutions=True)}
+SCALED = {"autocast": "float16", "switches": Switches(scale_first=65536.0, scale_last=256.0)}
 WAIT = {"data_wait": 0.1}
+#: Nothing stands out: neither computing nor anything beside it.
+FLAT = {"phases": {"loss": 0.019, "other": 0.019, "gradient_clip": 0.009, "forward": 0.02, "backward": 0.03}}
 TINY_CALLS = {"facts": {"module_calls": 2000}, "micro_batches": 8}
 RESTARTS = steps([{**HEALTHY, "data_wait": 3.0 if i in (50, 100) else 0.001} for i in range(120)])
 STALLS = steps([{**HEALTHY, "other": 3.0 if i in (50, 100) else 0.003} for i in range(120)])
@@ -178,6 +194,37 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"machine": FAST, "facts": {"parameter_dtype": None}},
         ],
     ),
+    "PRECISION02": (
+        {"facts": switches(dtypes={"float64": 60})},
+        [{"facts": switches(dtypes={"float32": 60})}, {"facts": switches(dtypes={"float32": 60, "float64": 2})}],
+    ),
+    "PRECISION03": (
+        {"facts": {"autocast": "float16", **switches(float16_slowdown=12.0)}},
+        [
+            {"facts": {"autocast": "float16"}},
+            {"facts": {"autocast": "float16", **switches(float16_slowdown=0.9)}},
+            {"facts": {"autocast": "float16", "device": "cuda:0", **switches(float16_slowdown=12.0)}},
+        ],
+    ),
+    "PRECISION04": (
+        {"facts": AMPERE},
+        [
+            {"facts": {**AMPERE, "switches": Switches(capability=(7, 5), tf32_matmul=False)}},
+            {"facts": {**AMPERE, "switches": Switches(capability=(8, 0), tf32_matmul=True)}},
+            {"facts": {**AMPERE, "switches": Switches(capability=(8, 0))}},
+            {"facts": {**AMPERE, "convolutions": 20}},
+            {"facts": {**AMPERE, "autocast": "bfloat16"}},
+            {"facts": {**AMPERE, "parameter_dtype": "bfloat16"}},
+        ],
+    ),
+    "PRECISION05": (
+        {"facts": SCALED},
+        [
+            {"facts": {**SCALED, "switches": Switches(scale_first=65536.0, scale_last=32768.0)}},
+            {"facts": {**SCALED, "switches": Switches(scale_first=65536.0, scale_last=131072.0)}},
+            {"facts": SCALED, "n": 200},
+        ],
+    ),
     "LAYOUT01": (
         {"machine": FAST, "facts": {"convolutions": 12}},
         [
@@ -186,6 +233,21 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"machine": SLOW, "facts": {"convolutions": 12}},
             {"machine": FAST, "facts": {"convolutions": 12, "channels_last": True}},
             {"machine": FAST, "facts": {"convolutions": 12, "channels_last": None}},
+        ],
+    ),
+    "COPY01": (
+        {"phases": {"host_to_device": 0.02}, "facts": {"device": "cuda:0", "pin_memory": False}},
+        [{"phases": {"host_to_device": 0.002}, "facts": {"device": "cuda:0"}}, {"phases": {"host_to_device": 0.02}}],
+    ),
+    "LOSS01": (
+        {"phases": {"loss": 0.09}},
+        [{"phases": {"loss": 0.02}}, {"phases": {"loss": 0.09}, "micro_batches": 400}],
+    ),
+    "CLIP01": (
+        {"phases": {"gradient_clip": 0.03}},
+        [
+            {"phases": {"gradient_clip": 0.008}},
+            {"recorded": steps([{**SHORT, "gradient_clip": 0.2e-3}] * 300)},
         ],
     ),
     "MEMORY01": (
@@ -241,13 +303,40 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         compiled(20, 30, 40, 50, seconds=1.0),
         [compiled(1, 2), compiled(2, 5), compiled(20, 22), compiled(50), compiled(20, 30, 50, reason=None)],
     ),
+    "NUMERICS01": (
+        losses(*FALLING, math.nan, math.nan, math.inf),
+        [losses(*FALLING), losses(*FALLING, math.inf, 0.02), losses(*FALLING, math.inf, math.inf)],
+    ),
+    "NUMERICS02": (
+        losses(*FALLING, *[0.5] * 30),
+        [losses(*FALLING, *[0.5] * 29), losses(*[0.0] * 60), losses(*[0.5, 0.25] * 30)],
+    ),
+    "CONFIG01": (
+        {"facts": switches(looks=3, anomaly=3)},
+        [{"facts": switches(looks=3, anomaly=1)}, {"facts": switches()}],
+    ),
+    "CONFIG02": (
+        {"facts": switches(looks=3, profiler=3)},
+        [{"facts": switches(looks=3, profiler=1)}, {"facts": switches()}],
+    ),
+    "CONFIG03": (
+        {"facts": switches(environment=["TORCH_LOGS=+dynamo"])},
+        [
+            {"facts": switches(environment=["CUDA_LAUNCH_BLOCKING=1", "TORCH_DISTRIBUTED_DEBUG=DETAIL"])},
+            {"facts": switches(deterministic=True)},
+        ],
+    ),
+    "CONFIG04": (
+        {"facts": switches(graded_evaluations=8), "phases": {"validation": 0.003}},
+        [{"facts": switches(graded_evaluations=8)}, {"phases": {"validation": 0.003}}],
+    ),
     "OTHER01": (
         {"phases": {"other": 0.05}},
         [{"phases": {"other": 0.02}}, {"phases": {"other": 0.05}, "facts": {"probe_seconds": 0.045}}],
     ),
     "MEASURE01": ({"n": 3}, [{"n": 20}]),
     "COMPUTE01": ({}, [{"phases": {"optimizer": 0.05}}, {"phases": {"loss": 0.09}}]),
-    "HEALTHY01": ({"phases": {"loss": 0.09}}, [{}, {"phases": {"optimizer": 0.05}}]),
+    "HEALTHY01": (FLAT, [{}, {"phases": {"optimizer": 0.05}}]),
     "HOST06": (
         {"facts": {"queue_seconds": 0.03, "cpu_seconds": 0.1, "involuntary_switches": 4.0}},
         [{"facts": {"queue_seconds": 0.003, "cpu_seconds": 0.1}}, {"facts": {"cpu_seconds": 0.1}}, {"facts": CROWD}],
@@ -279,6 +368,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"phases": {"recompute": 0.03}},
         ],
     ),
+    "MEASURE02": ({"facts": {"probe_seconds": 0.002}}, [{"facts": {"probe_seconds": 0.0005}}, {}]),
 }
 
 

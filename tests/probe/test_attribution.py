@@ -12,6 +12,7 @@ _WORDS = {
     "F": ["forward", "gap"],
     "E": ["evaluation", "gap"],
     "S": ["scalar", "gap"],
+    "N": ["frozen", "gap"],
     "B": ["backward", "gap"],
     "G": ["grad", "gap"],
     "O": ["optimizer", "gap"],
@@ -61,6 +62,9 @@ def used(text: str, roles: dict[str, str] | None = None) -> tuple[int, int | Non
         # A loss network after the model, and a model that returns its loss.
         ("1 F S B O", "data_wait forward loss backward optimizer"),
         ("1 S B O", "data_wait forward backward optimizer"),
+        # A frozen network that compares output and target, and a frozen encoder before the model.
+        ("1 F N N B O", "data_wait forward loss loss backward optimizer"),
+        ("1 N F B O", "data_wait forward forward backward optimizer"),
         ("1 F loss B O 2 E loss", "data_wait forward loss backward optimizer validation validation validation"),
         # A teacher without gradients, an encoder before, metrics after: all of the micro-batch.
         ("1 E F B O", "data_wait forward forward backward optimizer"),

@@ -8,7 +8,7 @@ import made_up
 import pytest
 from made_up import replace
 
-from hotlap.records import PHASES, Budget, Effect, Environment, Facts
+from hotlap.records import PHASES, Budget, Effect, Environment, Facts, Switches
 from hotlap.report import about, verdicts, view
 from hotlap.tune.statistics import UNBOUNDED
 
@@ -152,6 +152,10 @@ def test_every_fact_of_the_record_has_words() -> None:
     known, _ = about.facts_rows(Facts(page_faults=31234.5, system_seconds=0.028))
     assert ("Page faults per step", "31,234") in known
     assert ("Kernel time per step", "28.0 ms") in known
+    known, _ = about.facts_rows(Facts(switches=Switches(looks=3, loss_modules={"VGG": 1000}, scale_last=0.5)))
+    assert (
+        dict(known)["Switches of torch and the environment"] == "looks: 3, loss modules: VGG (1,000), scale last: 0.500"
+    )
 
 
 def test_a_machine_without_a_gpu_is_its_processor() -> None:

@@ -24,7 +24,9 @@ __all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rul
 
 
 def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
-    """Name the causes that keep this training from being faster, the costliest first, information last.
+    """Name the causes that keep this training from being faster, the costliest first.
+
+    After those come findings without seconds, and information last.
 
     ``step_seconds`` is the median of the steady steps without the time between them; ``phases`` are means over the
     steady steps that add up to the mean step with its part of the time between (see ``Context.phases``), so the two
@@ -62,8 +64,9 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, float]:
-    """What costs time, then what may end the training, then information."""
-    return rule(finding.code).information, finding.risk is not None, -finding.seconds
+    """What costs time, then what is wrong otherwise, then information."""
+    it = rule(finding.code)
+    return it.information, it.risk, -finding.seconds
 
 
 def _throughput(context: Context) -> float | None:

@@ -12,6 +12,7 @@ from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.stages import stage_tree
 from hotlap.diagnose.steady import core, scatter, steady_steps
 from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_SHARE, LEAST_SHARE, MAD_TO_SIGMA
+from hotlap.diagnose.trend import Shift, Trend, trend
 from hotlap.records import BETWEEN, PHASES, Facts, Finding, Run, StageTree, Step
 
 
@@ -145,6 +146,19 @@ class Context:
 
     def seconds(self, *phases: str) -> float:
         return sum(self.phases.get(phase, 0.0) for phase in phases)
+
+    def growth(self, phase: str) -> float:
+        """Mean seconds by which a phase that grows over the run lies above its beginning: LOOP06 names these."""
+        found = self.trend
+        return max(0.0, found.mean - found.first) if isinstance(found, Trend) and found.phase == phase else 0.0
+
+    @cached_property
+    def trend(self) -> Trend | Shift | None:
+        return trend(self.steps)
+
+    def typical(self, phase: str) -> float:
+        """Median seconds of a phase that every step has: where other programs interrupt a step, its mean is theirs."""
+        return median(step.phases.get(phase, 0.0) for step in self.steps)
 
     def share(self, seconds: float) -> float:
         """``seconds`` as a share of the mean step, 0 to 1."""

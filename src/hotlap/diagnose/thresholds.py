@@ -80,9 +80,50 @@ OPTIMIZER_SHARE = 0.05
 RECOMPUTE_SHARE = 0.05
 LOOP_SHARE = 0.05
 
-#: A call of ``step()`` takes this long whatever it updates: on 2 cores, over 6 small tensors, SGD took 40 us, fused
-#: Adam 70 us and the loop of Adam 180 us.
-OPTIMIZER_SECONDS = 100e-6
+#: A call of ``step()`` takes up to about this long whatever it updates: on 2 cores, over 6 small tensors, SGD took
+#: 40 us, fused Adam 70 us and the loop of Adam 180 us, half as much again beside another load.
+OPTIMIZER_SECONDS = 300e-6
+
+#: Computing a loss belongs to a training: the usual ones take 2 to 8 % of the step, more of a very short one ...
+LOSS_SHARE = 0.20
+
+#: ... and about so long at the least: some calls of operators.
+LOSS_SECONDS = 250e-6
+
+#: Clipping by the norm reads every gradient once: under a tenth of the step, a bound of 1.11, nothing is wrong ...
+CLIP_SHARE = 0.10
+
+#: ... and one call took 90 us for 6 small tensors on 2 cores.
+CLIP_SECONDS = 250e-6
+
+#: Copying to the device: below 5 %, a bound of 1.05, nothing is wrong with it.
+COPY_SHARE = 0.05
+
+#: Half of the numbers in a vector register and in a cache line: arithmetic in float64 takes twice as long on a CPU.
+#: On GPUs it is 2 to 64 times, by the model.
+FLOAT64_CPU = 2.0
+FLOAT64_CUDA = 64.0
+
+#: TF32 multiplies up to 8 times as fast as float32 by the data sheets of the GPUs that have it.
+TF32_GAIN = 8.0
+
+#: With more convolutions than this share of the parameter tensors (weight and bias: one in two), products of matrices
+#: outside of them hardly count.
+MOSTLY_CONVOLUTIONS = 0.25
+
+#: So many losses in a row that are not finite are no overflow that a gradient scaler is about to cure.
+NOT_FINITE = 3
+
+#: So many losses in a row that agree to the last bit: rounding alone moves a loss that is computed from other numbers.
+CONSTANT = 30
+
+#: A gradient scaler halves its scale for each step that it leaves out. Finding the scale takes some of them; later on
+#: one in 2000 is usual.
+SKIPPED_SHARE = 0.10
+SKIPPED_STEPS = 4
+
+#: The probe promises less than this share of the step.
+PROBE_SHARE = 0.01
 
 #: A page fault takes at most about this long, and what the kernel takes beyond it, other system calls take: 1.7 to
 #: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.

@@ -20,6 +20,7 @@ from hotlap.probe.timeline import (
     DATA,
     EVALUATION,
     FORWARD,
+    FROZEN,
     GAP,
     GRAD,
     LOSS,
@@ -33,7 +34,7 @@ from hotlap.probe.timeline import (
 
 #: Kinds that say nothing about which part of the step they interrupt.
 INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device", SYNC})
-_CALLS = frozenset({FORWARD, EVALUATION, SCALAR})
+_CALLS = frozenset({FORWARD, EVALUATION, FROZEN, SCALAR})
 _MODEL = _CALLS | {BACKWARD, GRAD}
 
 
@@ -136,7 +137,7 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
     """Turn every kind of work into a phase; incidental kinds and waits for data come later."""
     meant = list(kinds)
     # The strongest sign of training that this stretch has at all.
-    evidence = next((kind for kind in (BACKWARD, GRAD, FORWARD, SCALAR, EVALUATION) if kind in kinds), BACKWARD)
+    evidence = next((kind for kind in (BACKWARD, GRAD, FORWARD, SCALAR, EVALUATION, FROZEN) if kind in kinds), BACKWARD)
     for part in parts:
         trained = False
         later = sum(kinds[index] == evidence for index in part.work)
@@ -159,7 +160,7 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
             elif kind != BACKWARD:
                 # A call in which something was told apart goes on: it is not another one.
                 goes_on = index > 1 and kinds[index - 1] == SYNC and kinds[index - 2] == FORWARD
-                meant[index] = LOSS if kind == SCALAR and called and not goes_on else FORWARD
+                meant[index] = LOSS if kind in (SCALAR, FROZEN) and called and not goes_on else FORWARD
                 called = True
             if kind == evidence and kind == BACKWARD:
                 called = False

@@ -13,6 +13,7 @@ from typing import Any
 from hotlap.allocator import allocator
 from hotlap.probe import levers
 from hotlap.probe.host import Host
+from hotlap.probe.settings import Switches
 from hotlap.probe.timeline import VALIDATION
 
 #: Steps over which the use of the process is averaged at the least.
@@ -40,6 +41,7 @@ class Facts:
     def __init__(self, torch: Any) -> None:
         self.torch = torch
         self.values: dict[str, Any] = {}
+        self.switches = Switches(torch)
         #: What each loader was made with.
         self.loaders: dict[str, dict[str, Any]] = {}
         #: Outermost modules that were called to train, and those called with gradients in eval mode.
@@ -104,6 +106,8 @@ class Facts:
         """Look at what the process has used after so many steps; the first look at a ``warm`` one is the origin."""
         if warm:
             self.used = resource.getrusage(resource.RUSAGE_SELF), steps
+            kinds = {self.values.get(name) for name in ("autocast", "parameter_dtype")}
+            self.switches.look(self.values.get("device") == "cpu" and "float16" in kinds)
             self.warm = self.warm or self.used
             self.host.use(steps)
 
@@ -115,6 +119,7 @@ class Facts:
         parameters = list({id(p): p for p in every}.values())
         inner = [child for module in modules for child in module.modules()]
         first = parameters[0] if parameters else None
+        self.switches.parameters(parameters)
         values.update(
             device=first.device.type if first is not None else "cuda" if torch.cuda.is_initialized() else "cpu",
             threads=torch.get_num_threads(),
@@ -170,6 +175,7 @@ class Facts:
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
             **self.host.collect(),
+            "switches": self.switches.collect(),
         }
         if self.warm is not None and self.used is not None:
             (before, begun), (after, done) = self.warm, self.used

@@ -40,6 +40,7 @@ from hotlap.probe.timeline import (
     DATA,
     EVALUATION,
     FORWARD,
+    FROZEN,
     GAP,
     GRAD,
     LOSS,
@@ -136,8 +137,11 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
             return outermost(self, args, kwargs)
         if isinstance(self, loss_module):
             kind = LOSS
+            if recorder.looking:
+                recorder.facts.switches.is_loss(self)
         else:
             kind = EVALUATION
+            called = recorder.forward_since
             if gradients():
                 if self.training:
                     kind = FORWARD
@@ -148,6 +152,12 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
                     recorder.size = batch_dimension(torch, (args, kwargs))
                 if recorder.looking:
                     recorder.facts.module_called(self, kind is FORWARD)
+                if kind is EVALUATION and not called:
+                    recorder.facts.switches.evaluated(self)
+            if recorder.looking:
+                recorder.facts.switches.called(self, kind is FORWARD, called)
+            if called and id(self) in recorder.facts.switches.frozen:
+                kind = FROZEN
         timeline = recorder.timeline
         timeline.stack.append(kind)
         timeline.times.append(clock())
@@ -163,6 +173,8 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
                 timeline.kinds.append(GAP)
         if kind is FORWARD and type(output) is tensor and not output.dim():
             timeline.rename_last(FORWARD, SCALAR)
+            if recorder.looking:
+                recorder.facts.switches.returned_number()
         return output
 
     def outermost(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -191,6 +203,8 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
     def loss(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One of torch's own, which trains nothing and is called after what does."""
         recorder.depth = 1
+        if recorder.looking:
+            recorder.facts.switches.is_loss(module)
         try:
             return followed(module, args, kwargs)
         finally:

@@ -114,6 +114,8 @@ class Record:
         if len(self.plans) >= _REMEMBERED:
             self.plans.clear()
         self.plans[key] = plan
+        switches = self.facts.switches
+        switches.clip_calls = max(switches.clip_calls, key.count("gradient_clip"))
         return plan
 
     def write_facts(self, probe_seconds: float, seen: list[tuple[str, dict[str, Any]]]) -> None:

@@ -21,6 +21,7 @@ from hotlap.probe.timeline import (
     DATA,
     EVALUATION,
     FORWARD,
+    FROZEN,
     GAP,
     MARKED,
     OPAQUE,
@@ -117,6 +118,7 @@ class Recorder(Steps):
             return RECOMPUTE
         gradients = self.gradients()
         training = gradients and module.training
+        called = self.forward_since
         if training:
             if self.stepped:
                 self.close_at_new_input()
@@ -126,6 +128,12 @@ class Recorder(Steps):
                 self.size = facts.batch_dimension(self.torch, (args, kwargs))
             if self.looking:
                 self.facts.module_called(module, training)
+            if not training and not called:
+                self.facts.switches.evaluated(module)
+        if self.looking:
+            self.facts.switches.called(module, training, called)
+        if called and id(module) in self.facts.switches.frozen:
+            return FROZEN
         return FORWARD if training else EVALUATION
 
     def forward_ends(self, output: Any) -> None:
@@ -134,6 +142,8 @@ class Recorder(Steps):
             timeline = self.here()
             if timeline is not None:
                 timeline.rename_last(FORWARD, SCALAR)
+            if self.looking:
+                self.facts.switches.returned_number()
 
     def backward_begins(self) -> None:
         """A backward that is not part of a model begins to train, or begins another step than the last."""
@@ -183,6 +193,8 @@ class Recorder(Steps):
         timeline = self.timeline if _ident() == self.thread else self.here()
         if timeline is None:
             return
+        if scaler is not None and self.looking:
+            self.facts.switches.scales(scaler)
         optimizers, name = self.optimizers, id(optimizer if scaler is None else scaler)
         if name in optimizers:
             # An earlier step ended by an exception.

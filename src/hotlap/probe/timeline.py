@@ -27,6 +27,8 @@ MARKED = "data 0"
 FORWARD = "forward"
 #: A call of a model without gradients or in eval mode: what it was for shows in what follows.
 EVALUATION = "evaluation"
+#: A call of a model that nobody trains, after one that is trained.
+FROZEN = "frozen"
 #: A call of a model that returned one number.
 SCALAR = "scalar"
 BACKWARD = "backward"
@@ -47,6 +49,7 @@ OPAQUE = frozenset(
     {
         DATA,
         EVALUATION,
+        FROZEN,
         VALIDATION,
         RECOMPUTE,
         TIDY,

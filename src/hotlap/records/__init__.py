@@ -57,6 +57,7 @@ from hotlap.records.run import (
     Step,
 )
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
+from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.trace import Operator, Trace
 
@@ -104,6 +105,7 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "Switches",
     "Sync",
     "Syncs",
     "Trace",

@@ -12,6 +12,7 @@ from hotlap.records.memory import Memory
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import Rank
 from hotlap.records.stages import Stages
+from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
 from hotlap.records.trace import Trace
 
@@ -155,6 +156,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     recompile_limit: int | None = None
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.
     probe_seconds: float | None = None
+    switches: Switches = Switches()
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):

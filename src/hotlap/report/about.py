@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hotlap.records import Environment, Facts
+import msgspec
+
+from hotlap.records import Environment, Facts, Switches
 from hotlap.report import text
 
 #: Fields of ``Facts`` in the order of the page, with their words.
@@ -48,6 +50,7 @@ _FACTS = {
     "peak_memory": "Peak memory of the process",
     "peak_device_memory": "Peak memory of the device",
     "probe_seconds": "Cost of the probe per step",
+    "switches": "Switches of torch and the environment",
 }
 
 
@@ -56,7 +59,7 @@ def facts_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
     rows, unknown = [], []
     for field, words in _FACTS.items():
         value = getattr(facts, field)
-        if value is None:
+        if value is None or value == Switches():
             unknown.append(words)
         else:
             rows.append((words, _fact(field, value)))
@@ -92,6 +95,10 @@ def machine(facts: Facts, environment: Environment) -> str:
 def _fact(field: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Switches):
+        usual = Switches()
+        seen = {name: it for name, it in msgspec.structs.asdict(value).items() if it != getattr(usual, name)}
+        return ", ".join(f"{name.replace('_', ' ')}: {_switch(it)}" for name, it in seen.items())
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):
@@ -100,3 +107,11 @@ def _fact(field: str, value: object) -> str:
         counts = field in ("gc_collections", "gc_full", "voluntary_switches", "involuntary_switches")
         return text.figure(value) if counts else text.seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _switch(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name} ({count:,})" for name, count in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return text.figure(value) if isinstance(value, float) else str(value)

@@ -137,7 +137,7 @@ def at_stake(finding: Finding, sign: str = "x") -> str:
     if finding.risk is not None:
         return f"A risk: {finding.risk}"
     if finding.seconds <= 0:
-        return "Nothing at stake"
+        return "Nothing at stake" if informs_only(finding) else "What it costs is not measured"
     return (
         f"{text.seconds(finding.seconds)} of a step at stake ({text.percent(finding.share)}), "
         f"at most {text.ratio(finding.bound, sign)}"
@@ -165,7 +165,8 @@ def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str
             return f"{speed}; {title}: {first.risk}."
         risks = [finding for finding in found if finding.risk is not None]
         also = f" {risks[0].title.rstrip('.')}: {risks[0].risk}." if risks else ""
-        return f"{speed}; {title}, and ending that could give at most {text.ratio(first.bound, sign)}.{also}"
+        gain = f", and ending that could give at most {text.ratio(first.bound, sign)}" if first.seconds > 0 else ""
+        return f"{speed}; {title}{gain}.{also}"
     if diagnosis.findings:
         return f"{speed}; {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     return f"{speed}; no known cause has time at stake."
@@ -232,7 +233,7 @@ def run_tiles(run: Run, diagnosis: Diagnosis | None, sign: str = "x") -> list[Ti
         ("A step", text.seconds(diagnosis.step_seconds), steady),
         ("Throughput", text.rate(diagnosis.throughput), measured_rank(run.facts)),
     ]
-    if found and found[0].risk is None:
+    if found and found[0].seconds > 0:
         tiles.append(("Most to gain", text.ratio(found[0].bound, sign), f"{found[0].code}, an upper bound"))
     return [*tiles, ended, memory]
 

@@ -6,6 +6,8 @@ from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
+from hotlap.diagnose.rules.config import AnomalyDetection, Debugging, GradedValidation, ProfilerOn
+from hotlap.diagnose.rules.copies import SlowCopy
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.distributed import (
     ExposedSync,
@@ -15,8 +17,11 @@ from hotlap.diagnose.rules.distributed import (
     UnequalWork,
     UnevenRanks,
 )
+from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
+from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
+from hotlap.diagnose.rules.measuring import CostlyProbe
 from hotlap.diagnose.rules.memory import PageFaults
 from hotlap.diagnose.rules.memory_growth import (
     AllocatorRetries,
@@ -25,6 +30,7 @@ from hotlap.diagnose.rules.memory_growth import (
     NearLimit,
     RetainedGraphs,
 )
+from hotlap.diagnose.rules.numerics import NotFinite, Unmoved
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
 from hotlap.diagnose.rules.stages import HeavyStage, RecomputedStages
@@ -44,7 +50,14 @@ _CATALOGUE: tuple[Rule, ...] = (
     Crowded(),
     FewThreads(),
     FullPrecision(),
+    DoublePrecision(),
+    HalfOnCpu(),
+    NoTensorFloat(),
+    ScalerTrouble(),
     ContiguousLayout(),
+    SlowCopy(),
+    SlowLoss(),
+    SlowClipping(),
     PageFaults(),
     RetainedGraphs(),
     GrowingMemory(),
@@ -66,6 +79,12 @@ _CATALOGUE: tuple[Rule, ...] = (
     LoaderStarts(),
     SlowerAndSlower(),
     Recompiling(),
+    NotFinite(),
+    Unmoved(),
+    AnomalyDetection(),
+    ProfilerOn(),
+    Debugging(),
+    GradedValidation(),
     Unexplained(),
     TooLittle(),
     ComputeBound(),
@@ -77,6 +96,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     CompileNotPaidBack(),
     HeavyStage(),
     RecomputedStages(),
+    CostlyProbe(),
 )
 
 
@@ -116,7 +136,7 @@ def explain(code: str) -> str:
     if it.changes:
         parts.append("**Changes to try.** " + ", ".join(f"`{name}`" for name in it.changes))
     if it.risk:
-        parts.append("This is a risk: it may end the training, and removing it makes nothing faster.")
+        parts.append("No time is at stake that this record could tell, so it is listed after what takes time.")
     if it.information:
         parts.append("This is information: nothing is wrong with the training.")
     return "\n\n".join(parts) + "\n"

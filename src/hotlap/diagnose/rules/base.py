@@ -28,7 +28,8 @@ class Rule:
     changes: ClassVar[tuple[str, ...]] = ()
     #: Whether it only informs: nothing is wrong with the training.
     information: ClassVar[bool] = False
-    #: Whether it warns of what may end the training, not of what takes its time.
+    #: Whether it names something wrong that takes no time, or none that this record can tell: what may end a training,
+    #: spoils it or slows it by an unknown amount. It comes after the causes that have seconds at stake.
     risk: ClassVar[bool] = False
 
     def check(self, context: Context) -> Finding | None:
@@ -51,7 +52,7 @@ class Rule:
         ``seconds`` are a share of ``whole``, by default the mean step.
         """
         share = min(context.share(seconds) if whole is None else seconds / whole, _MOST_SHARE)
-        if not self.information and share < max(least, context.least_share):
+        if not self.information and not self.risk and share < max(least, context.least_share):
             return None
         return Finding(
             code=self.code,

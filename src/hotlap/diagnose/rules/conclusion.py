@@ -33,7 +33,7 @@ class Unexplained(Rule):
 
     def check(self, context: Context) -> Finding | None:
         probe = context.facts.probe_seconds
-        seconds = context.seconds("other") - (probe or 0.0)
+        seconds = context.seconds("other") - context.growth("other") - (probe or 0.0)
         if seconds <= OTHER_SECONDS:
             return None
         evidence = [f"No phase explains {part(context, seconds)}."]

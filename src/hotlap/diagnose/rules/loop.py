@@ -13,7 +13,7 @@ class _Between(Rule):
     verb: str
 
     def check(self, context: Context) -> Finding | None:
-        seconds = context.seconds(self.phase)
+        seconds = context.seconds(self.phase) - context.growth(self.phase)
         steps = context.run.steps[context.steady_from :]
         times = [step.phases[self.phase] for step in steps if step.phases.get(self.phase, 0.0) > 0]
         if not times:

@@ -9,7 +9,7 @@ from hotlap.diagnose.context import Context
 from hotlap.diagnose.happenings import training_starts
 from hotlap.diagnose.rules.base import Rule, percent, plural, time
 from hotlap.diagnose.thresholds import LOOP_SHARE, START_SECONDS, START_SHARE
-from hotlap.diagnose.trend import Shift, Trend, trend
+from hotlap.diagnose.trend import Shift, Trend
 from hotlap.records import Finding
 
 
@@ -122,7 +122,7 @@ class SlowerAndSlower(Rule):
     )
 
     def check(self, context: Context) -> Finding | None:
-        found = trend(context.steps)
+        found = context.trend
         if not isinstance(found, Trend):
             return None
         then = found.last + (found.last - found.first)
@@ -152,7 +152,7 @@ class AnotherPace(Rule):
     information = True
 
     def check(self, context: Context) -> Finding | None:
-        found = trend(context.steps)
+        found = context.trend
         if not isinstance(found, Shift):
             return None
         evidence = [
