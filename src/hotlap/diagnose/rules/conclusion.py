@@ -34,7 +34,8 @@ class Unexplained(Rule):
     def check(self, context: Context) -> Finding | None:
         probe = context.facts.probe_seconds
         seconds = context.seconds("other") - context.growth("other") - (probe or 0.0)
-        if seconds <= OTHER_SECONDS:
+        named = any(each.code == "HOST01" and each.seconds >= seconds for each in context.found)
+        if seconds <= OTHER_SECONDS or named:
             return None
         evidence = [f"No phase explains {part(context, seconds)}."]
         if probe is not None:
