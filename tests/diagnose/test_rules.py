@@ -172,7 +172,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "HOST05": (
         {"facts": ONE_THREAD},
         [
-            {"facts": {**ONE_THREAD, "threads": 4}},
+            {"facts": {**ONE_THREAD, "threads": 6}},
             {"facts": ONE_THREAD, "cores": 1},
             {"facts": {**ONE_THREAD, "workers": 6, "idle_cores": 0.5}},
             {"facts": {**ONE_THREAD, "world_size": 6, "idle_cores": 2.0}},

@@ -22,10 +22,13 @@ from hotlap.diagnose.thresholds import (
 )
 from hotlap.records import Finding, Sync
 
-#: On a CPU these compute what the script wants to know; only the rest is reading.
+#: On a CPU these compute what the script wants to know, and the last two belong to what prints; the rest is reading.
 _COMPUTING = frozenset(
     {"nonzero()", "argwhere()", "unique()", "masked_select()", "equal()", "allclose()", "x[mask]", "x[mask] = y"}
+    | {"str()", "format()"}
 )
+#: What takes values out of a tensor, to compute with them in Python.
+_TAKING_OUT = frozenset({"item()", "float()", "int()", "as an index", "tolist()", "numpy()"})
 #: Lines that are named in the evidence.
 _NAMED = 3
 
@@ -50,8 +53,9 @@ class Syncs(Rule):
     limits = (
         "On a GPU the bound takes the host's and the device's work to overlap in full without the reads, so it is the "
         "smaller one of the wait and of the rest of the step. On a CPU nothing is waited for, and only what the calls "
-        "themselves take is at stake, or with very many of them the Python code around them too: all of `other`. Reads in C++, and functions such as `torch.nonzero(x)` that are not called as "
-        "methods, are not seen; nor are tensor subclasses."
+        "themselves take is at stake, or where 50 and more take values out one by one, the Python code around them "
+        "too: all of `other`. Reads in C++, and functions such as `torch.nonzero(x)` that are not called as methods, "
+        "are not seen; nor are tensor subclasses."
     )
 
     def check(self, context: Context) -> Finding | None:
@@ -67,9 +71,10 @@ class Syncs(Rule):
         at_stake = min(spent, max(0.0, context.mean - spent)) if context.on_cuda else spent
         what = "Python waits for the device" if context.on_cuda else "Reading tensors takes Python"
         evidence = [f"{what} for {part(context, spent)}." if context.on_cuda else f"{what} {part(context, spent)}."]
-        evidence += [_where(line, context.run.info.cwd) for line in lines[:_NAMED]]
+        evidence += [where(line, context.run.info.cwd) for line in lines[:_NAMED]]
         around = context.seconds("other") - (context.facts.probe_seconds or 0.0)
-        if not context.on_cuda and sum(line.count for line in lines) >= READS_ONE_BY_ONE and around > spent:
+        taken = sum(line.count for line in lines if line.what in _TAKING_OUT)
+        if not context.on_cuda and taken >= READS_ONE_BY_ONE and around > spent:
             evidence.append(
                 "So many are made one by one, in Python that goes through tensors value by value: it is in the "
                 f"{part(context, around)} that no phase explains."
@@ -78,7 +83,7 @@ class Syncs(Rule):
         return self.finding(context, at_stake, evidence)
 
 
-def _where(line: Sync, cwd: str) -> str:
+def where(line: Sync, cwd: str) -> str:
     file = line.file.removeprefix(cwd.rstrip("/") + "/")
     return f"{file}:{line.line}, in {line.function}: {line.what}, {line.count:.3g} times a step, {time(line.seconds)}."
 
