@@ -28,6 +28,7 @@ from typing import Any
 
 from hotlap.probe import Settings, ablations, distributed, levers, tracing
 from hotlap.probe.compiling import watch_compiling
+from hotlap.probe.device import DeviceLook
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.memory import MemoryLook
@@ -84,9 +85,12 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_loaders(torch, recorder)
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
+        device = DeviceLook(torch, recorder)
         # Stages in three of the first steps: the median of one is no better than a single stall.
         recorder.make_looks = lambda: [
             stages,
+            # A step as it runs, and one for which the device is held.
+            *((device, device) if torch.cuda.is_initialized() else ()),
             Syncs(torch),
             MemoryLook(torch, recorder),
             *(tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else ()),
