@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -230,6 +229,8 @@ def test_steps_are_told_apart_from_the_record(loop: Loop) -> None:
     assert watched
     for each in watched:
         assert steps[each["i"]].looked
+        # What the device has not caught up with is in the next step.
+        assert steps[each["i"] + 1].looked is each["held"]
         assert all(at >= before for before, at in zip(each["device"], each["device"][1:], strict=False))
         assert all(device >= host for host, device in zip(each["host"], each["device"], strict=True))
     assert type(loop.recorder.timeline.times) is list
@@ -274,6 +275,20 @@ def test_on_a_cpu_nothing_is_recorded(record: Callable[..., Recorded]) -> None:
     found = record("replay")
     assert found.run.device is None
     assert not any(line["k"] == "device" for line in read_lines(found.directory / "steps.jsonl"))
+
+
+def test_the_marks_of_a_real_training(record: Callable[..., Recorded]) -> None:
+    """Each mark that the hooks make has its event, and with a device that lags by nothing both clocks say the same."""
+    found = record("pretended_gpu")
+    assert found.told is not None
+    assert len(found.run.steps) == len(found.told.steps) == 40
+    assert [step.loss for step in found.run.steps] == [step["loss"] for step in found.told.steps]
+    seen = found.run.device
+    assert seen is not None
+    assert set(seen.phases) == set(found.run.steps[10].phases)
+    for name, phase in seen.phases.items():
+        assert phase.elapsed == pytest.approx(phase.host, abs=0.2e-3), name
+    assert seen.host_waits < 0.2e-3
 
 
 @pytest.mark.gpu

@@ -17,7 +17,6 @@ later.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -89,7 +88,6 @@ class DeviceLook:
     def __init__(self, torch: Any, recorder: Any) -> None:
         self.torch = torch
         self.recorder = recorder
-        self.event: Callable[[], Any] = functools.partial(torch.cuda.Event, enable_timing=True)
         self.pool: list[Any] = []
         self.watched: _Watched | None = None
         self.timeline: Any = None
@@ -126,6 +124,9 @@ class DeviceLook:
             timeline.times = list(timeline.times)
         if watched is None:
             return
+        if watched.held:
+            # The device may still be behind, and the step that begins has to wait for it.
+            self.recorder.record.looked.add(self.recorder.steps)
         if self._add(watched, self.recorder.clock()):
             self._ask(watched)
         if self._is_whole(watched):
@@ -159,7 +160,7 @@ class DeviceLook:
             if self.torch.cuda.is_current_stream_capturing():
                 watched.spoiled = True
                 return False
-            event = self.pool.pop() if self.pool else self.event()
+            event = self.pool.pop() if self.pool else self.torch.cuda.Event(enable_timing=True)
             event.record()
             watched.stamps.append(_Stamp(now, event))
             self._look_back(watched)
