@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,6 +218,23 @@ def test_waiting_for_data_is_no_work(loop: Loop) -> None:
     assert seen.phases["data_wait"].at_most < 0.1e-3
     assert seen.busy_at_most == pytest.approx(7 / 21, abs=0.02)
     assert seen.busy_at_least == pytest.approx(7 / 21, abs=0.05)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_the_device_worked_lies_between_the_bounds(loop: Loop, seed: int) -> None:
+    """Whoever waits for whom, and whether the two are held apart or not."""
+    choose = random.Random(seed)
+    times: list[Times] = [(choose.randint(200, 4000) * US, choose.randint(200, 4000) * US) for _ in range(3)]
+    reads = choose.random() < 0.5
+    for _ in range(24):
+        loop.step(*times, wait=choose.choice((0, 2 * MS)), reads=reads)
+    seen = loop.seen()
+    slack = 30e-6
+    for name, (_, device) in zip(("forward", "backward", "optimizer"), times, strict=True):
+        assert seen.phases[name].at_least <= device / 1e9 + slack
+        assert seen.phases[name].at_most >= device / 1e9 - slack
+    if loop.machine.held:
+        assert seen.phases["forward"].at_least == pytest.approx(times[0][1] / 1e9, rel=0.05, abs=slack)
 
 
 def test_steps_are_told_apart_from_the_record(loop: Loop) -> None:
