@@ -1,5 +1,5 @@
 """A confusion matrix is counted in Python, sample by sample, after every step."""
-# truth: OTHER01
+# truth: OTHER01 | HOST01
 
 import torch
 from torch import nn

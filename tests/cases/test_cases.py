@@ -83,6 +83,8 @@ def test_the_planted_cause_is_the_first_finding(case: Case, tmp_path: Path) -> N
     found = profile(case, tmp_path)
     findings = found["diagnosis"]["findings"]
     codes = [finding["code"] for finding in findings]
+    if case.truth == ["HOST05"] and found["facts"]["idle_cores"] < 1:
+        pytest.skip("the machine had no idle core")
     assert codes[0] in known, codes
     for code in case.also:
         assert code in codes or code not in KNOWN, codes

@@ -102,7 +102,7 @@ MEMORY: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"seen": counts([13, 13, 13, 13])},
             {"seen": counts([55, 340, 340, 340])},  # a window over the last losses that is full
             {"seen": counts([55, 340, 20, 900])},  # dropped at the end of an epoch
-            {"seen": counts([55, 340, 520], (6, 48, 75))},  # too soon to tell
+            {"seen": counts([55, 340, 520], (6, 18, 30))},  # too soon to tell
             {"seen": counts([55, 340], (6, 240))},
         ],
     ),

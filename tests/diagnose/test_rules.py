@@ -66,7 +66,7 @@ def reads(*seconds: float, what: str = "item()", watched: int = 4, seen: int = 4
 CUDA = {"device": "cuda", "module_calls": 40}
 TINY_BATCH = {"batch_size": 1, "module_calls": 2000}
 CROWD = {"threads": 8, "workers": 4, "fetch_seconds": 0.05, "cpu_seconds": 0.75, "queue_seconds": 0.03}
-ONE_THREAD = {"threads": 1, "workers": 0, "cpu_seconds": 0.1, "queue_seconds": 0.001}
+ONE_THREAD = {"threads": 1, "workers": 0, "cpu_seconds": 0.1, "queue_seconds": 0.001, "idle_cores": 6.8}
 EPOCHS = [{**HEALTHY, "data_wait": 0.5 if i % 20 == 10 else 0.001} for i in range(120)]
 #: Each epoch has 20 steps, and begins with a wait for new workers.
 STARTS = [
@@ -172,10 +172,11 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "HOST05": (
         {"facts": ONE_THREAD},
         [
-            {"facts": {**ONE_THREAD, "threads": 4}},
-            {"facts": ONE_THREAD, "cores": 2},
-            {"facts": {**ONE_THREAD, "workers": 6}},
-            {"facts": {**ONE_THREAD, "world_size": 4}},
+            {"facts": {**ONE_THREAD, "threads": 6}},
+            {"facts": ONE_THREAD, "cores": 1},
+            {"facts": {**ONE_THREAD, "workers": 6, "idle_cores": 0.5}},
+            {"facts": {**ONE_THREAD, "world_size": 6, "idle_cores": 2.0}},
+            {"facts": {**ONE_THREAD, "idle_cores": None}},
             {"facts": {**ONE_THREAD, "device": "cuda"}},
             {"facts": {**ONE_THREAD, "module_calls": 200}},
             {"facts": {**ONE_THREAD, "queue_seconds": 0.03}},

@@ -148,6 +148,13 @@ class Context:
         return max(1, self.run.info.environment.cores // max(1, self.facts.world_size))
 
     @property
+    def physical_cores(self) -> int:
+        """Like ``cores``, with the hyper-threads of a core counted as one."""
+        environment = self.run.info.environment
+        physical = min(environment.cores, environment.physical_cores or environment.cores)
+        return max(1, physical // max(1, self.facts.world_size))
+
+    @property
     def on_cuda(self) -> bool:
         return (self.facts.device or "").startswith("cuda")
 

@@ -172,7 +172,7 @@ GROWTH_HORIZON = 30 * 86400.0
 #: Graphs pile up when they were counted so often, over so many steps: windows over the last losses are shorter, and a
 #: window that is full no longer grows.
 GRAPH_COUNTS = 3
-GRAPH_STEPS = 100
+GRAPH_STEPS = 30
 
 #: ... and every interval adds at least half a node a step, and none more than twice what another one adds.
 GRAPH_NODES = 0.5
@@ -225,6 +225,9 @@ UNUSED_LOOKS = 3
 #: One watched step may be the one in ten that logs: a line is judged from this many watched steps on.
 SYNC_STEPS = 2
 
+#: So many reads in a step are no log: values are gone through one by one.
+READS_ONE_BY_ONE = 50
+
 #: Young objects are collected in any Python program, at about a hundredth of a short step; below 5 % nothing is wrong.
 GC_SHARE = 0.05
 
@@ -243,6 +246,9 @@ CROWDED = 0.8
 #: A module call of this many seconds computes tensors that are worth sharing among threads: torch shares out from
 #: 32768 elements on, which take about 10 us an operation.
 LARGE_CALL = 500e-6
+
+#: For every busy core so many must be idle: a core that the rest of the system wakes now and then is free all the same.
+IDLE_CORES = 0.75
 
 #: More threads cost synchronisation and share the memory: less than a fifth of the step is not worth naming.
 THREADS_SHARE = 0.20

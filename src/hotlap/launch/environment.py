@@ -79,6 +79,7 @@ def environment() -> Environment:
         platform=f"{platform.system()} {platform.machine()}",
         cpu=_cpu_name(),
         cores=usable_cores(),
+        physical_cores=psutil.cpu_count(logical=False),
         memory=usable_memory(),
         gpus=_gpus(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

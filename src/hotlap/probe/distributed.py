@@ -69,7 +69,8 @@ def install(torch: Any, recorder: Recorder) -> None:
     others = recorder.make_looks
 
     def make_looks() -> list[Look]:
-        return [*others(), SyncLook(torch, replicas)] if replicas.known else others()
+        # Parameters that one step leaves unused may be used in the next.
+        return [*others(), *[SyncLook(torch, replicas)] * 3] if replicas.known else others()
 
     recorder.make_looks = make_looks
 
@@ -239,6 +240,8 @@ class SyncLook:
             self.exposed.append(exposed)
             self.overlapped.append(overlapped)
             self.unused.append(sum(unused))
+        # At the end of the process the models may be gone.
+        self._describe()
 
     def _describe(self) -> None:
         modules = self._modules()

@@ -15,9 +15,7 @@ from hotlap.probe import levers
 from hotlap.probe.host import Host
 from hotlap.probe.settings import Switches
 from hotlap.probe.timeline import VALIDATION
-
-#: Steps over which the use of the process is averaged at the least.
-_FEWEST = 5
+from hotlap.probe.usage import Usage
 
 
 def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
@@ -59,9 +57,7 @@ class Facts:
         self.checkpointing = False
         self.device = "cpu"
         self.host = Host()
-        #: What the process had used when it was warm and when it was last looked at, with the steps done by then.
-        self.warm: tuple[resource.struct_rusage, int] | None = None
-        self.used: tuple[resource.struct_rusage, int] | None = None
+        self.usage = Usage()
 
     def rank(self) -> int:
         """This process's rank, asked when it begins to train; at its end the group may be gone."""
@@ -105,10 +101,9 @@ class Facts:
     def use(self, steps: int, warm: bool) -> None:
         """Look at what the process has used after so many steps; the first look at a ``warm`` one is the origin."""
         if warm:
-            self.used = resource.getrusage(resource.RUSAGE_SELF), steps
+            self.usage.look(steps)
             kinds = {self.values.get(name) for name in ("autocast", "parameter_dtype")}
             self.switches.look(self.values.get("device") == "cpu" and "float16" in kinds)
-            self.warm = self.warm or self.used
             self.host.use(steps)
 
     def step_done(self) -> None:
@@ -142,6 +137,7 @@ class Facts:
         self.modules, self.frozen, self.optimized = [], [], []
 
     def loader_begins(self, name: str, loader: Any) -> None:
+        self.usage.forked = self.usage.forked or loader.num_workers > 0
         if name not in self.loaders:
             self.loaders[name] = {
                 "workers": loader.num_workers,
@@ -175,14 +171,9 @@ class Facts:
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
             **self.host.collect(),
+            **self.usage.collect(),
             "switches": self.switches.collect(),
         }
-        if self.warm is not None and self.used is not None:
-            (before, begun), (after, done) = self.warm, self.used
-            if done - begun >= _FEWEST:
-                collected["page_faults"] = (after.ru_minflt - before.ru_minflt) / (done - begun)
-                collected["major_faults"] = (after.ru_majflt - before.ru_majflt) / (done - begun)
-                collected["system_seconds"] = (after.ru_stime - before.ru_stime) / (done - begun)
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()
         return {name: value for name, value in collected.items() if value is not None}

@@ -31,6 +31,7 @@ from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.device import DeviceLook
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
+from hotlap.probe.looking import Look
 from hotlap.probe.memory import MemoryLook
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.stages import Stages
@@ -85,18 +86,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_loaders(torch, recorder)
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
-        device = DeviceLook(torch, recorder)
-        # Stages in three of the first steps: the median of one is no better than a single stall.
-        recorder.make_looks = lambda: [
-            stages,
-            # A step as it runs, and one for which the device is held.
-            *((device, device) if torch.cuda.is_initialized() else ()),
-            Syncs(torch),
-            MemoryLook(torch, recorder),
-            *(tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else ()),
-            stages,
-            stages,
-        ]
+        recorder.make_looks = lambda: looks(torch, settings, recorder, stages)
         distributed.install(torch, recorder)
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
@@ -104,6 +94,15 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     else:
         at_exit(levers.say_notes)
     return recorder
+
+
+def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) -> list[Look]:
+    """In the order of their turns. What one step says of stages or reads may be a single stall, or the one in ten."""
+    reads = Syncs(torch)
+    traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else []
+    # A step as it runs, and one for which the device is held.
+    device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
+    return [stages, *device, reads, MemoryLook(torch, recorder), *traced, stages, *device, reads, stages]
 
 
 def at_exit(action: Callable[[], None]) -> None:

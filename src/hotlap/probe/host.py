@@ -33,6 +33,9 @@ class _Used(NamedTuple):
     queue_seconds: float | None
     voluntary_switches: float | None
     involuntary_switches: float | None
+    #: Of the whole machine: processor seconds in which cores had nothing to do.
+    idle_seconds: float | None
+    clock: float
 
 
 class Host:
@@ -95,6 +98,8 @@ class Host:
             queue_seconds=_queue_seconds(self.file),
             voluntary_switches=thread.ru_nvcsw if thread is not None else None,
             involuntary_switches=thread.ru_nivcsw if thread is not None else None,
+            idle_seconds=_idle_seconds(),
+            clock=time.perf_counter(),
         )
 
     def collect(self) -> dict[str, float | None]:
@@ -107,7 +112,18 @@ class Host:
         found: dict[str, Any] = {}
         for name, old, new in zip(_Used._fields, before, after, strict=True):
             found[name] = None if old is None or new is None else (new - old) / (done - begun)
-        return found
+        idle, wall = found.pop("idle_seconds"), found.pop("clock")
+        return {**found, "idle_cores": idle / wall if idle is not None and wall > 0 else None}
+
+
+def _idle_seconds() -> float | None:
+    """The fourth and the fifth figure of the machine's line: ticks in which its cores idled, or waited for a disk."""
+    try:
+        with open("/proc/stat", "rb") as opened:
+            fields = opened.readline().split()
+        return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _queue_seconds(file: str) -> float | None:

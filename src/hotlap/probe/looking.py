@@ -42,7 +42,7 @@ class Looks:
         #: Number of the step before which something is to be done.
         self.next = FIRST if looks else -1
         self.current: Look | None = None
-        #: Steps that the current look still watches: one, unless it has ``steps``.
+        #: Steps that the current look still watches: one, unless it has a ``span``.
         self.left = 0
         self.turn = 0
         self.gap = float(_LATER)
@@ -58,7 +58,7 @@ class Looks:
             if self.left > 0:
                 self.next = steps + 1
                 return True
-            several = getattr(self.current, "steps", 1) > 1
+            several = getattr(self.current, "span", 1) > 1
             self._end(steps, now)
             if several:
                 return True  # ending it took its time from the step that begins
@@ -76,7 +76,7 @@ class Looks:
             self._drop(look)
             return False
         self.current = look
-        self.left = getattr(look, "steps", 1)
+        self.left = getattr(look, "span", 1)
         self.began = now
         return True
 

@@ -17,7 +17,7 @@ from hotlap.probe.writer import Writer
 _POINTS = 256
 #: Where graphs seem to pile up they are counted so often again, each time after twice as many steps.
 _COUNTS = 5
-_FIRST_COUNT = 32
+_FIRST_COUNT = 12
 
 
 class Resident:

@@ -34,7 +34,7 @@ class Tracing:
     def __init__(self, torch: Any, run_dir: str) -> None:
         self.torch = torch
         self.path = os.path.join(run_dir, "trace.json.gz")
-        self.steps = STEPS
+        self.span = STEPS
         self.profiler: Any = None
         self.seen: dict[str, Any] = {}
 
@@ -59,7 +59,7 @@ class Tracing:
             self.torch.cuda.synchronize()
         profiler.stop()
         self.seen = {"steps": STEPS}
-        self.steps = 1  # it is done: another turn watches nothing
+        self.span = 1  # it is done: another turn watches nothing
         events = profiler.profiler.kineto_results.events()
         cpu = self.torch.autograd.DeviceType.CPU
         on_device = [

@@ -69,6 +69,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     cpu: str = ""
     #: Cores this process may use (affinity and cgroup), not the cores of the machine.
     cores: int = 1
+    #: Of the machine, without hyper-threads.
+    physical_cores: int | None = None
     memory: int | None = None
     gpus: list[str] = []
     #: One-minute load average when the run began.
@@ -140,6 +142,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     thread_seconds: float | None = None
     #: Seconds of a step (mean) in which the training thread was ready to run and had no core.
     queue_seconds: float | None = None
+    #: Cores of the machine that had nothing to do while it trained (mean).
+    idle_cores: float | None = None
     #: How often in a step (mean) the training thread gave its core up, and how often it was taken from it.
     voluntary_switches: float | None = None
     involuntary_switches: float | None = None

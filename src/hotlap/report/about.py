@@ -42,6 +42,7 @@ _FACTS = {
     "cpu_seconds": "Processor time per step",
     "thread_seconds": "Processor time of the training thread per step",
     "queue_seconds": "Wait for a core per step",
+    "idle_cores": "Idle cores of the machine",
     "voluntary_switches": "Cores given up per step",
     "involuntary_switches": "Cores taken away per step",
     "major_faults": "Page faults per step that read from a disk",
@@ -104,7 +105,7 @@ def _fact(field: str, value: object) -> str:
     if isinstance(value, float):
         if field.endswith("_faults"):
             return f"{value:,.0f}"
-        counts = field in ("gc_collections", "gc_full", "voluntary_switches", "involuntary_switches")
+        counts = field in ("idle_cores", "gc_collections", "gc_full", "voluntary_switches", "involuntary_switches")
         return text.figure(value) if counts else text.seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
+from hotlap.diagnose.rules.host import where
 from hotlap.diagnose.rules.precision import bf16_speedup
 from hotlap.diagnose.thresholds import (
     COMPUTE_SHARE,
@@ -41,9 +42,12 @@ class Unexplained(Rule):
         if working is not None:
             # While the device works the host may as well wait here as anywhere.
             seconds = min(seconds, context.mean - working)
-        if seconds <= OTHER_SECONDS:
+        named = any(each.code == "HOST01" and each.seconds >= seconds for each in context.found)
+        if seconds <= OTHER_SECONDS or named:
             return None
         evidence = [f"No phase explains {part(context, seconds)}."]
+        reads = context.run.syncs.lines if context.run.syncs else []
+        evidence += [f"Tensors are read: {where(line, context.run.info.cwd)}" for line in reads[:2] if line.count >= 1]
         if probe is not None:
             evidence.append(f"The probe's own {time(probe)} a step are not part of that.")
         return self.finding(context, seconds, evidence, least=OTHER_SHARE)

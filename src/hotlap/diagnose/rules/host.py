@@ -12,18 +12,23 @@ from hotlap.diagnose.thresholds import (
     DISPATCH_CUDA,
     DISPATCH_FADE,
     GC_SHARE,
+    IDLE_CORES,
     LARGE_CALL,
     QUEUE_SHARE,
+    READS_ONE_BY_ONE,
     SMALL_BATCH,
     SYNC_STEPS,
     THREADS_SHARE,
 )
 from hotlap.records import Finding, Sync
 
-#: On a CPU these compute what the script wants to know; only the rest is reading.
+#: On a CPU these compute what the script wants to know, and the last two belong to what prints; the rest is reading.
 _COMPUTING = frozenset(
     {"nonzero()", "argwhere()", "unique()", "masked_select()", "equal()", "allclose()", "x[mask]", "x[mask] = y"}
+    | {"str()", "format()"}
 )
+#: What takes values out of a tensor, to compute with them in Python.
+_TAKING_OUT = frozenset({"item()", "float()", "int()", "as an index", "tolist()", "numpy()"})
 #: Lines that are named in the evidence.
 _NAMED = 3
 
@@ -48,8 +53,9 @@ class Syncs(Rule):
     limits = (
         "On a GPU the bound takes the host's and the device's work to overlap in full without the reads, so it is the "
         "smaller one of the wait and of the rest of the step. On a CPU nothing is waited for, and only what the calls "
-        "themselves take is at stake. Reads in C++, and functions such as `torch.nonzero(x)` that are not called as "
-        "methods, are not seen; nor are tensor subclasses."
+        "themselves take is at stake, or where 50 and more take values out one by one, the Python code around them "
+        "too: all of `other`. Reads in C++, and functions such as `torch.nonzero(x)` that are not called as methods, "
+        "are not seen; nor are tensor subclasses."
     )
 
     def check(self, context: Context) -> Finding | None:
@@ -65,11 +71,19 @@ class Syncs(Rule):
         at_stake = min(spent, max(0.0, context.mean - spent)) if context.on_cuda else spent
         what = "Python waits for the device" if context.on_cuda else "Reading tensors takes Python"
         evidence = [f"{what} for {part(context, spent)}." if context.on_cuda else f"{what} {part(context, spent)}."]
-        evidence += [_where(line, context.run.info.cwd) for line in lines[:_NAMED]]
+        evidence += [where(line, context.run.info.cwd) for line in lines[:_NAMED]]
+        around = context.seconds("other") - (context.facts.probe_seconds or 0.0)
+        taken = sum(line.count for line in lines if line.what in _TAKING_OUT)
+        if not context.on_cuda and taken >= READS_ONE_BY_ONE and around > spent:
+            evidence.append(
+                "So many are made one by one, in Python that goes through tensors value by value: it is in the "
+                f"{part(context, around)} that no phase explains."
+            )
+            at_stake = around
         return self.finding(context, at_stake, evidence)
 
 
-def _where(line: Sync, cwd: str) -> str:
+def where(line: Sync, cwd: str) -> str:
     file = line.file.removeprefix(cwd.rstrip("/") + "/")
     return f"{file}:{line.line}, in {line.function}: {line.what}, {line.count:.3g} times a step, {time(line.seconds)}."
 
@@ -135,7 +149,10 @@ class SmallBatch(Rule):
             return None
         size = DISPATCH_CUDA if context.on_cuda else DISPATCH_CPU
         weight = min(1.0, (DISPATCH_FADE * size - forward / calls) / ((DISPATCH_FADE - 1) * size))
-        once = context.seconds("forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
+        # The loss may be slow for reasons of its own, and backward by as much.
+        loss = context.seconds("loss")
+        backward = context.seconds("backward", "recompute") * forward / (forward + loss)
+        once = forward + backward + context.seconds("gradient_clip", "optimizer")
         evidence = [
             f"The batch is {plural(batch, 'sample')}.",
             f"A module call takes {time(forward / calls)} of forward on average ({calls} calls a step).",
@@ -211,8 +228,8 @@ class FewThreads(Rule):
     title = "Torch computes with fewer threads than there are free cores"
     meaning = "The model's arithmetic takes most of the step, on a few threads, while other cores have nothing to do."
     evidence_needed = (
-        "Torch's threads against the cores of this process, without those that workers or other programs use; forward "
-        "and backward of over 60 % of the step; module calls long enough (0.5 ms) to be shared among threads."
+        "Torch's threads against the cores of this process, and how many of the machine's cores idled meanwhile; "
+        "forward and backward of over 60 % of the step; module calls long enough (0.5 ms) to be shared among threads."
     )
     remedy = (
         "Let torch use the cores: set `OMP_NUM_THREADS` or call `torch.set_num_threads` with their number. (torchrun "
@@ -220,8 +237,8 @@ class FewThreads(Rule):
     )
     limits = (
         "The bound supposes that the arithmetic shares out without loss, which it never does: memory is shared, and "
-        "two hyper-threads are one core. Named only below half of the cores for this reason. What other programs use "
-        "is known from the load when the run began."
+        "two hyper-threads are one core, so these count as one. Named up to half of the cores. Which cores "
+        "idle is known of the machine, not of the part of it that a container may use."
     )
 
     def check(self, context: Context) -> Finding | None:
@@ -231,14 +248,14 @@ class FewThreads(Rule):
             return None
         if context.share(context.compute) <= COMPUTE_SHARE or (facts.queue_seconds or 0.0) > QUEUE_SHARE * context.mean:
             return None
-        load = context.run.info.environment.load or 0.0
-        free = context.cores - (facts.workers or 0) - round(load / max(1, facts.world_size))
         # Threads of the script's own may compute beside torch's.
         busy = max(threads, (facts.cpu_seconds or 0.0) / context.mean)
-        if 2 * busy >= free:
+        idle = min((facts.idle_cores or 0.0) / max(1, facts.world_size), context.physical_cores - busy)
+        if idle < IDLE_CORES * busy:
             return None
+        free = busy + idle
         evidence = [
-            f"Torch has {plural(threads, 'thread')}; {plural(free, 'core')} of {context.cores} could compute.",
+            f"Torch has {plural(threads, 'thread')} on {plural(context.cores, 'core')}; {idle:.1f} of them were idle.",
             f"Forward and backward take {part(context, context.compute)}.",
             f"A module call takes {time(forward / calls)} of forward on average.",
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.faults import fault_seconds
+from hotlap.diagnose.faults import fault_seconds, growth_faults
 from hotlap.diagnose.rules.base import Rule, time
 from hotlap.records import Finding
 
@@ -27,8 +27,9 @@ class PageFaults(Rule):
     )
     limits = (
         "The bound takes all of the kernel's time to be saved, as if one thread spent it while the others wait; where "
-        "they share it, less is. What clearing pages costs the caches is not in it. Faults also come from batches "
-        "that workers hand over in shared memory, files that are mapped, memory shared with a process that forked, and "
+        "they share it, less is. What clearing pages costs the caches is not in it. What the process grows by "
+        "is left out. Faults also come from batches that workers hand over in shared memory, files that are mapped, "
+        "memory shared with a process that forked, and "
         "validation. Memory that is kept is not there for other programs; with shapes that change at every step the "
         "process may grow. In threads other than the first one, blocks of more than 64 MiB still go back. glibc only, "
         "and not looked for where a GPU computes or another allocator is preloaded."
@@ -36,7 +37,7 @@ class PageFaults(Rule):
     changes = ("allocator",)
 
     def check(self, context: Context) -> Finding | None:
-        seconds = fault_seconds(context.facts, context.mean)
+        seconds = fault_seconds(context.facts, context.mean, growth_faults(context.run.memory.points))
         if seconds is None:
             return None
         evidence = [

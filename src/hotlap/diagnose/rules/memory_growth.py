@@ -18,7 +18,7 @@ class RetainedGraphs(Rule):
         "backward has not run, every activation."
     )
     evidence_needed = (
-        "Tensors with a graph, and the nodes of these graphs, counted between two steps at least three times over 100 "
+        "Tensors with a graph, and the nodes of these graphs, counted between two steps at least three times over 30 "
         "steps or more, and growing evenly."
     )
     remedy = (
