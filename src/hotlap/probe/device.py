@@ -112,7 +112,7 @@ class DeviceLook:
         watched = self.watched = _Watched(self.recorder.steps, first, hold > 0)
         self._stamp(self.recorder.clock())
         self._ask(watched)
-        if hold:
+        if hold and not watched.spoiled:
             cuda._sleep(hold * self._cycles() // 1_000_000)
         self._stamp(self.recorder.clock())
         timeline.times = _Times(timeline.times, self._stamp)
@@ -195,7 +195,8 @@ class DeviceLook:
     # what it took
 
     def _forget(self, watched: _Watched) -> None:
-        self.pool += [stamp.event for stamp in watched.stamps]
+        if not watched.spoiled:  # else they may be of several devices
+            self.pool += [stamp.event for stamp in watched.stamps]
         watched.stamps = []
 
     def _read(self) -> None:
@@ -203,10 +204,12 @@ class DeviceLook:
         for watched in self.waiting:
             plan = self.recorder.record.plans.get(watched.kinds)
             over = False
-            with suppress(Exception):  # events of several devices
+            try:
                 over = plan is not None and all(stamp.event.query() for stamp in watched.stamps)
                 if over and plan.number is not None:
                     self._keep(watched, plan)
+            except Exception:
+                over = watched.spoiled = True
             if over or self.recorder.steps > watched.number + _KEPT:
                 self._forget(watched)
             else:

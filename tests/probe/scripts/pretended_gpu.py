@@ -1,6 +1,6 @@
-"""A training on the CPU beside a GPU that is only pretended: it comes to each event when that is recorded."""
+"""A training on the CPU beside a GPU that is only pretended: it comes to each event at the moment of its mark."""
 
-import time
+import sys
 
 import torch
 from told import Told, network, samples
@@ -12,13 +12,13 @@ class Event:
         self.at = None
 
     def record(self):
-        self.at = time.perf_counter()
+        self.at = sys._getframe(1).f_locals["now"]
 
     def query(self):
         return True
 
     def elapsed_time(self, later):
-        return 1e3 * (later.at - self.at)
+        return (later.at - self.at) / 1e6
 
 
 torch.cuda.Event = Event
