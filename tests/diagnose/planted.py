@@ -7,7 +7,20 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Memory, Rank, Run, RunInfo, Stage, Stages, Step, Syncs
+from hotlap.records import (
+    DevicePhase,
+    DevicePhases,
+    Environment,
+    Facts,
+    Memory,
+    Rank,
+    Run,
+    RunInfo,
+    Stage,
+    Stages,
+    Step,
+    Syncs,
+)
 
 #: Seconds of a healthy step of 100 ms.
 HEALTHY = {"data_wait": 0.001, "forward": 0.04, "loss": 0.008, "backward": 0.045, "optimizer": 0.003, "other": 0.003}
@@ -85,6 +98,29 @@ def run(
         stages=stages,
         memory=seen or Memory(),
         **(happened or {}),
+    )
+
+
+def device(
+    share: float, *, known: float = 1.0, dry: float = 1.0, phases: Mapping[str, float] = HEALTHY
+) -> DevicePhases:
+    """Return a GPU that works for this share of the phases of a step, of which ``known`` is certain."""
+    idle = ("data_wait", "other")
+    return DevicePhases(
+        steps=2,
+        held=1,
+        wall=sum(phases.values()),
+        phases={
+            name: DevicePhase(
+                host=host,
+                elapsed=host,
+                at_least=0.0 if name in idle else known * share * host,
+                at_most=0.0 if name in idle else share * host,
+            )
+            for name, host in phases.items()
+        },
+        dry=dry,
+        host_waits=0.0,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from distributed_cases import CASES as DISTRIBUTED
-from planted import HEALTHY, SHORT, model, run, steps
+from planted import HEALTHY, SHORT, device, model, run, steps
 from planted_memory import MEMORY
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
@@ -182,6 +182,20 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": {**ONE_THREAD, "queue_seconds": 0.03}},
             {"facts": {**ONE_THREAD, "cpu_seconds": 0.5}},
             {"facts": ONE_THREAD, "phases": {"loss": 0.09}},
+        ],
+    ),
+    "HOST07": (
+        {"facts": CUDA, "happened": {"device": device(0.2)}},
+        [
+            {"facts": CUDA},
+            {"happened": {"device": device(0.2)}},
+            # The device is at work all the time, or all the time but for a little.
+            {"facts": CUDA, "happened": {"device": device(1.0, dry=0.0)}},
+            {"facts": CUDA, "happened": {"device": device(0.95)}},
+            # The host is ahead at most marks.
+            {"facts": CUDA, "happened": {"device": device(0.2, dry=0.5)}},
+            # How long the device works is not known: it may be as long as the host.
+            {"facts": CUDA, "happened": {"device": device(1.0, known=0.1)}},
         ],
     ),
     "PRECISION01": (
@@ -525,8 +539,8 @@ def test_the_implementation_in_use_is_torch_s_default_where_the_script_set_none(
 
 
 def test_foreach_is_recommended_where_there_is_no_fused_form_and_a_loop_is_in_use() -> None:
-    for device, changes in (("cpu", ["optimizer"]), ("cuda:0", [])):
-        facts = {**LEFT, "optimizer": "RMSprop", "device": device}
+    for where, changes in (("cpu", ["optimizer"]), ("cuda:0", [])):
+        facts = {**LEFT, "optimizer": "RMSprop", "device": where}
         finding = planted(phases={"optimizer": 0.05}, facts=facts)["OPTIMIZER01"]
         assert finding.changes == changes
         assert ("foreach=True" in finding.remedy) == bool(changes)

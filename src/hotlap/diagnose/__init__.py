@@ -59,6 +59,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         syncs=run.syncs,
         compilations=run.compilations,
         stages=context.stages,
+        device=run.device,
         ablations=run.ablations,
     )
 

@@ -11,7 +11,14 @@ from hotlap.diagnose.happenings import compiled, compiled_in_validation, started
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.stages import stage_tree
 from hotlap.diagnose.steady import core, scatter, steady_steps
-from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_SHARE, LEAST_SHARE, MAD_TO_SIGMA
+from hotlap.diagnose.thresholds import (
+    DEVICE_BOUND,
+    DEVICE_KNOWN,
+    FEW_STEPS,
+    FEW_STEPS_SHARE,
+    LEAST_SHARE,
+    MAD_TO_SIGMA,
+)
 from hotlap.diagnose.trend import Shift, Trend, trend
 from hotlap.records import BETWEEN, PHASES, Facts, Finding, Run, StageTree, Step
 
@@ -171,7 +178,27 @@ class Context:
         """``seconds`` as a share of the mean step, 0 to 1."""
         return min(1.0, max(0.0, seconds / self.mean)) if self.mean > 0 else 0.0
 
+    def device_seconds(self, *phases: str) -> float | None:
+        """Seconds that a GPU works in these phases; None where that is not known well, or none computes."""
+        seen = self.run.device
+        if seen is None or not self.on_cuda:
+            return None
+        known = [seen.phases[phase] for phase in phases if phase in seen.phases]
+        at_least, at_most = sum(each.at_least for each in known), sum(each.at_most for each in known)
+        return (at_least + at_most) / 2 if known and at_least >= DEVICE_KNOWN * at_most else None
+
+    @property
+    def device_bound(self) -> bool:
+        """Whether a GPU is known to work nearly all the time: then the host's seconds say when it had to wait."""
+        seen = self.run.device
+        return seen is not None and self.on_cuda and seen.busy_at_least >= DEVICE_BOUND
+
+    def spent(self, *phases: str) -> float:
+        """Seconds that these phases take: of the device where the step is bound by it, else of the host."""
+        device = self.device_seconds(*phases) if self.device_bound else None
+        return self.seconds(*phases) if device is None else device
+
     @property
     def compute(self) -> float:
         """Seconds of the arithmetic of the model."""
-        return self.seconds("forward", "backward", "recompute")
+        return self.spent("forward", "backward", "recompute")

@@ -253,6 +253,18 @@ IDLE_CORES = 0.75
 #: More threads cost synchronisation and share the memory: less than a fifth of the step is not worth naming.
 THREADS_SHARE = 0.20
 
+#: What a GPU does in a phase is known where the lower bound is this near to the upper one.
+DEVICE_KNOWN = 0.8
+
+#: A GPU that is at work this share of the step sets its pace: the host could give back the rest at most.
+DEVICE_BOUND = 0.8
+
+#: The device had run dry at this share of the marks: one of four phases may end with a long kernel.
+DRY = 0.7
+
+#: Handing work over that takes this share of the step longer than doing it: a bound of 1.11.
+WAITING_SHARE = 0.10
+
 # --- the process around the steps --------------------------------------------------------------------------------
 
 #: Steps whose median stands for them in a trend, and how many such medians it takes: ten in one order by chance have a

@@ -4,6 +4,8 @@
         the first mark begins a wait for data, the second and the third are forward
     {"k":"steps","i":7,"plan":0,"times":[0,20,50,90, 110,...],"samples":[8,8],"losses":[0.4,0.3]}
         two such steps, the first from 0 to 90 ns of which 70 forward
+    {"k":"device","steps":[{"plan":0,"first":1,"host":[0,5,9,...],"device":[2,30,41,...],...}]}
+        when the host and a GPU came to the marks of a step, from its mark number 1 to that of the next step
 
 The training only writes down what it saw. Adding up is left to the reader, which has the time.
 """
@@ -34,9 +36,18 @@ class Decoder:
             elif line["k"] == "steps":
                 with contextlib.suppress(LookupError):  # a record that lost its beginning
                     decoded += _steps(line, self._plans[line["plan"]])
+            elif line["k"] == "device":
+                known = [step for step in line["steps"] if step["plan"] in self._plans]
+                decoded.append({**line, "steps": [{**step, "phases": self._from(step)} for step in known]})
             else:
                 decoded.append(line)
         return decoded
+
+    def _from(self, step: Line) -> list[str]:
+        """The phases between the marks of a step that is seen from one of its marks on, up to the same of the next."""
+        plan, first = self._plans[step["plan"]], step["first"]
+        phases = [plan["phases"][slot] for slot in plan["slots"]]
+        return [*phases[first:], *phases[: first + 1]]
 
 
 def _steps(line: Line, plan: Line) -> Iterator[Line]:

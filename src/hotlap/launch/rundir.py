@@ -13,6 +13,7 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
+from hotlap.launch.devices import device_of
 from hotlap.launch.following import records
 from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.launch.ranks import read_ranks
@@ -145,6 +146,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, 
         compilations=compilations_of(lines, steps),
         loader_starts=loader_starts_of(lines, steps),
         stages=stages_of(lines),
+        device=device_of(lines),
         memory=memory_of(lines, seen),
         trace=trace_of(lines),
     )

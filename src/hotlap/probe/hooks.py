@@ -28,6 +28,7 @@ from typing import Any
 
 from hotlap.probe import Settings, ablations, distributed, levers, tracing
 from hotlap.probe.compiling import watch_compiling
+from hotlap.probe.device import DeviceLook
 from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.looking import Look
@@ -99,7 +100,9 @@ def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) ->
     """In the order of their turns. What one step says of stages or reads may be a single stall, or the one in ten."""
     reads = Syncs(torch)
     traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else []
-    return [stages, reads, MemoryLook(torch, recorder), *traced, stages, reads, stages]
+    # A step as it runs, and one for which the device is held.
+    device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
+    return [stages, *device, reads, MemoryLook(torch, recorder), *traced, stages, *device, reads, stages]
 
 
 def at_exit(action: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.ablations import Ablation, Ablations
+from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.files import read_record, write_record, write_whole
 from hotlap.records.memory import (
@@ -73,6 +74,8 @@ __all__ = [
     "Comparison",
     "Compilation",
     "DataParallel",
+    "DevicePhase",
+    "DevicePhases",
     "Diagnosis",
     "Effect",
     "Environment",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.ablations import Ablations
+from hotlap.records.device import DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.memory import MemoryReport
 from hotlap.records.process import Compilation
@@ -91,6 +92,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     compilations: list[Compilation] = []
     #: Where the time goes in the models; None where no step was watched for it.
     stages: StageTree | None = None
+    #: What a GPU does in the phases; None where none computes.
+    device: DevicePhases | None = None
     #: What was taken away to see what it costs, where that was asked for.
     ablations: Ablations | None = None
 

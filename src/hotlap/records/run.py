@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.ablations import Ablations
+from hotlap.records.device import DevicePhases
 from hotlap.records.effect import SCHEMA
 from hotlap.records.memory import Memory
 from hotlap.records.process import Compilation, LoaderStart, Startup
@@ -191,6 +192,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     syncs: Syncs | None = None
     #: Where the time goes in the models; None where no step was watched for it.
     stages: Stages | None = None
+    #: What a GPU does in the phases; None where none computes, or no step was watched for it.
+    device: DevicePhases | None = None
     #: What was taken away from the training to see what it costs, where that was asked for.
     ablations: Ablations | None = None
     #: A closer look at a few steps, where that was asked for.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
-from hotlap.report import proofs, ranks, reads, text, traces, verdicts, view
+from hotlap.report import device, proofs, ranks, reads, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.compilations import compilations
@@ -124,6 +124,12 @@ def _step(diagnosis: Diagnosis) -> list[RenderableType]:
         for row in rows
     ]
     cells.append((view.SUM, shown(total), "100.0 %" if total > 0 else text.NA, ""))
+    if diagnosis.device is not None:
+        return [
+            *parts,
+            *device.beside(cells, rows, diagnosis.device, shown),
+            prose(view.steady_sentence(diagnosis), indent=2, style="dim"),
+        ]
     return [*parts, *table(cells, "<>><"), prose(view.steady_sentence(diagnosis), indent=2, style="dim")]
 
 

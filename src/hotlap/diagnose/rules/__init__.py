@@ -9,6 +9,7 @@ from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, U
 from hotlap.diagnose.rules.config import AnomalyDetection, Debugging, GradedValidation, ProfilerOn
 from hotlap.diagnose.rules.copies import SlowCopy
 from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.device import DeviceWaits
 from hotlap.diagnose.rules.distributed import (
     ExposedSync,
     NeedlessSearch,
@@ -49,6 +50,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     SmallBatch(),
     Crowded(),
     FewThreads(),
+    DeviceWaits(),
     FullPrecision(),
     DoublePrecision(),
     HalfOnCpu(),

@@ -30,11 +30,18 @@ class Unexplained(Rule):
         "ordinary Python."
     )
     remedy = 'Name the suspects with `with hotlap.phase("..."):` and profile again.'
-    limits = "It says that time is missing, not where. A log or a trace that covers part of the step also ends here."
+    limits = (
+        "It says that time is missing, not where. A log or a trace that covers part of the step also ends here. Where "
+        "a GPU is known to work nearly all the time, only the time in which it does not is at stake."
+    )
 
     def check(self, context: Context) -> Finding | None:
         probe = context.facts.probe_seconds
         seconds = context.seconds("other") - context.growth("other") - (probe or 0.0)
+        working = context.device_seconds(*context.phases) if context.device_bound else None
+        if working is not None:
+            # While the device works the host may as well wait here as anywhere.
+            seconds = min(seconds, context.mean - working)
         named = any(each.code == "HOST01" and each.seconds >= seconds for each in context.found)
         if seconds <= OTHER_SECONDS or named:
             return None
@@ -80,7 +87,10 @@ class ComputeBound(Rule):
     code = "COMPUTE01"
     title = "The step is bound by the model's own arithmetic"
     meaning = "Forward and backward take most of the step, and nothing else stands out. This is how it should be."
-    evidence_needed = "The share of `forward`, `backward` and `recompute`, with no other finding."
+    evidence_needed = (
+        "The share of `forward`, `backward` and `recompute`, with no other finding. Where a GPU is known to work "
+        "nearly all the time these are its own seconds, else the host's."
+    )
     remedy = "Make the arithmetic itself cheaper: torch.compile, a lower precision or a smaller model."
     limits = (
         "The bound supposes arithmetic that takes no time, which no change comes near. Whether the device is used well "
@@ -93,7 +103,7 @@ class ComputeBound(Rule):
         seconds = context.compute
         if context.found or context.share(seconds) <= COMPUTE_SHARE:
             return None
-        parts = {name: context.seconds(name) for name in ("forward", "backward", "recompute")}
+        parts = {name: context.spent(name) for name in ("forward", "backward", "recompute")}
         ranked = sorted(((s, name) for name, s in parts.items() if s > 0), reverse=True)
         evidence = [
             f"Computing takes {part(context, seconds)}.",

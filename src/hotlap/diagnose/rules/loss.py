@@ -30,8 +30,8 @@ class SlowLoss(Rule):
     )
 
     def check(self, context: Context) -> Finding | None:
-        seconds = context.seconds("loss") - context.growth("loss")
-        if context.typical("loss") <= LOSS_SECONDS * context.micro_batches:
+        seconds = context.spent("loss") - context.growth("loss")
+        if (seconds if context.device_bound else context.typical("loss")) <= LOSS_SECONDS * context.micro_batches:
             return None
         evidence = [f"The loss takes {part(context, seconds)}."]
         modules = context.facts.switches.loss_modules

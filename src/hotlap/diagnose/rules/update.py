@@ -28,10 +28,10 @@ class SlowOptimizer(Rule):
     changes = ("optimizer",)
 
     def check(self, context: Context) -> Finding | None:
-        facts, seconds = context.facts, context.seconds("optimizer")
+        facts, seconds = context.facts, context.spent("optimizer")
         if facts.optimizer_fused is True or facts.optimizer == "LBFGS":
             return None
-        if context.typical("optimizer") <= OPTIMIZER_SECONDS:
+        if (seconds if context.device_bound else context.typical("optimizer")) <= OPTIMIZER_SECONDS:
             return None
         name = facts.optimizer or "the optimizer"
         tensors = facts.parameter_tensors
