@@ -44,6 +44,7 @@ for step in range(1, steps + 1):
 def measure(steps: int, folder: Path) -> dict[str, list[list[int]]]:
     """Resident bytes of the loop by step, ``with`` the probe and ``without``."""
     from hotlap.launch import Limits, Plan, Training
+    from hotlap.launch.rundir import read_lines
 
     command = [sys.executable, "-c", LOOP, str(steps)]
     alone = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -52,8 +53,7 @@ def measure(steps: int, folder: Path) -> dict[str, list[list[int]]]:
     assert training.exit is not None
     if training.exit["exit"] != 0:
         raise SystemExit(training.tail())
-    with (folder / "run" / "steps.jsonl").open("rb") as record:
-        recorded = sum(b'"k":"step"' in line for line in record)
+    recorded = sum(line["k"] == "step" for line in read_lines(folder / "run" / "steps.jsonl"))
     if recorded != steps:
         raise SystemExit(f"{recorded} of {steps} steps were recorded")
     return {

@@ -15,7 +15,18 @@ from hotlap.cli import app
 
 #: A flag needs a reason. Add one here only together with it.
 OPTIONS = {
-    "profile": {"--steps", "--seconds", "--report", "--force", "--fail-on", "--run-dir", "--json"},
+    "profile": {
+        "--steps",
+        "--seconds",
+        "--prove",  # the suspects are taken away, which takes longer
+        "--budget",  # ... so long
+        "--trace",  # kernels and operators, for those who read traces
+        "--report",
+        "--force",
+        "--fail-on",
+        "--run-dir",
+        "--json",
+    },
     "tune": {
         "--budget",  # how long one is willing to wait
         "--output",

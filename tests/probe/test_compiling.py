@@ -11,7 +11,7 @@ from hotlap.probe.compiling import LONGEST_REASON, Compilations, first_line
 
 
 class Steps:
-    """As much of ``hotlap.probe.steps.Steps`` as listens, with a clock that counts seconds."""
+    """As much of ``hotlap.probe.steps.Steps`` as listens, and a clock that counts seconds."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -47,6 +47,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> tuple[Steps, Handler, list[Any]]:
     dynamo = ModuleType("dynamo")
     dynamo.callback_handler = handler  # type: ignore[attr-defined]
     monkeypatch.setattr("hotlap.probe.compiling._accounts", lambda: accounts)
+    monkeypatch.setattr("hotlap.probe.compiling.time", SimpleNamespace(perf_counter=steps.clock))
     Compilations(steps).hook(dynamo)  # type: ignore[arg-type]
     return steps, handler, accounts
 

@@ -310,7 +310,6 @@ def test_the_marks_of_a_real_training(record: Callable[..., Recorded]) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_training_on_a_gpu(record: Callable[..., Recorded], without_probe: Callable[..., Told]) -> None:
     """Nothing synchronises, the losses are those of the training alone, and the device's phases add up to the step."""
     found = record("on_gpu")

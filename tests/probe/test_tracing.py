@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from recordings import Recorded
 
@@ -17,7 +16,7 @@ from hotlap import api
 from hotlap.diagnose import diagnose
 from hotlap.launch import Plan
 from hotlap.launch.rundir import add_peak, read_run
-from hotlap.probe.looking import FIRST, Looks
+from hotlap.probe.looking import FIRST
 from hotlap.probe.tracing import STEPS, union
 from hotlap.report.traces import sentences
 
@@ -67,40 +66,6 @@ def test_nothing_is_compiled_again(tmp_path: Path) -> None:
             assert run.trace.operators
     assert _said(outputs[0], "LOSSES") == _said(outputs[1], "LOSSES")
     assert _said(outputs[0], "GRAPHS") == _said(outputs[1], "GRAPHS")
-
-
-class _Several:
-    """Watches three steps."""
-
-    steps = 3
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def begin(self) -> None:
-        self.told.append("begin")
-
-    def end(self) -> None:
-        self.told.append("end")
-
-    def lines(self) -> list[tuple[str, dict[str, Any]]]:
-        return [("several", {})]
-
-
-def test_a_look_may_watch_several_steps() -> None:
-    """It is ended after them; one that is cut off by the end of the training tells nothing."""
-    look = _Several()
-    looks = Looks([look])
-    watched = [looks.between(step, float(step), 1.0) for step in range(FIRST, FIRST + 4)]
-    assert watched == [True, True, True, True]  # the last one holds what the end took
-    assert looks.current is None
-    assert look.told == ["begin", "end"]
-    assert looks.lines()
-    looks = Looks([look])
-    looks.between(FIRST, 1.0, 1.0)
-    looks.stop()
-    assert look.told[2:] == ["begin", "end"]
-    assert looks.lines() == []
 
 
 def test_the_union_of_intervals() -> None:

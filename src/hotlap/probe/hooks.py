@@ -102,7 +102,7 @@ def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) ->
     traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else []
     # A step as it runs, and one for which the device is held.
     device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
-    return [stages, *device, reads, MemoryLook(torch, recorder), *traced, stages, *device, reads, stages]
+    return [*traced, stages, *device, reads, MemoryLook(torch, recorder), stages, *device, reads, stages]
 
 
 def at_exit(action: Callable[[], None]) -> None:

@@ -34,9 +34,12 @@ from hotlap.probe.writer import Writer
 #: Steps in which what can only be seen inside the model is looked at.
 LOOKING = 6
 #: Steps are written this many at a time: code and tables are in the processor's caches from the second on.
-_AT_A_TIME = 32
+_AT_A_TIME = 16
 #: ... and at least so often, in nanoseconds.
 _SAVE_EVERY = 250_000_000
+#: Nanoseconds between two looks at what the process uses, less in the first second: asking the kernel takes as long as
+#: all marks of a step.
+_USE_EVERY, _USE_EARLY = 50_000_000, 20
 #: Events kept while it is not known whether this process trains at all.
 _EVENTS_AHEAD = 1000
 
@@ -108,7 +111,7 @@ class Steps:
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
         self.closed: list[tuple[int, list[Any], list[int]]] = []
-        self.closed_at = self.save_by = 0
+        self.closed_at = self.save_by = self.use_by = 0
         #: Whether the step that runs is looked at from close by.
         self.watched = False
         #: Whether there is something to ask where a step ends.
@@ -206,7 +209,8 @@ class Steps:
             self.own -= self.clock() - now
 
     def _save(self, now: int) -> None:
-        if not self.ended:  # what comes after the last step is none of the steps'
+        if not self.ended and now > self.use_by:  # what comes after the last step is none of the steps'
+            self.use_by = now + min(_USE_EVERY, (now - self.first_step_at) // _USE_EARLY)
             self.facts.use(self.steps, warm=not self.looking)
             writer = self.record.writer
             began = self.clock()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import SCRIPTS
 from recordings import Recorded, Told, told
 
+from conftest import SCRIPTS
 from hotlap.diagnose import budget, diagnose
 from hotlap.launch import Plan, Training
 from hotlap.records import Environment
