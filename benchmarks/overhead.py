@@ -135,7 +135,8 @@ def install(torch: Any, tool: str, folder: str) -> Around:
 
         hooks.install(torch, Settings({"run_dir": folder, "looks": True}), time.perf_counter())
     elif tool == "train-doctor":
-        os.environ["TRAIN_DOCTOR_RUN_DIR"] = folder
+        # It measures 50 steps and ends the run, unless told otherwise.
+        os.environ.update(TRAIN_DOCTOR_RUN_DIR=folder, TRAIN_DOCTOR_STEPS="100000000")
         import train_doctor
 
         sys.path.insert(0, str(Path(train_doctor.__file__).parent / "_hook"))
@@ -223,7 +224,9 @@ def main() -> None:
     if arguments.measure:
         found = measure(arguments.tool, arguments.size, arguments.pairs, arguments.measure)
         print("RESULT " + json.dumps(found), flush=True)
-        os._exit(0)  # some tools write reports at the end, which is not what is measured
+        if arguments.tool != "hotlap":
+            os._exit(0)  # the others write reports at the end, which is not what is measured
+        return
     from machine import RESULTS, circumstances, sentence
 
     python = arguments.peers or peers_python()

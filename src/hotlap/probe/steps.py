@@ -33,13 +33,12 @@ from hotlap.probe.writer import Writer
 
 #: Steps in which what can only be seen inside the model is looked at.
 LOOKING = 6
-#: Steps are written this many at a time: code and tables are in the processor's caches from the second on.
-_AT_A_TIME = 16
-#: ... and at least so often, in nanoseconds.
-_SAVE_EVERY = 250_000_000
-#: Nanoseconds between two looks at what the process uses, less in the first second: asking the kernel takes as long as
-#: all marks of a step.
-_USE_EVERY, _USE_EARLY = 50_000_000, 20
+#: Steps are written this many at a time at most.
+_AT_A_TIME = 256
+#: Nanoseconds between two writes to the file, and between two looks at what the process uses: each takes some tenths of
+#: a millisecond of the kernel. Looks are nearer to each other at first, so that short trainings have some.
+_FLUSH_EVERY = 250_000_000
+_USE_LEAST, _USE_MOST, _USE_SHARE = 15_000_000, 250_000_000, 8
 #: Events kept while it is not known whether this process trains at all.
 _EVENTS_AHEAD = 1000
 
@@ -111,7 +110,7 @@ class Steps:
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
         self.closed: list[tuple[int, list[Any], list[int]]] = []
-        self.closed_at = self.save_by = self.use_by = 0
+        self.closed_at = self.save_by = self.use_by = self.flush_by = 0
         #: Whether the step that runs is looked at from close by.
         self.watched = False
         #: Whether there is something to ask where a step ends.
@@ -186,8 +185,11 @@ class Steps:
         if self.looking or self.watched or self.steps == self.looks.next:
             self._look(now)
         self.closed_at = now
-        if len(closed) >= _AT_A_TIME or now > self.save_by:
-            self._save(now)
+        if now > self.save_by or len(closed) >= _AT_A_TIME:
+            try:
+                self._save(now)
+            except Exception as error:
+                self.give_up(error)
         self.own += self.clock() - now
         if self.limited:
             self._limit(now)
@@ -209,19 +211,20 @@ class Steps:
             self.own -= self.clock() - now
 
     def _save(self, now: int) -> None:
-        if not self.ended and now > self.use_by:  # what comes after the last step is none of the steps'
-            self.use_by = now + min(_USE_EVERY, (now - self.first_step_at) // _USE_EARLY)
+        writer = self.record.writer
+        assert writer is not None
+        if now > self.use_by and not self.ended:  # what comes after the last step is none of the steps'
+            self.use_by = now + min(_USE_MOST, max(_USE_LEAST, (now - self.first_step_at) // _USE_SHARE))
             self.facts.use(self.steps, warm=not self.looking)
-            writer = self.record.writer
             began = self.clock()
-            if self.settings.looks and writer is not None and self.resident.look(self.steps, writer):
+            if self.settings.looks and self.resident.look(self.steps, writer):
                 self.record.looked.add(self.steps)
                 self.own -= self.clock() - began
         self._write_closed()
-        if now > self.save_by:
-            assert self.record.writer is not None
-            self.record.writer.flush()
-            self.save_by = now + _SAVE_EVERY
+        if now > self.flush_by:
+            self.flush_by = now + _FLUSH_EVERY
+            writer.flush()
+        self.save_by = min(self.use_by, self.flush_by)
 
     def _limit(self, now: int) -> None:
         """Where steps end, a training may be asked to wait or to leave."""
@@ -322,6 +325,14 @@ class Steps:
         self._write_facts()
         self.record.write_end(now, outcome)
         self.facts.forget_modules()
+        self.disable()
+
+    def give_up(self, error: Exception) -> None:
+        """Something went wrong here: the training goes on, unrecorded."""
+        with suppress(Exception):
+            if self.record.writer is not None:
+                self.record.writer.line("note", text=f"the recording ended after {self.steps} steps: {error!r}")
+                self.record.writer.flush()
         self.disable()
 
     def disable(self) -> None:
