@@ -344,7 +344,7 @@ for step in range(50):
 _BIG_AFTERWARDS = """
 model = network()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-for step in range(100):
+for step in range(600):
     optimizer.zero_grad(); model(torch.ones(4)).sum().backward(); optimizer.step()
 for _ in range(50): torch.ones(10 * 2**20)
 """

@@ -129,6 +129,10 @@ PROBE_SHARE = 0.01
 #: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.
 PAGE_FAULT_SECONDS = 10e-6
 
+#: The bound takes all of the kernel's time, and usual trainings have some of it: below a tenth of the step it is seldom
+#: a gain that can be shown.
+FAULTS_SHARE = 0.10
+
 #: Where the kernel hands out huge pages by itself a fault clears 2 MiB, 512 times as much: a generous guess.
 HUGE_PAGE_FAULT_SECONDS = 1e-3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.faults import fault_seconds, growth_faults
 from hotlap.diagnose.rules.base import Rule, time
+from hotlap.diagnose.thresholds import FAULTS_SHARE
 from hotlap.records import Finding
 
 
@@ -44,4 +45,4 @@ class PageFaults(Rule):
             f"{context.facts.page_faults:,.0f} page faults in a step.",
             f"By the kernel's processor time they take at most {time(seconds)} of a step of {time(context.mean)}.",
         ]
-        return self.finding(context, seconds, evidence)
+        return self.finding(context, seconds, evidence, least=FAULTS_SHARE)
