@@ -55,7 +55,11 @@ def profile(case: Case, directory: Path) -> dict[str, Any]:
     python = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={case.ranks}"]
     command = [*(python if case.ranks > 1 else python[:1]), str(case.path)]
     hotlap = [sys.executable, "-m", "hotlap", "profile", "--json", "--run-dir", str(directory / "runs")]
-    done = subprocess.run([*hotlap, "--", *command], capture_output=True, text=True, env=environment, cwd=directory)
+    for _ in range(2):
+        done = subprocess.run([*hotlap, "--", *command], capture_output=True, text=True, env=environment, cwd=directory)
+        # Under load a rank of gloo seldom aborts after its training has ended: see test_two_ranks.
+        if "terminate called without an active exception" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -271,7 +271,7 @@ def test_points_stay_few_over_a_million_steps(monkeypatch: pytest.MonkeyPatch) -
 def test_what_a_script_keeps_is_named(kind: str, record: Callable[..., Recorded]) -> None:
     """Kept graphs and kept memory are told apart; a healthy run and a cache that has filled say nothing."""
     expected = {"losses": {"MEMORY02"}, "sum": {"MEMORY02"}, "plain": {"MEMORY03"}}.get(kind, set())
-    found = record("keeping", kind, "900")
+    found = record("keeping", kind, "1500")
     diagnosis = diagnose(found.run)
     codes = {finding.code for finding in diagnosis.findings}
     assert codes & {f"MEMORY{i:02}" for i in range(2, 10)} == expected, diagnosis.memory

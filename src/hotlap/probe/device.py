@@ -210,7 +210,7 @@ class DeviceLook:
                     self._keep(watched, plan)
             except Exception:
                 over = watched.spoiled = True
-            if over or self.recorder.steps > watched.number + _KEPT:
+            if over or self.recorder.record.steps > watched.number + _KEPT:
                 self._forget(watched)
             else:
                 left.append(watched)

@@ -38,7 +38,7 @@ _AT_A_TIME = 256
 #: Nanoseconds between two writes to the file, and between two looks at what the process uses: each takes some tenths of
 #: a millisecond of the kernel. Looks are nearer to each other at first, so that short trainings have some.
 _FLUSH_EVERY = 250_000_000
-_USE_LEAST, _USE_MOST, _USE_SHARE = 15_000_000, 250_000_000, 8
+_USE_LEAST, _USE_MOST, _USE_SHARE = 15_000_000, 250_000_000, 16
 #: Events kept while it is not known whether this process trains at all.
 _EVENTS_AHEAD = 1000
 
