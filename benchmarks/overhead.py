@@ -231,6 +231,7 @@ def main() -> None:
 
     python = arguments.peers or peers_python()
     about = circumstances()
+    about["command"] = about["command"].replace(f" --peers {arguments.peers}", "")
     everything: dict[str, dict[str, list[dict[str, Any]]]] = {size: {tool: [] for tool in TOOLS} for size in SIZES}
     for number in range(arguments.rounds):
         for size in SIZES:
