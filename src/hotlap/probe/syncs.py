@@ -49,7 +49,7 @@ _KEPT, _WRITTEN = 256, 12
 
 _PROBE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 #: What of the probe a script's own call comes through (``print``, ``hotlap.metric``); the rest reads for itself.
-_PASSING = tuple(_PROBE + name for name in ("hooks.py", "marks.py"))
+_PASSING = tuple(_PROBE + name for name in ("hooks.py", "marks.py", "modules.py"))
 #: Standard libraries and others that format what a script hands them.
 _THROUGH = (os.sep + "logging" + os.sep, os.sep + "tqdm" + os.sep)
 
