@@ -7,19 +7,28 @@ import resource
 import sys
 import threading
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from hotlap.allocator import allocator
 from hotlap.probe import levers
+from hotlap.probe.harmless import harmless
 from hotlap.probe.host import Host
 from hotlap.probe.settings import Switches
 from hotlap.probe.timeline import VALIDATION
 from hotlap.probe.usage import Usage
 
 
-def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
-    """Size of the first dimension of the first tensor in a batch."""
+def batch_dimension(torch: Any, batch: Any) -> int | None:
+    """Size of the first dimension of the first tensor in a batch; None where none is found."""
+    try:
+        return _batch_dimension(torch, batch, 0)
+    except Exception:  # a container or a tensor of the script's own
+        return None
+
+
+def _batch_dimension(torch: Any, batch: Any, depth: int) -> int | None:
     first: Any = batch[0] if type(batch) in (list, tuple) and batch else None
     if type(first) is torch.Tensor and first.dim():
         return int(first.size(0))  # what most loaders hand over
@@ -27,9 +36,9 @@ def batch_dimension(torch: Any, batch: Any, depth: int = 0) -> int | None:
         return int(batch.shape[0]) if batch.dim() else None
     if depth > 3:
         return None
-    values = batch if isinstance(batch, (list, tuple)) else batch.values() if hasattr(batch, "values") else ()
-    for value in values if not callable(values) else ():
-        found = batch_dimension(torch, value, depth + 1)
+    values = batch if isinstance(batch, (list, tuple)) else batch.values() if isinstance(batch, Mapping) else ()
+    for value in values:
+        found = _batch_dimension(torch, value, depth + 1)
         if found is not None:
             return found
     return None
@@ -68,6 +77,7 @@ class Facts:
         self.values["world_size"] = int(os.environ.get("WORLD_SIZE", "1"))
         return int(os.environ.get("RANK", "0"))
 
+    @harmless
     def module_called(self, module: Any, training: bool) -> None:
         self.calls += 1
         seen = self.modules if training else self.frozen
@@ -87,6 +97,7 @@ class Facts:
         self.modules = [module for module in self.modules if self.threads[id(module)] == thread]
         self.frozen = [module for module in self.frozen if self.threads[id(module)] == thread]
 
+    @harmless
     def inner_call(self) -> None:
         self.calls += 1
         self.note_autocast()
@@ -98,6 +109,7 @@ class Facts:
         if self.torch.is_autocast_enabled(self.device):
             self.values["autocast"] = str(self.torch.get_autocast_dtype(self.device)).removeprefix("torch.")
 
+    @harmless
     def use(self, steps: int, warm: bool) -> None:
         """Look at what the process has used after so many steps; the first look at a ``warm`` one is the origin."""
         if warm:
@@ -106,12 +118,15 @@ class Facts:
             self.switches.look(self.values.get("device") == "cpu" and "float16" in kinds)
             self.host.use(steps)
 
+    @harmless
     def step_done(self) -> None:
         """After the first steps: what the models are, once they have run."""
         torch, values = self.torch, self.values
         modules = self.modules or self.frozen
         every = [p for module in modules for p in module.parameters()] or self.optimized
-        parameters = list({id(p): p for p in every}.values())
+        # One that no call has made yet has no size.
+        lazy = torch.nn.parameter.is_lazy
+        parameters = list({id(p): p for p in every if not lazy(p)}.values())
         inner = [child for module in modules for child in module.modules()]
         first = parameters[0] if parameters else None
         self.switches.parameters(parameters)
@@ -136,6 +151,7 @@ class Facts:
         """The script may want to free them, and some must not outlive its process group."""
         self.modules, self.frozen, self.optimized = [], [], []
 
+    @harmless
     def loader_begins(self, name: str, loader: Any) -> None:
         self.usage.forked = self.usage.forked or loader.num_workers > 0
         if name not in self.loaders:
@@ -147,6 +163,7 @@ class Facts:
                 "iterable_dataset": isinstance(loader.dataset, self.torch.utils.data.IterableDataset),
             }
 
+    @harmless
     def optimizer_begins(self, optimizer: Any) -> None:
         with suppress(TypeError):
             self.live_optimizers[id(optimizer)] = optimizer

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 #: Larger graphs are not walked to their end, and then nothing is said about them.
@@ -55,7 +56,12 @@ def alive(torch: Any) -> tuple[int, int] | None:
     """How many tensors with a graph the script holds, and how many nodes these graphs have together."""
     # An object refers to its class; to ask for that is several times faster than to look at every object.
     tensors = [each for each in gc.get_referrers(torch.Tensor) if type(each) is torch.Tensor]
-    roots = [function for function in (tensor.grad_fn for tensor in tensors) if function is not None]
+    roots = []
+    for tensor in tensors:
+        # A view of what was changed in place may have no gradient to ask for.
+        with suppress(RuntimeError):
+            roots.append(tensor.grad_fn)
+    roots = [function for function in roots if function is not None]
     del tensors
     every = nodes(roots)
     return None if every is None else (len(roots), len(every))

@@ -8,6 +8,7 @@ looks             A       B       C      A   ...   to that of the next; the reco
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ _SOON, _LATER = 2, 8
 _SHARE = 0.005
 #: ... and become rarer by this factor, however cheap they are.
 _RARER = 1.3
+#: Where ending a look took more than this share of a step, the step that follows counts as looked at, too.
+_NOTICEABLE = 0.02
 
 
 class Look(Protocol):
@@ -30,6 +33,9 @@ class Look(Protocol):
     def end(self) -> None:
         """It is over. Nothing may be left patched, hooked or referenced."""
 
+    def undo(self) -> None:
+        """Leave nothing patched or hooked, and conclude nothing: the recording is over, or this is a forked child."""
+
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         """What was seen so far, as lines of ``steps.jsonl``: kind and fields. A later one replaces an earlier one."""
 
@@ -37,8 +43,9 @@ class Look(Protocol):
 class Looks:
     """Whose turn it is, and when."""
 
-    def __init__(self, looks: list[Look]) -> None:
+    def __init__(self, looks: list[Look], clock: Callable[[], int]) -> None:
         self.looks = looks
+        self.clock = clock
         #: Number of the step before which something is to be done.
         self.next = FIRST if looks else -1
         self.current: Look | None = None
@@ -59,10 +66,10 @@ class Looks:
                 self.next = steps + 1
                 return True
             several = getattr(self.current, "span", 1) > 1
-            self._end(steps, now)
-            if several:
+            self._end(steps)
+            if several or self.clock() - now > _NOTICEABLE * last:
                 return True  # ending it took its time from the step that begins
-        if steps < self.next or not self.looks:
+        if self.next < 0 or steps < self.next or not self.looks:
             return False
         look = self.looks[self.turn % len(self.looks)]
         self.usual = last
@@ -80,7 +87,7 @@ class Looks:
         self.began = now
         return True
 
-    def _end(self, steps: int, now: int) -> None:
+    def _end(self, steps: int) -> None:
         look, self.current = self.current, None
         assert look is not None
         try:
@@ -90,19 +97,26 @@ class Looks:
         if self.turn < len(self.looks):
             self.next = steps + _SOON - 1
             return
-        extra = max(0, now - self.began - self.usual)
+        extra = max(0, self.clock() - self.began - self.usual)
         self.gap = max(self.gap * _RARER, extra / (_SHARE * max(self.usual, 1000)))
         self.next = steps + round(self.gap)
 
     def _drop(self, look: Look) -> None:
         self.looks = [each for each in self.looks if each is not look]
 
+    def undo(self) -> None:
+        """The recording ends here, in the middle of a step."""
+        look, self.current, self.next = self.current, None, -1
+        if look is not None:
+            with suppress(Exception):
+                look.undo()
+
     def stop(self) -> None:
         """The training is over, perhaps in the middle of a step that is watched."""
         self.boundary = math.inf
         if self.current is not None:
             look, cut_off = self.current, self.left > 1
-            self._end(0, 0)
+            self._end(0)
             if cut_off:
                 self._drop(look)
         self.next = -1

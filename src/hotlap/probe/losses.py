@@ -15,7 +15,8 @@ class _OnDevice:
         self.tensor = torch.empty((), dtype=loss.dtype, device="cpu", pin_memory=True)
         self.tensor.copy_(loss.reshape(()), non_blocking=True)
         self.event = torch.cuda.Event()
-        self.event.record()
+        # The current device may be another one.
+        self.event.record(torch.cuda.current_stream(loss.device))
 
     def ready(self) -> bool:
         return bool(self.event.query())
@@ -33,7 +34,7 @@ def reading(torch: Any, tensor: Any, loss: Any) -> Any:
     if loss.is_cpu:
         try:
             return float(loss.item())
-        except (RuntimeError, ValueError):  # more than one number, or a transformation of torch.func at work
+        except (RuntimeError, ValueError, TypeError):  # several numbers, a complex one, or torch.func at work
             return None
     if loss.is_cuda and loss.numel() == 1 and not torch.cuda.is_current_stream_capturing():
         return _OnDevice(torch, loss.detach())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hotlap.probe import levers
+from hotlap.probe import harmless, levers
 from hotlap.probe.attribution import Plan, new_input
 from hotlap.probe.facts import Facts
 from hotlap.probe.fetching import Fetches
@@ -122,7 +122,7 @@ class Record:
         self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **self.fetches.collect())
         for kind, fields in seen:
             self.writer.line(kind, **fields)
-        for note in levers.notes:
+        for note in [*levers.notes, *harmless.notes]:
             if note not in self.noted:
                 self.noted.add(note)
                 self.writer.line("note", text=note)

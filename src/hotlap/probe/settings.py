@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from hotlap.probe.harmless import harmless
+
 #: Variables that slow a training down for the sake of debugging, and the values that do not.
 _DEBUGGING = {
     "CUDA_LAUNCH_BLOCKING": ("", "0"),
@@ -42,6 +44,7 @@ class Switches:
 
     # in the first steps
 
+    @harmless
     def called(self, module: Any, training: bool, later: bool) -> None:
         """``later``: another module was called before it, since the last optimizer step."""
         parameters = list(module.parameters())
@@ -53,14 +56,18 @@ class Switches:
             self.trained.add(id(module))
         self.latest = weakref.ref(module) if later else None
 
+    @harmless
     def returned_number(self) -> None:
         """The module that was called last returned one number."""
         module = self.latest() if self.latest is not None else None
         if module is not None:
             self.is_loss(module)
 
+    @harmless
     def is_loss(self, module: Any) -> None:
-        self.loss_modules[type(module).__name__] = sum(parameter.numel() for parameter in module.parameters())
+        lazy = self.torch.nn.parameter.is_lazy
+        sizes = (parameter.numel() for parameter in module.parameters() if not lazy(parameter))
+        self.loss_modules[type(module).__name__] = sum(sizes)
 
     def scales(self, scaler: Any) -> None:
         self.scaler = scaler

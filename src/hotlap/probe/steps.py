@@ -114,7 +114,7 @@ class Steps(_Now):
         #: One for each thread that was seen at work, until it is known which one trains.
         self.timelines: dict[int, Timeline] = {}
         self.gate: Gate | None = None
-        self.looks = Looks([])
+        self.looks = Looks([], self.clock)
         self.facts = facts.Facts(self.torch)
         self.record = Record(self.facts, self.fetches)
         self.resident = Resident(self.torch)
@@ -210,7 +210,7 @@ class Steps(_Now):
         settings = self.settings
         self.limited = any(each is not None for each in (settings.stop_steps, settings.stop_seconds, self.gate))
         if settings.looks:
-            self.looks = Looks(self.make_looks())
+            self.looks = Looks(self.make_looks(), self.clock)
         self.mark_seconds = self.time_mark()
         self.inner_call_seconds = self.time_inner_call()
 
@@ -235,20 +235,26 @@ class Steps(_Now):
         self.stepped.clear()
         self.steps += 1
         if self.steps >= self.attend:
-            self._attend()
+            self._guarded(self._attend)
         if timeline.times[-1] > self.save_by or len(closed) >= _AT_A_TIME:
             now = self.clock()
-            try:
-                self._save(now)
-            except Exception as error:
-                self.give_up(error)
+            self._guarded(self._save)
             self.own += self.clock() - now
         if self.limited:
             self._limit(self.clock())
 
-    def _attend(self) -> None:
+    def _guarded(self, action: Callable[[int], None]) -> None:
+        """An error of the probe is no error of the training."""
+        cuda = self.torch.cuda
+        if cuda.is_initialized() and cuda.is_current_stream_capturing():
+            return  # to ask the device anything would spoil the graph that is being captured
+        try:
+            action(self.clock())
+        except Exception as error:
+            self.give_up(error)
+
+    def _attend(self, now: int) -> None:
         """Look at the step that is over, or at the one that begins, from close by."""
-        now = self.clock()
         if self.looking:
             if self.steps in (1, LOOKING):
                 self.facts.step_done()
@@ -371,6 +377,7 @@ class Steps(_Now):
             return
         self.ended = True
         self.looks.stop()
+        self.watched = False
         now = self.clock()
         if outcome == "finished" and self.stepped:
             # The last step ends with its optimizer; what comes after belongs to the end of the process.
@@ -394,7 +401,8 @@ class Steps(_Now):
         self.disable()
 
     def disable(self) -> None:
-        self.enabled = self.begun = self.plain = False
+        self.enabled = self.begun = self.plain = self.looking = False
+        self.looks.undo()
         self.facts.host.stop()
         self.thread = None
 
