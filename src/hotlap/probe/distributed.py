@@ -19,7 +19,7 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
-from hotlap.probe.facts import has_compiled
+from hotlap.probe.compiled import has_compiled
 from hotlap.probe.looking import Look
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import SYNC

@@ -12,6 +12,7 @@ from typing import Any
 
 from hotlap.allocator import allocator
 from hotlap.probe import levers
+from hotlap.probe.compiled import has_compiled, is_compiled
 from hotlap.probe.host import Host
 from hotlap.probe.settings import Switches
 from hotlap.probe.timeline import VALIDATION
@@ -122,7 +123,7 @@ class Facts:
             parameter_tensors=len(parameters),
             parameter_dtype=str(first.dtype).removeprefix("torch.") if first is not None else None,
             convolutions=sum(isinstance(child, torch.nn.modules.conv._ConvNd) for child in inner),
-            compiled=any(_is_compiled(child) for child in inner) or has_compiled(),
+            compiled=any(is_compiled(child) for child in inner) or has_compiled(),
             allocator=allocator(),
             huge_pages=_huge_pages(),
             module_calls=min(self.calls, values.get("module_calls", self.calls)),
@@ -191,13 +192,3 @@ def _huge_pages() -> bool | None:
             return "[always]" in file.read()
     except OSError:
         return None
-
-
-def _is_compiled(module: Any) -> bool:
-    return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
-
-
-def has_compiled() -> bool:
-    """Whether anything was compiled in this process, e.g. a function of the script."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and bool(dynamo.counters["stats"]["unique_graphs"])

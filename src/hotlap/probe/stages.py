@@ -29,6 +29,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from hotlap.probe.compiled import is_compiled
 from hotlap.probe.stage_times import BACKWARD, FORWARD, LOSS, NONE, RECOMPUTE, Stage, StageTimes, StepMarks
 
 #: Calls that are followed in a step. With more of them, the deepest levels of the model are no longer told apart.
@@ -155,7 +156,7 @@ class Stages:
             return call(module, *args, **kwargs)
         began = len(step.times)
         self._mark(stage, kind)
-        if _is_compiled(module):
+        if is_compiled(module):
             self.depth = _NO_LIMIT
         output = None
         try:
@@ -300,10 +301,6 @@ class Stages:
 def _plain(name: str) -> str:
     """Without the names that wrappers add: ``module.`` of a parallel one in front, ``_orig_mod.`` of a compiled one."""
     return ".".join(part for part in name.removeprefix("module.").split(".") if part != "_orig_mod") or name
-
-
-def _is_compiled(module: Any) -> bool:
-    return getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
 
 
 def _skip_frames() -> None:

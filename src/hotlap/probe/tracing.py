@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe.facts import has_compiled
+from hotlap.probe.compiled import has_compiled
 from hotlap.probe.looking import Look
 
 STEPS = 3
