@@ -23,7 +23,6 @@ _COUNTERS = {
     "reserved": "reserved_bytes.all.current",
     "inactive_split": "inactive_split_bytes.all.current",
     "retries": "num_alloc_retries",
-    "ooms": "num_ooms",
 }
 
 _ident = threading.get_ident
@@ -247,5 +246,4 @@ def _counters(torch: Any, index: int | None) -> dict[str, Any]:
     found["total"] = torch.cuda.get_device_properties(
         torch.cuda.current_device() if index is None else index
     ).total_memory
-    found["device_peak"] = torch.cuda.max_memory_allocated(index)
     return found

@@ -164,7 +164,7 @@ class Stages:
         finally:
             owner, kind, self.depth = before
             if self.depth == 0 and kind == FORWARD:
-                self._root_ends(step, module, stage, began, output)
+                self._root_ends(step, module, began, output)
             self._mark(owner, kind)
         return output
 
@@ -220,7 +220,7 @@ class Stages:
         self.known.clear()
         self.times.seen.clear()
 
-    def _root_ends(self, step: StepMarks, module: Any, stage: int, began: int, output: Any) -> None:
+    def _root_ends(self, step: StepMarks, module: Any, began: int, output: Any) -> None:
         """One number, after another call: that was the loss, as in the phases."""
         if step.spoiled:
             return

@@ -25,7 +25,7 @@ _MOST_EVENTS = 300_000
 
 def looks(torch: Any, run_dir: str, rank: int) -> list[Look]:
     """One rank is enough: the others do the same."""
-    return [Tracing(torch, run_dir), Counting(torch, has_compiled)] if rank == 0 else []
+    return [Tracing(torch, run_dir), Counting(has_compiled)] if rank == 0 else []
 
 
 class Tracing:
@@ -102,8 +102,7 @@ class Tracing:
 class Counting:
     """Implements ``looking.Look``: the floating-point operations of one step, forward, backward and all."""
 
-    def __init__(self, torch: Any, compiled: Callable[[], bool]) -> None:
-        self.torch = torch
+    def __init__(self, compiled: Callable[[], bool]) -> None:
         self.compiled = compiled
         self.mode: Any = None
         self.seen: dict[str, Any] = {}
@@ -114,7 +113,7 @@ class Counting:
         if self.compiled():
             self.seen = {"uncounted": "the model is compiled"}
             return
-        self.mode = _mode(self.torch)
+        self.mode = _mode()
         self.mode.__enter__()
 
     def end(self) -> None:
@@ -127,7 +126,7 @@ class Counting:
         return [("flops", self.seen)] if self.seen else []
 
 
-def _mode(torch: Any) -> Any:
+def _mode() -> Any:
     registry = importlib.import_module("torch.utils.flop_counter").flop_registry
     dispatch = importlib.import_module("torch.utils._python_dispatch").TorchDispatchMode
 
