@@ -83,5 +83,5 @@ def test_torch_by_any_way(tmp_path: Path, code: str) -> None:
         "print(call.__code__.co_filename, call.__wrapped__.__name__)",
         tmp_path,
     )
-    assert done.stdout.split()[0].endswith("hooks.py"), done.stderr
+    assert done.stdout.split()[0].endswith("modules.py"), done.stderr
     assert done.stdout.split()[1] == "_wrapped_call_impl"

@@ -20,9 +20,7 @@ import importlib
 import json
 import logging
 import os
-import statistics
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +31,7 @@ from hotlap.probe.facts import batch_dimension
 from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.looking import Look
 from hotlap.probe.memory import MemoryLook
+from hotlap.probe.modules import seconds, wrap_modules
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.stages import Stages
 from hotlap.probe.syncs import Syncs
@@ -40,23 +39,16 @@ from hotlap.probe.timeline import (
     BACKWARD,
     BATCH,
     DATA,
-    EVALUATION,
-    FORWARD,
-    FROZEN,
     GAP,
     GRAD,
-    LOSS,
     OPAQUE,
+    OPTIMIZER,
     RECOMPUTE,
-    SCALAR,
     TIDY,
     Timeline,
 )
 
 ident = threading.get_ident
-
-#: Bytes that replace what the processor's caches next to a core hold.
-_CACHES = 4 << 20
 
 _CHECKPOINT_OPTIONS = (
     "use_reentrant",
@@ -113,137 +105,6 @@ def at_exit(action: Callable[[], None]) -> None:
     else:
         # A child of multiprocessing leaves without running what atexit has.
         util.Finalize(None, action, exitpriority=0)
-
-
-def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
-    call = torch.nn.Module.__call__
-    compiling = torch.compiler.is_dynamo_compiling
-    tracing = getattr(torch._C, "_is_tracing", torch.jit.is_tracing)
-    gradients, tensor, clock = torch.is_grad_enabled, torch.Tensor, recorder.clock
-    loss_module = torch.nn.modules.loss._Loss
-    # What torch does between the call and the module's forward; done here, an inner call costs no frame more.
-    known = call.__code__.co_names == ("_compiled_call_impl", "_call_impl")
-
-    @functools.wraps(call)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        if compiling():
-            return call(self, *args, **kwargs)
-        if recorder.depth:
-            if recorder.looking:
-                recorder.facts.inner_call()
-            if stages.deepest:
-                return stages.follow(call, self, args, kwargs)
-            if known and self._compiled_call_impl is None:
-                return self._call_impl(*args, **kwargs)
-            return call(self, *args, **kwargs)
-        if ident() != recorder.thread or recorder.timeline.stack or recorder.in_backward or levers.wanted or tracing():
-            return outermost(self, args, kwargs)
-        if isinstance(self, loss_module):
-            kind = LOSS
-            if recorder.looking:
-                recorder.facts.switches.is_loss(self)
-        else:
-            kind = EVALUATION
-            called = recorder.forward_since
-            if gradients():
-                if self.training:
-                    kind = FORWARD
-                    if recorder.stepped:
-                        recorder.close_at_new_input()
-                    recorder.forward_since = True
-                if recorder.size is None and not recorder.fed:
-                    recorder.size = batch_dimension(torch, (args, kwargs))
-                if recorder.looking:
-                    recorder.facts.module_called(self, kind is FORWARD)
-                if kind is EVALUATION and not called:
-                    recorder.facts.switches.evaluated(self)
-            if recorder.looking:
-                recorder.facts.switches.called(self, kind is FORWARD, called)
-            if called and id(self) in recorder.facts.switches.frozen:
-                kind = FROZEN
-        timeline = recorder.timeline
-        timeline.stack.append(kind)
-        timeline.times.append(clock())
-        timeline.kinds.append(kind)
-        recorder.depth = 1
-        try:
-            output = stages.follow(call, self, args, kwargs) if stages.deepest else call(self, *args, **kwargs)
-        finally:
-            recorder.depth = 0
-            if timeline.stack:
-                timeline.stack.pop()
-                timeline.times.append(clock())
-                timeline.kinds.append(GAP)
-        if kind is FORWARD and type(output) is tensor and not output.dim():
-            timeline.rename_last(FORWARD, SCALAR)
-            if recorder.looking:
-                recorder.facts.switches.returned_number()
-        return output
-
-    def outermost(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """An outermost call where something is unusual: see the condition above."""
-        if not levers.wanted and isinstance(module, loss_module) and recorder.push(LOSS):
-            return loss(module, args, kwargs)
-        kind = None if tracing() else recorder.forward_begins(module, args, kwargs)
-        if kind is None:
-            return call(module, *args, **kwargs)
-        if levers.wanted:
-            args = levers.before_forward(module, args, kwargs, gradients() and kind != RECOMPUTE)
-        counts = kind and recorder.outermost_begins(kind)
-        depth, recorder.depth = recorder.depth, 1
-        try:
-            output = followed(module, args, kwargs)
-        finally:
-            recorder.depth = depth
-            if counts:
-                recorder.outermost_ends(kind)
-            if levers.wanted:
-                levers.after_forward()
-        if counts and kind == FORWARD:
-            recorder.forward_ends(output)
-        return output
-
-    def loss(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One of torch's own, which trains nothing and is called after what does."""
-        recorder.depth = 1
-        if recorder.looking:
-            recorder.facts.switches.is_loss(module)
-        try:
-            return followed(module, args, kwargs)
-        finally:
-            recorder.depth = 0
-            recorder.pop()
-
-    def followed(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if stages.deepest:
-            return stages.follow(call, module, args, kwargs)
-        return call(module, *args, **kwargs)
-
-    def inner_call_seconds() -> float:
-        """What ``__call__`` adds to a call inside another one."""
-        module = torch.nn.Identity()
-        depth, looking = recorder.depth, recorder.looking
-        recorder.depth, recorder.looking = 1, False
-        try:
-            with_probe, without = (_seconds(functools.partial(each, module, None)) for each in (__call__, call))
-        finally:
-            recorder.depth, recorder.looking = depth, looking
-        return max(0.0, with_probe - without)
-
-    torch.nn.Module.__call__ = __call__
-    recorder.time_inner_call = inner_call_seconds
-
-
-def _seconds(function: Callable[[], Any], times: int = 12) -> float:
-    """What a call costs when other work has taken the processor's caches, as the arithmetic of a step does."""
-    other_work = bytearray(_CACHES)
-    spent = []
-    for _ in range(times):
-        bytes(other_work)
-        start = time.perf_counter()
-        function()
-        spent.append(time.perf_counter() - start)
-    return statistics.median(spent)
 
 
 def wrap_loaders(torch: Any, recorder: Recorder) -> None:
@@ -313,55 +174,82 @@ def wrap_loaders(torch: Any, recorder: Recorder) -> None:
 
 
 def wrap_backward(torch: Any, recorder: Recorder) -> None:
-    compiling, clock = torch.compiler.is_dynamo_compiling, recorder.clock
+    compiling, clock, tensor = torch.compiler.is_dynamo_compiling, recorder.clock, torch.Tensor
+    original = torch.autograd.backward
 
-    def wrap(original: Callable[..., Any], kind: str) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-            if compiling():
-                return original(tensors, *args, **kwargs)
-            if levers.wanted:
-                levers.before_backward()
-            timeline = recorder.timeline if ident() == recorder.thread else recorder.here()
-            if timeline is None or recorder.in_backward or (timeline.stack and timeline.stack[-1] in OPAQUE):
-                return original(tensors, *args, **kwargs)
-            depth = recorder.depth
-            if kind is BACKWARD and not depth and not (recorder.forward_since and recorder.begun):
-                recorder.backward_begins()
-            open_spans = len(timeline.stack)
-            timeline.stack.append(kind)
-            timeline.times.append(clock())
-            timeline.kinds.append(kind)
-            if kind is BACKWARD:
-                recorder.backward_since = True
-                if recorder.size is not None:
-                    recorder.sizes.append(recorder.size)
-                    recorder.size = None
-                if recorder.scaled:
-                    recorder.scaled = False
-                else:
-                    recorder.loss(tensors, recorder.losses)
-            elif not depth:
-                recorder.loss(tensors, recorder.inner_losses)
-            # A module that is called now, outside checkpoint() too, is recomputed.
-            recorder.in_backward, recorder.depth = True, 0
-            try:
-                return original(tensors, *args, **kwargs)
-            finally:
-                recorder.in_backward, recorder.depth = False, depth
-                stack = timeline.stack
-                if len(stack) == open_spans + 1:
-                    stack.pop()
-                    timeline.times.append(clock())
-                    timeline.kinds.append(stack[-1] if stack else GAP)
-                else:
-                    timeline.unwind(open_spans, clock())
+    @functools.wraps(original)
+    def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        if compiling():
+            return original(tensors, *args, **kwargs)
+        timeline = recorder.timeline
+        stack = timeline.stack
+        # What is unusual, and what begins a step itself.
+        if stack or not (recorder.plain and recorder.forward_since) or recorder.depth or ident() != recorder.thread:
+            return carefully(original, BACKWARD, tensors, args, kwargs)
+        stack.append(BACKWARD)
+        timeline.times.append(clock())
+        timeline.kinds.append(BACKWARD)
+        recorder.backward_since = True
+        if recorder.size is not None:
+            recorder.sizes.append(recorder.size)
+            recorder.size = None
+        if recorder.scaled:
+            recorder.scaled = False
+        elif type(tensors) is tensor:
+            recorder.loss(tensors, recorder.losses)
+        recorder.in_backward = True
+        try:
+            return original(tensors, *args, **kwargs)
+        finally:
+            recorder.in_backward = False
+            if len(stack) == 1:
+                stack.clear()
+                timeline.times.append(clock())
+                timeline.kinds.append(GAP)
+            else:
+                timeline.unwind(0, clock())
 
-        return backward
+    def carefully(original: Callable[..., Any], kind: str, tensors: Any, args: Any, kwargs: Any) -> Any:
+        if levers.wanted:
+            levers.before_backward()
+        timeline = recorder.here()
+        if timeline is None or recorder.in_backward or timeline.opaque():
+            return original(tensors, *args, **kwargs)
+        depth = recorder.depth
+        if kind is BACKWARD and not depth and not (recorder.forward_since and recorder.begun):
+            recorder.backward_begins()
+        open_spans = len(timeline.stack)
+        timeline.push(clock(), kind)
+        if kind is BACKWARD:
+            recorder.backward_since = True
+            if recorder.size is not None:
+                recorder.sizes.append(recorder.size)
+                recorder.size = None
+            if recorder.scaled:
+                recorder.scaled = False
+            else:
+                recorder.loss(tensors, recorder.losses)
+        elif not depth:
+            recorder.loss(tensors, recorder.inner_losses)
+        # A module that is called now, outside checkpoint() too, is recomputed.
+        recorder.in_backward, recorder.depth = True, 0
+        try:
+            return original(tensors, *args, **kwargs)
+        finally:
+            recorder.in_backward, recorder.depth = False, depth
+            timeline.unwind(open_spans, clock())
 
     # Tensor.backward goes through it, too.
-    torch.autograd.backward = wrap(torch.autograd.backward, BACKWARD)
-    torch.autograd.grad = wrap(torch.autograd.grad, GRAD)
+    torch.autograd.backward = backward
+    gradient = torch.autograd.grad
+
+    @functools.wraps(gradient)
+    def grad(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if compiling():
+            return gradient(outputs, *args, **kwargs)
+        return carefully(gradient, GRAD, outputs, args, kwargs)
+
+    torch.autograd.grad = grad
 
 
 def wrap_checkpointing(torch: Any, recorder: Recorder) -> None:
@@ -393,13 +281,21 @@ def wrap_checkpointing(torch: Any, recorder: Recorder) -> None:
 
 
 def wrap_optimizers(torch: Any, recorder: Recorder) -> None:
-    compiling = torch.compiler.is_dynamo_compiling
+    compiling, clock = torch.compiler.is_dynamo_compiling, recorder.clock
 
     def before(optimizer: Any, args: Any, kwargs: Any) -> None:
-        if not compiling():
-            if levers.wanted:
-                levers.before_optimizer(optimizer)
-            recorder.optimizer_begins(optimizer)
+        if compiling():
+            return
+        timeline = recorder.timeline
+        if recorder.plain and not recorder.stepped and not timeline.stack and ident() == recorder.thread:
+            recorder.optimizers.append(id(optimizer))
+            timeline.stack.append(OPTIMIZER)
+            timeline.times.append(clock())
+            timeline.kinds.append(OPTIMIZER)
+            return
+        if levers.wanted:
+            levers.before_optimizer(optimizer)
+        recorder.optimizer_begins(optimizer)
 
     def after(optimizer: Any, args: Any, kwargs: Any) -> None:
         if not compiling():
@@ -505,7 +401,7 @@ def _mark_seconds(compiling: Callable[[], bool], recorder: Recorder) -> float:
 
     real, recorder.timeline = recorder.timeline, Timeline(0)
     try:
-        marked = _seconds(_span(compiling, recorder, TIDY, nothing))
+        marked = seconds(_span(compiling, recorder, TIDY, nothing))
     finally:
         recorder.timeline = real
-    return max(0.0, marked - _seconds(nothing)) / 2
+    return max(0.0, marked - seconds(nothing)) / 2

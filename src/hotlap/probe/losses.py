@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -39,7 +40,7 @@ def reading(torch: Any, tensor: Any, loss: Any) -> Any:
     return None
 
 
-def mean(readings: list[Any]) -> float | None:
+def mean(readings: Sequence[Any]) -> float | None:
     if len(readings) == 1 and isinstance(readings[0], float):
         return readings[0]
     values = [found if isinstance(found, float) else found.value() for found in readings]

@@ -6,6 +6,7 @@ its marks; whoever reads the record adds them up (``launch.decoding``), so that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hotlap.probe import levers
@@ -41,21 +42,19 @@ class Record:
         self.looked: set[int] = set()
         self.noted: set[str] = set()
 
-    def new_input(self, kinds: list[str], start: int) -> int | None:
-        """See ``attribution.new_input``."""
-        if kinds[start:] == self.last_kinds:
-            return None if self.last_input is None else self.last_input + start
-        key = tuple(kinds[start:])
+    def new_input(self, kinds: list[str]) -> int | None:
+        """See ``attribution.new_input``. ``kinds``: the marks since the last optimizer step ended."""
+        key = tuple(kinds)
         if key in self.inputs:
             found = self.inputs[key]
         else:
             if len(self.inputs) >= _REMEMBERED:
                 self.inputs.clear()
             found = self.inputs[key] = new_input(key, 0, self.roles)
-        self.last_kinds, self.last_input = list(key), found
-        return None if found is None else found + start
+        self.last_kinds, self.last_input = kinds, found
+        return found
 
-    def steps_over(self, timeline: Timeline, closed: list[tuple[int, list[Any], list[int]]]) -> int:
+    def steps_over(self, timeline: Timeline, closed: list[tuple[int, Sequence[Any], Sequence[int]]]) -> int:
         """Write these steps and take their marks out of the timeline. Return how many marks that were.
 
         A step is the mark where it ended, its losses, and the sizes of what the model was called with, for one without

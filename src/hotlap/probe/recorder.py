@@ -226,8 +226,11 @@ class Recorder(Steps):
         if optimizers:
             return
         timeline = self.timeline
-        timeline.pop(self.clock())
-        self.after_optimizer = len(timeline.kinds) - 1
+        stack, kinds = timeline.stack, timeline.kinds
+        stack.pop()
+        timeline.times.append(self.clock())
+        kinds.append(stack[-1] if stack else GAP)
+        self.after_optimizer = len(kinds) - 1
         self.forward_since = self.backward_since = self.fed = False
         self.size = None
         losses = self.losses
@@ -235,10 +238,10 @@ class Recorder(Steps):
             self.losses = []
         elif self.inner_losses:
             losses, self.inner_losses = self.inner_losses, []
-        self.step_losses = self.step_losses + losses if self.step_losses else losses
+        self.step_losses = [*self.step_losses, *losses] if self.step_losses else losses
         if self.sizes:
             if not self.stepped:
-                self.step_sizes += self.sizes
+                self.step_sizes = [*self.step_sizes, *self.sizes]
             self.sizes = []
         self.stepped.add(id(optimizer))
 
@@ -252,9 +255,9 @@ class Recorder(Steps):
             self._begin(timeline, work[0] if work else None)
             if not work or not self.begun:
                 return
-        self.step_losses += self.losses or self.inner_losses
+        self.step_losses = [*self.step_losses, *(self.losses or self.inner_losses)]
         self.losses, self.inner_losses = [], []
-        self.step_sizes += self.sizes or ([self.size] if self.size is not None else [])
+        self.step_sizes = [*self.step_sizes, *(self.sizes or ([self.size] if self.size is not None else []))]
         self.sizes, self.size = [], None
         self.forward_since = self.backward_since = self.fed = False
         self._close(len(timeline.kinds))

@@ -17,11 +17,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from hotlap.probe import Settings, facts
+from hotlap.probe import Settings, facts, levers
 from hotlap.probe.attribution import first_work
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
@@ -45,7 +45,46 @@ _EVENTS_AHEAD = 1000
 _ident = threading.get_ident
 
 
-class Steps:
+class _Now:
+    """What every step reads and writes.
+
+    In slots it is a few lines of the processor's caches. Between two operators of a training what the probe touched in
+    the last step is not there any more, so a step costs what it touches rather than what it computes.
+    """
+
+    __slots__ = (
+        "after_optimizer",
+        "attend",
+        "backward_since",
+        "begun",
+        "clock",
+        "closed",
+        "depth",
+        "fed",
+        "forward_since",
+        "frozen",
+        "in_backward",
+        "inner_losses",
+        "looking",
+        "losses",
+        "optimizers",
+        "plain",
+        "record",
+        "save_by",
+        "scaled",
+        "size",
+        "sizes",
+        "step_losses",
+        "step_sizes",
+        "stepped",
+        "steps",
+        "thread",
+        "timeline",
+        "watched",
+    )
+
+
+class Steps(_Now):
     """The state of the recording; ``Recorder`` moves it on."""
 
     def __init__(
@@ -84,7 +123,13 @@ class Steps:
         #: How many calls of modules enclose what runs.
         self.depth = 0
         self.in_backward = False
+        #: Whether what only the model shows is looked at, as in the first steps.
         self.looking = True
+        #: Whether the step that runs is one like most: nothing is looked at from close by, and no lever is pulled. The
+        #: hooks then write its marks themselves.
+        self.plain = False
+        #: By id: models that are called and not trained.
+        self.frozen = self.facts.switches.frozen
         self.begun = False
         self.ended = False
         #: What happened before it was known which thread trains.
@@ -100,17 +145,19 @@ class Steps:
         self.backward_since = False
         #: Losses and forward sizes since the last optimizer step, and those of the step so far.
         self.losses: list[Any] = []
-        self.step_losses: list[Any] = []
+        self.step_losses: Sequence[Any] = ()
         self.inner_losses: list[Any] = []
         self.scaled = False
         self.sizes: list[int] = []
-        self.step_sizes: list[int] = []
+        self.step_sizes: Sequence[int] = ()
         self.size: int | None = None
         #: Whether a batch of known size arrived after the last optimizer step.
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
-        self.closed: list[tuple[int, list[Any], list[int]]] = []
-        self.closed_at = self.save_by = self.use_by = self.flush_by = 0
+        self.closed: list[tuple[int, Sequence[Any], Sequence[int]]] = []
+        self.save_by = self.use_by = self.flush_by = 0
+        #: Steps after which there is more to do than to close one.
+        self.attend = 0
         #: Whether the step that runs is looked at from close by.
         self.watched = False
         #: Whether there is something to ask where a step ends.
@@ -155,11 +202,11 @@ class Steps:
             self.event(kind, thread, **fields)
         timeline.unwind(0, self.clock())
         if at is None:
-            at = self.record.new_input(timeline.kinds, 0)
+            at = self.record.new_input(timeline.kinds[:])
         if at is None:
             at = first_work(timeline.kinds, 0)
         timeline.cut(at, self.clock())
-        self.first_step_at = self.closed_at = timeline.times[0]
+        self.first_step_at = timeline.times[0]
         settings = self.settings
         self.limited = any(each is not None for each in (settings.stop_steps, settings.stop_seconds, self.gate))
         if settings.looks:
@@ -168,33 +215,40 @@ class Steps:
         self.inner_call_seconds = self.time_inner_call()
 
     def close_at_new_input(self) -> bool:
-        index = self.record.new_input(self.timeline.kinds, self.after_optimizer)
-        if index is not None:
-            self._close(index)
-        return index is not None
+        """An optimizer has stepped and training work begins: close the step if that is for a new batch."""
+        record, start = self.record, self.after_optimizer
+        kinds = self.timeline.kinds
+        # Mostly the marks since then are those of the step before.
+        index = record.last_input if kinds[start:] == record.last_kinds else record.new_input(kinds[start:])
+        if index is None:
+            return False
+        self._close(start + index)
+        return True
 
     def _close(self, index: int) -> None:
-        now = self.clock()
-        if index == len(self.timeline.kinds):
-            index = self.timeline.mark(now)
+        timeline = self.timeline
+        if index == len(timeline.kinds):
+            index = timeline.mark(self.clock())
         closed = self.closed
         closed.append((index, self.step_losses, self.step_sizes))
-        self.step_losses, self.step_sizes = [], []
+        self.step_losses = self.step_sizes = ()
         self.stepped.clear()
         self.steps += 1
-        if self.looking or self.watched or self.steps == self.looks.next:
-            self._look(now)
-        self.closed_at = now
-        if now > self.save_by or len(closed) >= _AT_A_TIME:
+        if self.steps >= self.attend:
+            self._attend()
+        if timeline.times[-1] > self.save_by or len(closed) >= _AT_A_TIME:
+            now = self.clock()
             try:
                 self._save(now)
             except Exception as error:
                 self.give_up(error)
-        self.own += self.clock() - now
+            self.own += self.clock() - now
         if self.limited:
-            self._limit(now)
+            self._limit(self.clock())
 
-    def _look(self, now: int) -> None:
+    def _attend(self) -> None:
+        """Look at the step that is over, or at the one that begins, from close by."""
+        now = self.clock()
         if self.looking:
             if self.steps in (1, LOOKING):
                 self.facts.step_done()
@@ -204,11 +258,15 @@ class Steps:
                 self.facts.forget_modules()
         if self.watched:
             self.record.looked.add(self.steps - 1)
-        if self.watched or self.steps == self.looks.next:
-            self.looks.boundary = self.timeline.times[self.closed[-1][0]] / SECOND
-            self.watched = self.looks.between(self.steps, now, now - self.closed_at)
-            # Steps that are watched are set apart, so what watching costs is no part of the usual one.
-            self.own -= self.clock() - now
+        looked = self.watched or self.steps == self.looks.next
+        if looked:
+            times, ends = self.timeline.times, [0, *(index for index, _, _ in self.closed[-2:])]
+            self.looks.boundary = times[ends[-1]] / SECOND
+            self.watched = self.looks.between(self.steps, now, times[ends[-1]] - times[ends[-2]])
+        self.plain = self.begun and not self.looking and not self.watched and not levers.wanted
+        self.attend = 0 if self.looking or self.watched else self.looks.next if self.looks.next > 0 else sys.maxsize
+        if not looked:  # steps that are watched are set apart, so what watching costs is no part of the usual one
+            self.own += self.clock() - now
 
     def _save(self, now: int) -> None:
         writer = self.record.writer
@@ -336,7 +394,7 @@ class Steps:
         self.disable()
 
     def disable(self) -> None:
-        self.enabled = self.begun = False
+        self.enabled = self.begun = self.plain = False
         self.facts.host.stop()
         self.thread = None
 
