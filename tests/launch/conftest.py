@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -87,3 +88,20 @@ def start(tmp_path: Path, script: Callable[..., list[str]]) -> Iterator[Start]:
     yield begin
     for training in trainings:
         training.close()
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Make a file system of so many megabytes."""
+    path = tmp_path / "disk"
+
+    def mount(megabytes: int) -> Path:
+        path.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
+        if subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("may not mount a file system")
+        return path
+
+    yield mount
+    if path.is_mount():
+        subprocess.run(["umount", "-l", str(path)], check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,18 +97,6 @@ def test_odd_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
         diagnose(run)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of forty megabytes."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(path)], capture_output=True)
-    if mount.returncode:
-        pytest.skip("may not mount a file system")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
 FILLED = """
 import time
 for number in range(400):
@@ -125,8 +113,9 @@ print('the end')
 """
 
 
-def test_the_disk_fills_up(tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_disk_fills_up(tmp_path: Path, disk_of: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk ends the recording, not the training, nor what is shown of its output."""
+    small_disk = disk_of(40)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (tmp_path / "train.py").write_text(LOOP + FILLED)
     training, output = held([sys.executable, str(tmp_path / "train.py"), str(small_disk)], small_disk / "run")

@@ -129,10 +129,15 @@ def test_cannot_start(start: Callable[..., Training], tmp_path: Path, command: l
         start(command)
 
 
+def has_begun(training: Training) -> bool:
+    record = training.directory / "steps.jsonl"
+    return record.exists() and record.stat().st_size > 0
+
+
 def test_ended_from_outside(start: Callable[..., Training]) -> None:
     """Leaving the context ends a training that runs; that is no failure."""
     with start("train(100000)") as training:
-        while not training.heard:
+        while not has_begun(training):
             training.poll()
     info = training.run().info
     assert (info.outcome, info.exit_code, info.reason) == ("stopped", None, None)
@@ -156,7 +161,7 @@ def test_interrupted(start: Callable[..., Training]) -> None:
 
     def press_ctrl_c() -> None:
         with training:
-            while not training.heard:
+            while not has_begun(training):
                 training.poll()
             raise KeyboardInterrupt
 
@@ -171,7 +176,7 @@ def test_interrupted_but_deaf(start: Callable[..., Training]) -> None:
     """A training that does not heed Ctrl-C is ended after its grace."""
     body = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntrain(100000)"
     training = start(body, limits=Limits(grace=0.2))
-    while not training.heard:
+    while not has_begun(training):
         training.poll()
     training.interrupt()
     assert training.run().info.outcome == "interrupted"

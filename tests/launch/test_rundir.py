@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,27 +125,17 @@ def test_no_place(tmp_path: Path) -> None:
             new_run_directory("profile", root)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)], capture_output=True)
-    if mount.returncode:
-        pytest.skip("may not mount a file system")
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
-def test_full_disk(small_disk: Path) -> None:
+def test_full_disk(disk_of: Callable[[int], Path]) -> None:
     """A disk that is too full to record anything is refused before the training starts."""
+    small_disk = disk_of(1)
     with pytest.raises(RunError, match=r"the disk of .* is full: \d MB are free, 32 MB are needed; free some space"):
         Training(["true"], small_disk / "run", Plan(), Limits(), known_environment=ENVIRONMENT)
     has_room(small_disk, needed=1000)
 
 
-def test_disk_fills_up(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_fills_up(disk_of: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up while a training runs ends with an error in plain words, and no half file."""
+    small_disk = disk_of(1)
     monkeypatch.setattr("hotlap.launch.process.has_room", lambda path: None)
     training = Training(
         ["sh", "-c", "head -c 4000000 /dev/zero"], small_disk / "run", Plan(), known_environment=ENVIRONMENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise
 from typing import Any
 
@@ -29,26 +30,48 @@ class Watching:
         if self.fails_at == "end":
             raise RuntimeError(self.name)
 
+    def undo(self) -> None:
+        self.open = False
+
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         return [(self.name, {"steps": self.steps})]
 
 
-def watched(looks: Looks, steps: int, longer: int = 0) -> list[int]:
-    """Return which of so many steps of 10 ms are watched; watching one takes ``longer`` nanoseconds more."""
-    found, now, watching = [], 0, False
+class Clock:
+    now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def watched(each: list[Any], steps: int, longer: int = 0, ending: int = 0) -> list[int]:
+    """Return which of so many steps of 10 ms are watched.
+
+    Watching one takes ``longer`` nanoseconds more, and ending that another ``ending``.
+    """
+    clock = Clock()
+    looks = Looks(each, clock)
+    for look in each:
+        look.end = functools.partial(_takes, clock, ending, look.end)
+    found, watching = [], False
     for number in range(1, steps):
         took = 10 * MS + (longer if watching else 0)
-        now += took
+        clock.now += took
         if watching or number == looks.next:
-            watching = looks.between(number, now, took)
+            watching = looks.between(number, clock.now, took)
         if watching:
             found.append(number)
     return found
 
 
+def _takes(clock: Clock, nanoseconds: int, action: Any) -> None:
+    clock.now += nanoseconds
+    action()
+
+
 def test_each_has_its_turn_and_later_ones_are_rarer() -> None:
     first, second = Watching("first"), Watching("second")
-    found = watched(Looks([first, second]), 400)
+    found = watched([first, second], 400)
     assert found[:2] == [FIRST, FIRST + 2]
     gaps = [later - earlier for earlier, later in pairwise(found[1:])]
     assert gaps == sorted(gaps)
@@ -58,20 +81,23 @@ def test_each_has_its_turn_and_later_ones_are_rarer() -> None:
 
 def test_what_takes_long_is_done_seldom() -> None:
     """Looks that take a step's time each may take half a per cent of the training."""
-    found = watched(Looks([Watching("slow")]), 2000, longer=10 * MS)
+    found = watched([Watching("slow")], 2000, longer=10 * MS)
     assert len(found) <= 2 + 2000 * 0.005
 
 
 def test_one_may_watch_several_steps_and_the_next_pays_for_its_end() -> None:
     look = Watching("long", span=3)
-    assert watched(Looks([look]), 12) == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    assert watched([look], 12) == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
 
 
 def test_one_that_fails_is_given_up_and_the_others_go_on() -> None:
     good = Watching("good")
     bad = [Watching("begins badly", fails_at="begin"), Watching("ends badly", fails_at="end")]
-    looks = Looks([*bad, good])
-    watched(looks, 100)
+    looks = Looks([*bad, good], Clock())
+    watching = False
+    for number in range(1, 100):
+        if watching or number == looks.next:
+            watching = looks.between(number, number, 1)
     assert good.steps
     assert not any(look.open for look in bad)
     assert [kind for kind, _ in looks.lines()] == ["good"]
@@ -79,13 +105,34 @@ def test_one_that_fails_is_given_up_and_the_others_go_on() -> None:
 
 def test_the_end_of_the_training_ends_a_look() -> None:
     look = Watching("last", span=3)
-    looks = Looks([look])
+    looks = Looks([look], Clock())
     looks.between(FIRST, 0, 1)
     looks.stop()
     assert not look.open
     assert looks.next == -1
+    # The last step is closed after that.
+    assert not looks.between(FIRST + 1, 2, 1)
+    assert not look.open
+
+
+def test_a_recording_that_ends_undoes_and_concludes_nothing() -> None:
+    look = Watching("last")
+    looks = Looks([look], Clock())
+    looks.between(FIRST, 0, 1)
+    looks.undo()
+    assert not look.open
+    assert not look.steps
+    assert not looks.between(FIRST + 1, 2, 1)
+
+
+def test_what_takes_long_to_end_does_it_in_a_step_that_counts_as_watched() -> None:
+    look = Watching("account")
+    found = watched([look], 3000, ending=10 * MS)
+    assert found[:2] == [FIRST, FIRST + 1]
+    assert look.steps <= 2 + 3000 * 0.005
+    assert watched([Watching("quick")], 12, ending=MS // 10)[:1] == [FIRST]
 
 
 def test_several_turns_are_one_account() -> None:
     look = Watching("often")
-    assert Looks([look, look, look]).lines() == [("often", {"steps": 0})]
+    assert Looks([look, look, look], Clock()).lines() == [("often", {"steps": 0})]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import cyclopts
 
-from hotlap.cli import commands  # noqa: F401  (they enter themselves into the application)
+from hotlap.cli import commands, reading  # noqa: F401  (they enter themselves into the application)
 from hotlap.cli.options import app
 from hotlap.errors import EXIT_INTERRUPTED, HotlapError, UsageError
 

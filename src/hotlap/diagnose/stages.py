@@ -172,28 +172,20 @@ def _merge(alike: list[_Node]) -> _Node:
     first = alike[0]
     base, _ = _base(first.name)
     numbers = sorted(number for node in alike if (number := _base(node.name)[1]) is not None)
-    return _Node(
-        first.path,
-        (f"{base}." if base else "") + _ranges(numbers),
-        first.module,
-        _sum([node.own for node in alike]),
-        sum(node.calls for node in alike),
-        sum(node.count for node in alike),
-        [_merged_child(list(each)) for each in zip(*(node.children for node in alike), strict=True)],
-    )
+    return _sum_of(alike, (f"{base}." if base else "") + _ranges(numbers))
 
 
-def _merged_child(alike: list[_Node]) -> _Node:
-    """The same part of alike stages: it keeps its name."""
+def _sum_of(alike: list[_Node], name: str) -> _Node:
+    """What is the same part of all of them keeps its name."""
     first = alike[0]
     return _Node(
         first.path,
-        first.name,
+        name,
         first.module,
         _sum([node.own for node in alike]),
         sum(node.calls for node in alike),
         sum(node.count for node in alike),
-        [_merged_child(list(each)) for each in zip(*(node.children for node in alike), strict=True)],
+        [_sum_of(list(each), each[0].name) for each in zip(*(node.children for node in alike), strict=True)],
     )
 
 

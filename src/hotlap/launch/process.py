@@ -79,8 +79,6 @@ class Training:
         self.frozen = False
         #: What the probe has written, all but the steps of a training that is not gated.
         self.lines: list[dict[str, Any]] = []
-        #: How many lines that were, with those steps.
-        self.heard = 0
         self.started = time.perf_counter()
         self._date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._cwd = os.getcwd()
@@ -173,7 +171,6 @@ class Training:
             self._memory.look(self.pid)
         new = self._file.read()
         if new:
-            self.heard += len(new)
             # A training that nobody asks in between may run for millions of steps: the file has them.
             self.lines += new if self.plan.gated else [line for line in new if line["k"] != "step"]
             self._seen_at = time.monotonic()
@@ -237,10 +234,6 @@ class Training:
         return any(line.get("outcome") == "stopped" for path in ranks for line in read_lines(path))
 
     # gates
-
-    def gates(self) -> int:
-        """How many times the training has come to a closed gate."""
-        return self._gates
 
     def wait_for_gate(self) -> bool:
         """Wait until the training stands at its next gate; False when it ended instead."""

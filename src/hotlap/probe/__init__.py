@@ -14,7 +14,6 @@ import importlib.machinery
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -37,7 +36,6 @@ class Settings:
         self.levers: dict[str, Any] = raw.get("levers", {})
         #: Redirect what the script writes into this directory; None leaves the script's files alone.
         self.contain: str | None = raw.get("contain")
-        self.contain_root: str = raw.get("contain_root", "/")
         #: What to take away to see what it costs; see ``ablations``.
         self.without: str | None = raw.get("without")
         self.seed_offset: int = raw.get("seed_offset", 0)
@@ -104,7 +102,6 @@ class _AfterImport(importlib.abc.MetaPathFinder):
     def __init__(self, name: str, action: Callable[[ModuleType], None]) -> None:
         self.name = name
         self.action = action
-        self.thread = threading.get_ident()
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if fullname != self.name:

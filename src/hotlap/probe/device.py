@@ -117,11 +117,15 @@ class DeviceLook:
         self._stamp(self.recorder.clock())
         timeline.times = _Times(timeline.times, self._stamp)
 
-    def end(self) -> None:
-        watched, self.watched = self.watched, None
+    def undo(self) -> None:
+        self.watched = None
         timeline, self.timeline = self.timeline, None
         if timeline is not None and type(timeline.times) is _Times:
             timeline.times = list(timeline.times)
+
+    def end(self) -> None:
+        watched = self.watched
+        self.undo()
         if watched is None:
             return
         if watched.held:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
-from hotlap.probe.facts import has_compiled
+from hotlap.probe.compiled import has_compiled
 from hotlap.probe.looking import Look
 from hotlap.probe.recorder import Recorder
 from hotlap.probe.timeline import SYNC
@@ -218,18 +218,22 @@ class SyncLook:
         self.search = parallel, parallel.__dict__.get("_post_forward")
         parallel._post_forward = _post_forward
 
-    def end(self) -> None:
+    def undo(self) -> None:
+        for module in self._modules():
+            module._set_ddp_runtime_logging_sample_rate(_SAMPLE_RATE)
         if self.search is not None:
             (parallel, original), self.search = self.search, None
             if original is None:
                 del parallel._post_forward  # a class of the script's, which inherits it
             else:
                 parallel._post_forward = original
+
+    def end(self) -> None:
+        self.undo()
         exposed = overlapped = 0.0
         unused: list[int] = []
         for module in self._modules():
             module.logger.set_runtime_stats_and_log()
-            module._set_ddp_runtime_logging_sample_rate(_SAMPLE_RATE)
             data = module._get_ddp_logging_data()
             communication = data.get("backward_comm_time", 0) * _NANOSECOND
             hidden = data.get("backward_compute_comm_overlap_time", 0) * _NANOSECOND

@@ -13,6 +13,7 @@ from typing import Any
 
 from hotlap.allocator import allocator
 from hotlap.probe import levers
+from hotlap.probe.compiled import has_compiled, is_compiled
 from hotlap.probe.harmless import harmless
 from hotlap.probe.host import Host
 from hotlap.probe.settings import Switches
@@ -86,7 +87,7 @@ class Facts:
             with suppress(TypeError):  # no weak reference to this one
                 self.live_modules[id(module)] = module
             self.threads[id(module)] = threading.get_ident()
-            first = next(iter(module.parameters()), None)
+            first = next(iter(self.torch.nn.Module.parameters(module)), None)
             if first is not None and len(self.modules) <= 1:
                 self.device = first.device.type
         self.note_autocast()
@@ -123,11 +124,11 @@ class Facts:
         """After the first steps: what the models are, once they have run."""
         torch, values = self.torch, self.values
         modules = self.modules or self.frozen
-        every = [p for module in modules for p in module.parameters()] or self.optimized
+        every = [p for module in modules for p in torch.nn.Module.parameters(module)] or self.optimized
         # One that no call has made yet has no size.
         lazy = torch.nn.parameter.is_lazy
         parameters = list({id(p): p for p in every if not lazy(p)}.values())
-        inner = [child for module in modules for child in module.modules()]
+        inner = [child for module in modules for child in torch.nn.Module.modules(module)]
         first = parameters[0] if parameters else None
         self.switches.parameters(parameters)
         values.update(
@@ -137,7 +138,7 @@ class Facts:
             parameter_tensors=len(parameters),
             parameter_dtype=str(first.dtype).removeprefix("torch.") if first is not None else None,
             convolutions=sum(isinstance(child, torch.nn.modules.conv._ConvNd) for child in inner),
-            compiled=any(_is_compiled(child) for child in inner) or has_compiled(),
+            compiled=any(is_compiled(child) for child in inner) or has_compiled(),
             allocator=allocator(),
             huge_pages=_huge_pages(),
             module_calls=min(self.calls, values.get("module_calls", self.calls)),
@@ -208,13 +209,3 @@ def _huge_pages() -> bool | None:
             return "[always]" in file.read()
     except OSError:
         return None
-
-
-def _is_compiled(module: Any) -> bool:
-    return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
-
-
-def has_compiled() -> bool:
-    """Whether anything was compiled in this process, e.g. a function of the script."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and bool(dynamo.counters["stats"]["unique_graphs"])

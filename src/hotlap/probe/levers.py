@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hotlap.allocator import keep_freed_memory
+from hotlap.probe.compiled import is_compiled
 
 wanted: dict[str, Any] = {}
 #: What could not be applied, in sentences. Until a lever has been pulled it stands here as never applied.
@@ -228,7 +229,7 @@ def _prepare(module: Any) -> None:
             weight.data = weight.data.contiguous(memory_format=_torch.channels_last)
             _applied("channels_last")
     if wanted.get("compile"):
-        if any(_compiled(child) for child in module.modules()):
+        if any(is_compiled(child) for child in module.modules()):
             _note("compile was not applied: the script compiles its model itself", "compile")
             return
         mode = wanted["compile"]
@@ -241,10 +242,6 @@ def _kernels(module: Any) -> Iterable[Any]:
     for child in module.modules():
         if isinstance(child, _torch.nn.modules.conv._ConvNd) and child.weight.dim() == 4:
             yield child.weight
-
-
-def _compiled(module: Any) -> bool:
-    return type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _to_channels_last(value: Any) -> Any:

@@ -79,7 +79,7 @@ class Looks:
             look.begin()
         except Exception:
             with suppress(Exception):
-                look.end()
+                look.undo()
             self._drop(look)
             return False
         self.current = look
@@ -93,6 +93,8 @@ class Looks:
         try:
             look.end()
         except Exception:
+            with suppress(Exception):
+                look.undo()
             self._drop(look)
         if self.turn < len(self.looks):
             self.next = steps + _SOON - 1

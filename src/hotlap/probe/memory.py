@@ -23,7 +23,6 @@ _COUNTERS = {
     "reserved": "reserved_bytes.all.current",
     "inactive_split": "inactive_split_bytes.all.current",
     "retries": "num_alloc_retries",
-    "ooms": "num_ooms",
 }
 
 _ident = threading.get_ident
@@ -38,7 +37,7 @@ class MemoryLook:
         #: Tensors with a graph and nodes that were alive before the first step that was watched: step, and both.
         self.count: tuple[int, int, int] | None = None
         self.first = True
-        self.undo: list[tuple[Any, str, Any, Any]] = []
+        self.patched: list[tuple[Any, str, Any, Any]] = []
         self.watching = False
         self._forget()
 
@@ -68,9 +67,12 @@ class MemoryLook:
         if not self._compiles():  # dynamo may guard on what a call of a module is
             self._replace(self.torch.nn.Module, "__call__", self._call)
 
-    def end(self) -> None:
+    def undo(self) -> None:
         self.watching = False
         self._restore()
+
+    def end(self) -> None:
+        self.undo()
         if _ident() != self.thread:
             return
         self._moment("optimizer")
@@ -78,7 +80,9 @@ class MemoryLook:
         parameters = self._parameters()
         account: dict[str, Any] = {"step": self.step, "device": self.device}
         account["parameters"] = self._claim(claimed, parameters)
-        account["buffers"] = self._claim(claimed, (b for module in self._modules() for b in module.buffers()))
+        account["buffers"] = self._claim(
+            claimed, (b for module in self._modules() for b in self.torch.nn.Module.buffers(module))
+        )
         account["gradients"] = max(self.gradients, self._gradients(parameters))
         account["optimizer"] = self._claim(claimed, self._optimizer_state())
         account["inputs"] = sum(self.inputs.values()) if self.called else None
@@ -115,11 +119,11 @@ class MemoryLook:
         original = owner.__dict__[name]
         replaced = make(original)
         setattr(owner, name, replaced)
-        self.undo.append((owner, name, original, replaced))
+        self.patched.append((owner, name, original, replaced))
 
     def _restore(self) -> None:
-        while self.undo:
-            owner, name, original, replaced = self.undo.pop()
+        while self.patched:
+            owner, name, original, replaced = self.patched.pop()
             if owner.__dict__.get(name) is replaced:  # else somebody has wrapped it meanwhile; it only passes on then
                 setattr(owner, name, original)
 
@@ -179,7 +183,7 @@ class MemoryLook:
         parameters += [node.variable for node in every if hasattr(node, "variable")]
         claimed = dict(self.inputs)
         self._claim(claimed, parameters)
-        self._claim(claimed, (buffer for module in self._modules() for buffer in module.buffers()))
+        self._claim(claimed, (buffer for module in self._modules() for buffer in self.torch.nn.Module.buffers(module)))
         names: dict[type, list[str]] = {}
         kept = self._claim(claimed, (tensor for node in every for tensor in graphs.saved(node, names)))
         self.activations = max(self.activations or 0, kept)
@@ -207,7 +211,7 @@ class MemoryLook:
         return list(self.recorder.facts.live_optimizers.values())
 
     def _parameters(self) -> list[Any]:
-        found = [parameter for module in self._modules() for parameter in module.parameters()]
+        found = [parameter for module in self._modules() for parameter in self.torch.nn.Module.parameters(module)]
         groups = [group for optimizer in self._optimizers() for group in optimizer.param_groups]
         found += [parameter for group in groups for parameter in group["params"]]
         return list({id(parameter): parameter for parameter in found}.values())
@@ -247,5 +251,4 @@ def _counters(torch: Any, index: int | None) -> dict[str, Any]:
     found["total"] = torch.cuda.get_device_properties(
         torch.cuda.current_device() if index is None else index
     ).total_memory
-    found["device_peak"] = torch.cuda.max_memory_allocated(index)
     return found

@@ -47,7 +47,7 @@ class Switches:
     @harmless
     def called(self, module: Any, training: bool, later: bool) -> None:
         """``later``: another module was called before it, since the last optimizer step."""
-        parameters = list(module.parameters())
+        parameters = list(self.torch.nn.Module.parameters(module))
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             self.frozen.add(id(module))
             if later:
@@ -66,7 +66,7 @@ class Switches:
     @harmless
     def is_loss(self, module: Any) -> None:
         lazy = self.torch.nn.parameter.is_lazy
-        sizes = (parameter.numel() for parameter in module.parameters() if not lazy(parameter))
+        sizes = (parameter.numel() for parameter in self.torch.nn.Module.parameters(module) if not lazy(parameter))
         self.loss_modules[type(module).__name__] = sum(sizes)
 
     def scales(self, scaler: Any) -> None:

@@ -13,7 +13,8 @@ reverse order; a hook before the first node of each run of nodes with the same o
 call of a module during backward, as activation checkpointing makes it; what it computes outside of any module stays
 backward.
 
-On a GPU an event of the device is recorded at each mark too, and read in a later step, when it is long over.
+On a GPU an event of the device is recorded at each mark too, and read in a later step, when it is long over. What the
+marks add up to is in ``stage_times``.
 """
 
 from __future__ import annotations
@@ -24,79 +25,22 @@ import sys
 import threading
 import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from statistics import median_low
 from typing import Any
 
-FORWARD, LOSS, BACKWARD, RECOMPUTE = "forward", "loss", "backward", "recompute"
-_KINDS = (FORWARD, BACKWARD, RECOMPUTE)
-#: What runs outside of every module.
-NONE = -1
+from hotlap.probe.compiled import is_compiled
+from hotlap.probe.stage_times import BACKWARD, FORWARD, LOSS, NONE, RECOMPUTE, Stage, StageTimes, StepMarks
 
 #: Calls that are followed in a step. With more of them, the deepest levels of the model are no longer told apart.
 CALLS_AT_MOST = 4000
 #: Autograd nodes that are looked at in a step.
 NODES_AT_MOST = 40_000
-#: Watched steps that are kept.
-_KEPT = 15
 _NO_LIMIT = 1 << 30
 #: Nodes that add up the gradient of a parameter have this number or one near it, and belong to what they end.
 _LAST = 1 << 62
 
 _ident = threading.get_ident
-
-
-class _Stage:
-    """A module at its place in the nesting of calls."""
-
-    __slots__ = ("cls", "depth", "parent", "path", "phase")
-
-    def __init__(self, path: str, cls: str, parent: int, depth: int) -> None:
-        self.path = path
-        self.cls = cls
-        self.parent = parent
-        self.depth = depth
-        #: Which phase of the step its forward belongs to.
-        self.phase = FORWARD
-
-
-class _Step:
-    """The marks of one step, and which modules it called."""
-
-    def __init__(self, thread: int) -> None:
-        self.thread = thread
-        self.times: list[float] = []
-        self.owners: list[int] = []
-        self.kinds: list[str] = []
-        self.events: list[Any] = []
-        #: Mark at which each call began, and whose call it was.
-        self.calls: list[tuple[int, int]] = []
-        #: Of each thread: from which autograd number on the nodes are whose.
-        self.numbers: dict[int, tuple[list[int], list[int]]] = {}
-        self.names: dict[int, str] = {}
-        self.roots: dict[int, str] = {}
-        #: Outermost modules, held so that no id is given again, and the stage of each module.
-        self.held: list[Any] = []
-        self.by_module: dict[int, int] = {}
-        self.visited = 0
-        #: Number of marks when each backward ended.
-        self.trained: list[int] = []
-        self.spoiled = False
-
-
-class _Seen:
-    """What a step took: by stage the calls and the seconds of each kind, on the host and on the device."""
-
-    __slots__ = ("calls", "device", "host", "waiting")
-
-    def __init__(self) -> None:
-        self.calls: dict[int, int] = {}
-        self.host: dict[tuple[int, str], float] = {}
-        self.device: dict[tuple[int, str], float] | None = None
-        #: Events that the device may not have come to, and whose the time up to the next one is.
-        self.waiting: list[tuple[Any, tuple[int, str] | None]] = []
 
 
 class Stages:
@@ -110,17 +54,16 @@ class Stages:
         engine: Any = getattr(torch.autograd, "_engine_run_backward", None)
         self.engine = engine
         self.event: Callable[[], Any] = functools.partial(torch.cuda.Event, enable_timing=True)
-        self.stages: list[_Stage] = []
+        self.stages: list[Stage] = []
         self.known: dict[tuple[int, str], int] = {}
-        self.seen: deque[_Seen] = deque(maxlen=_KEPT)
-        self.steps = 0
+        self.times = StageTimes()
+        #: Events that can be recorded again.
         self.pool: list[Any] = []
-        self.said = 0
         #: When the step that was watched ended, in the clock's seconds; asked in ``end``.
         self.boundary: Callable[[], float] = lambda: math.inf
         #: Levels that are told apart, when there are too many calls for all.
         self.limit = _NO_LIMIT
-        self.step: _Step | None = None
+        self.step: StepMarks | None = None
         #: How deep calls are followed now, 0 while no step is watched.
         self.deepest = 0
         self.depth = 0
@@ -141,8 +84,8 @@ class Stages:
     def begin(self) -> None:
         if self.number is None or self.engine is None:
             raise NotImplementedError("this torch does not tell the order of its autograd nodes")
-        self._read_events()
-        self.step = _Step(_ident())
+        self.pool += self.times.read_events()
+        self.step = StepMarks(_ident())
         self.depth, self.running, self.owner, self.kind = 0, 0, NONE, FORWARD
         self.on_device = bool(self.torch.cuda.is_initialized())
         _skip_frames()
@@ -150,15 +93,19 @@ class Stages:
         self.deepest = self.limit
         self._mark(NONE, FORWARD)
 
-    def end(self) -> None:
-        watched, self.deepest = self.deepest > 0, 0
+    def undo(self) -> None:
+        self.deepest = 0
         if self.torch.autograd._engine_run_backward is self.run_backward:
             self.torch.autograd._engine_run_backward = self.engine
+
+    def end(self) -> None:
+        watched = self.deepest > 0
+        self.undo()
         if self.step is not None and watched and not self.depth and not self.running:
             self._mark(NONE, FORWARD)
             # One without a backward was cut off by the end of the training.
             if not self.step.spoiled and self.step.calls and self.step.trained:
-                self._conclude(self.step)
+                self.times.add(self.step, self.boundary())
         self.step = None
 
     def _is_here(self) -> bool:
@@ -213,7 +160,7 @@ class Stages:
             return call(module, *args, **kwargs)
         began = len(step.times)
         self._mark(stage, kind)
-        if _is_compiled(module):
+        if is_compiled(module):
             self.depth = _NO_LIMIT
         output = None
         try:
@@ -221,11 +168,11 @@ class Stages:
         finally:
             owner, kind, self.depth = before
             if self.depth == 0 and kind == FORWARD:
-                self._root_ends(step, module, stage, began, output)
+                self._root_ends(step, module, began, output)
             self._mark(owner, kind)
         return output
 
-    def _stage(self, step: _Step, module: Any, kind: str) -> tuple[int, int]:
+    def _stage(self, step: StepMarks, module: Any, kind: str) -> tuple[int, int]:
         """The stage of a call that begins, and how deep it is."""
         name = step.names.get(id(module))
         if kind == RECOMPUTE and self.kind != RECOMPUTE:
@@ -244,13 +191,13 @@ class Stages:
         stage = self.known.get((parent, name))
         if stage is None:
             stage = self.known[parent, name] = len(self.stages)
-            self.stages.append(_Stage(name, type(module).__name__, parent, depth))
+            self.stages.append(Stage(name, type(module).__name__, parent, depth))
         step.by_module[id(module)] = stage
         if len(step.calls) > CALLS_AT_MOST:
             self._fewer_levels(step)
         return stage, depth
 
-    def _root(self, step: _Step, module: Any) -> str:
+    def _root(self, step: StepMarks, module: Any) -> str:
         """Name an outermost module by its class, and those in it as it does itself."""
         cls = type(module).__name__
         alike = sum(name.partition(" ")[0] == cls for name in step.roots.values())
@@ -260,7 +207,7 @@ class Stages:
         name = step.roots[id(module)] = f"{cls} {alike + 1}" if alike else cls
         return name
 
-    def _fewer_levels(self, step: _Step) -> None:
+    def _fewer_levels(self, step: StepMarks) -> None:
         """Too many calls: this step is left out, and from the next one on the deepest levels are, too."""
         step.spoiled = True
         counts: dict[int, int] = {}
@@ -275,9 +222,9 @@ class Stages:
         self.deepest = 0
         self.stages.clear()
         self.known.clear()
-        self.seen.clear()
+        self.times.seen.clear()
 
-    def _root_ends(self, step: _Step, module: Any, stage: int, began: int, output: Any) -> None:
+    def _root_ends(self, step: StepMarks, module: Any, began: int, output: Any) -> None:
         """One number, after another call: that was the loss, as in the phases."""
         if step.spoiled:
             return
@@ -311,7 +258,7 @@ class Stages:
             self._mark(owner, kind)
             step.trained.append(len(step.times))
 
-    def _hooks(self, step: _Step, outputs: Any, every: bool) -> list[Any]:
+    def _hooks(self, step: StepMarks, outputs: Any, every: bool) -> list[Any]:
         numbers, owners = step.numbers[_ident()]
         roots = (getattr(output, "grad_fn", None) or getattr(output, "node", None) for output in outputs)
         waiting = [node for node in roots if node is not None]
@@ -345,108 +292,19 @@ class Stages:
         if owner != self.owner or self.kind != BACKWARD:
             self._mark(owner, BACKWARD)
 
-    # what a step took
-
-    def _conclude(self, step: _Step) -> None:
-        seen = _Seen()
-        # Where no backward follows before the step's end, nothing was trained: a validation, a metric. What comes after
-        # the end is of the next step, and stands for the same calls before this one was watched.
-        boundary = self.boundary()
-        trained = max((count for count in step.trained if step.times[count - 1] <= boundary), default=0)
-        counts = [index < trained or at >= boundary for index, at in enumerate(step.times)]
-        for mark, stage in step.calls:
-            if counts[mark]:
-                seen.calls[stage] = seen.calls.get(stage, 0) + 1
-        whose: list[tuple[int, str] | None] = []
-        for index, (owner, kind) in enumerate(zip(step.owners, step.kinds, strict=True)):
-            stands = counts[index] and (owner != NONE or kind != FORWARD)
-            whose.append((owner, kind) if stands else None)
-        for index, key in enumerate(whose[:-1]):
-            if key is not None:
-                seen.host[key] = seen.host.get(key, 0.0) + step.times[index + 1] - step.times[index]
-        if step.events and None not in step.events:
-            seen.waiting = list(zip(step.events, whose, strict=True))
-        self.seen.append(seen)
-        self.steps += 1
-
-    def _read_events(self) -> None:
-        for seen in self.seen:
-            if not seen.waiting:
-                continue
-            with suppress(Exception):  # e.g. events of several devices
-                if not all(event.query() for event, _ in seen.waiting):
-                    continue
-                device: dict[tuple[int, str], float] = {}
-                for (event, key), (after, _) in zip(seen.waiting, seen.waiting[1:], strict=False):
-                    if key is not None:
-                        device[key] = device.get(key, 0.0) + max(0.0, event.elapsed_time(after) / 1e3)
-                seen.device = device
-            self.pool += [event for event, _ in seen.waiting]
-            seen.waiting = []
-
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
-        """All stages with the medians over the watched steps; a step that did not come to a stage counts as 0.
-
-        Of two in the middle it is the lower: what disturbs a step only makes it longer.
-        """
-        self._read_events()
-        state = self.steps + sum(seen.device is not None for seen in self.seen)
-        if not self.seen or state == self.said:
+        self.pool += self.times.read_events()
+        line = self.times.line(self.stages)
+        if line is None:
             return []
-        self.said = state
-        on_device = [seen.device for seen in self.seen if seen.device is not None]
-        host = [seen.host for seen in self.seen]
-        stages = []
-        places = self._places()
-        for index, stage in enumerate(self.stages):
-            if index not in places:
-                continue
-            fields: dict[str, Any] = {
-                "path": stage.path,
-                "module": stage.cls,
-                "parent": places.get(stage.parent),
-                "phase": stage.phase,
-                "calls": median_low(seen.calls.get(index, 0) for seen in self.seen),
-            }
-            for kind in _KINDS:
-                fields[kind] = _median(host, index, kind)
-                if on_device:
-                    fields[f"device_{kind}"] = _median(on_device, index, kind)
-            stages.append(fields)
-        line: dict[str, Any] = {"steps": len(self.seen), "stages": stages, "outside": _outside(host)}
-        if on_device:
-            line["device_outside"] = _outside(on_device)
         if self.limit != _NO_LIMIT:
             line["levels"] = self.limit
         return [("stages", line)]
-
-    def _places(self) -> dict[int, int]:
-        """New numbers of the stages without those that were only called to validate."""
-        used: set[int] = set()
-        for seen in self.seen:
-            for stage in {*seen.calls, *(owner for owner, _ in seen.host)}:
-                while stage != NONE and stage not in used:
-                    used.add(stage)
-                    stage = self.stages[stage].parent
-        return {stage: place for place, stage in enumerate(sorted(used))}
-
-
-def _median(steps: list[dict[tuple[int, str], float]], stage: int, kind: str) -> float:
-    return round(median_low(step.get((stage, kind), 0.0) for step in steps), 9)
-
-
-def _outside(steps: list[dict[tuple[int, str], float]]) -> float:
-    """Backward of what no module made."""
-    return round(_median(steps, NONE, BACKWARD) + _median(steps, NONE, RECOMPUTE), 9)
 
 
 def _plain(name: str) -> str:
     """Without the names that wrappers add: ``module.`` of a parallel one in front, ``_orig_mod.`` of a compiled one."""
     return ".".join(part for part in name.removeprefix("module.").split(".") if part != "_orig_mod") or name
-
-
-def _is_compiled(module: Any) -> bool:
-    return getattr(module, "_compiled_call_impl", None) is not None or type(module).__name__ == "OptimizedModule"
 
 
 def _skip_frames() -> None:

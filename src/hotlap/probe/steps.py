@@ -138,7 +138,6 @@ class Steps(_Now):
         self.first_step_at = 0
         # The step that runs.
         self.optimizers: list[int] = []
-        self.open_spans = 0
         self.stepped: set[int] = set()
         self.after_optimizer = 0
         self.forward_since = False

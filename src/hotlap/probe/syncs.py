@@ -48,8 +48,6 @@ _LOOKS = 12
 _KEPT, _WRITTEN = 256, 12
 
 _PROBE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-#: What of the probe a script's own call comes through (``print``, ``hotlap.metric``); the rest reads for itself.
-_PASSING = tuple(_PROBE + name for name in ("hooks.py", "marks.py", "modules.py"))
 #: Standard libraries and others that format what a script hands them.
 _THROUGH = (os.sep + "logging" + os.sep, os.sep + "tqdm" + os.sep)
 
@@ -149,6 +147,9 @@ class Syncs:
         self.stands.append((place, name, stand, own))
 
     def end(self) -> None:
+        self.undo()
+
+    def undo(self) -> None:
         # A stand that the script took hold of meanwhile does nothing from now on.
         self.thread = None
         self.fetched = None
@@ -198,8 +199,12 @@ class Syncs:
         """The first line outside torch and the probe; None for what is not the training's, or waits for nothing."""
         assert frame is not None
         immediate = self._folder(frame.f_code.co_filename)
+        # The script's own call may come through one function of the probe (``print``, ``hotlap.metric``). What the
+        # probe reads for itself is read further inside.
+        if immediate == "probe" and frame.f_back and self._folder(frame.f_back.f_code.co_filename) == "probe":
+            return None
         # Torch's own reads, of an optimizer's counters say, are of tensors that stay on the host with a GPU too.
-        if immediate == "own" or (immediate == "torch" and self.on_host):
+        if immediate == "torch" and self.on_host:
             return None
         line: _Line | None = None
         caller: FrameType | None = frame
@@ -222,11 +227,11 @@ class Syncs:
         return line
 
     def _folder(self, file: str) -> str:
-        """Whose code it is: "own" and "probe", "data", "torch", "through", or "" for the training's."""
+        """Whose code it is: "probe", "data", "torch", "through", or "" for the training's."""
         found = self.folders.get(file)
         if found is None:
             if file.startswith(_PROBE):
-                found = "probe" if file in _PASSING else "own"
+                found = "probe"
             elif file.startswith(self.torch_folder):
                 found = "data" if file.startswith(os.path.join(self.torch_folder, "utils", "data")) else "torch"
             elif "torchinductor" in file or file.startswith("<eval_with_key>"):

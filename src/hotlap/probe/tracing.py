@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe.facts import has_compiled
+from hotlap.probe.compiled import has_compiled
 from hotlap.probe.looking import Look
 
 STEPS = 3
@@ -25,7 +25,7 @@ _MOST_EVENTS = 300_000
 
 def looks(torch: Any, run_dir: str, rank: int) -> list[Look]:
     """One rank is enough: the others do the same."""
-    return [Tracing(torch, run_dir), Counting(torch, has_compiled)] if rank == 0 else []
+    return [Tracing(torch, run_dir), Counting(has_compiled)] if rank == 0 else []
 
 
 class Tracing:
@@ -36,6 +36,7 @@ class Tracing:
         self.path = os.path.join(run_dir, "trace.json.gz")
         self.span = STEPS
         self.profiler: Any = None
+        self.pid = 0
         self.seen: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -48,8 +49,14 @@ class Tracing:
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
             activities.append(self.torch.profiler.ProfilerActivity.CUDA)
+        self.pid = os.getpid()
         self.profiler = self.torch.profiler.profile(activities=activities)
         self.profiler.start()
+
+    def undo(self) -> None:
+        profiler, self.profiler = self.profiler, None
+        if profiler is not None and self.pid == os.getpid():  # its threads are not in a forked child
+            profiler.stop()
 
     def end(self) -> None:
         profiler, self.profiler = self.profiler, None
@@ -62,8 +69,11 @@ class Tracing:
         self.span = 1  # it is done: another turn watches nothing
         events = profiler.profiler.kineto_results.events()
         cpu = self.torch.autograd.DeviceType.CPU
+        # Ranges that somebody named span what the device did in them, and the time between.
         on_device = [
-            (event.start_ns(), event.start_ns() + event.duration_ns()) for event in events if event.device_type() != cpu
+            (event.start_ns(), event.start_ns() + event.duration_ns())
+            for event in events
+            if event.device_type() != cpu and not _named(event)
         ]
         averages = profiler.key_averages()
         self.seen["operators"] = self._told(
@@ -71,7 +81,9 @@ class Tracing:
         )
         if on_device:
             self.seen["kernels"] = self._told(
-                averages, lambda each: each.device_type != cpu, lambda each: each.self_device_time_total
+                averages,
+                lambda each: each.device_type != cpu and not _named(each),
+                lambda each: each.self_device_time_total,
             )
             self.seen["device_busy"] = union(on_device) / 1e9 / STEPS
             window = max(end for _, end in on_device) - min(start for start, _ in on_device)
@@ -99,11 +111,16 @@ class Tracing:
         return [("trace", self.seen)] if self.seen else []
 
 
+def _named(event: Any) -> bool:
+    """Whether it is a range that somebody named; an older torch may not say."""
+    found = getattr(event, "is_user_annotation", None)
+    return bool(found() if callable(found) else found)
+
+
 class Counting:
     """Implements ``looking.Look``: the floating-point operations of one step, forward, backward and all."""
 
-    def __init__(self, torch: Any, compiled: Callable[[], bool]) -> None:
-        self.torch = torch
+    def __init__(self, compiled: Callable[[], bool]) -> None:
         self.compiled = compiled
         self.mode: Any = None
         self.seen: dict[str, Any] = {}
@@ -114,20 +131,29 @@ class Counting:
         if self.compiled():
             self.seen = {"uncounted": "the model is compiled"}
             return
-        self.mode = _mode(self.torch)
+        if importlib.import_module("torch")._C._len_torch_dispatch_stack():
+            # One that the script leaves in this step would take ours off in its place.
+            self.seen = {"uncounted": "the script has a dispatch mode of its own"}
+            return
+        self.mode = _mode()
         self.mode.__enter__()
 
-    def end(self) -> None:
+    def undo(self) -> None:
         mode, self.mode = self.mode, None
         if mode is not None:
             mode.__exit__(None, None, None)
+
+    def end(self) -> None:
+        mode = self.mode
+        self.undo()
+        if mode is not None:
             self.seen = {"flops": mode.flops}
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         return [("flops", self.seen)] if self.seen else []
 
 
-def _mode(torch: Any) -> Any:
+def _mode() -> Any:
     registry = importlib.import_module("torch.utils.flop_counter").flop_registry
     dispatch = importlib.import_module("torch.utils._python_dispatch").TorchDispatchMode
 

@@ -28,8 +28,6 @@ class MemoryAccount(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int | None = None
     inactive_split: int | None = None
     retries: int | None = None
-    ooms: int | None = None
-    device_peak: int | None = None
     #: ``retries`` as they were at the first step that was looked at.
     first_step: int | None = None
     first_retries: int | None = None

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from hotlap.probe import ablations, levers
+from hotlap.probe import Settings, hooks, levers
 
 STEPS = 12
 
@@ -56,9 +57,9 @@ class Loss(nn.Module):
 
 
 def train(name, many=False):
-    ablations.install(torch, name)
-    torch.manual_seed(0)
     folder = Path(tempfile.mkdtemp())
+    recorder = hooks.install(torch, Settings({"run_dir": str(folder), "without": name}), time.perf_counter())
+    torch.manual_seed(0)
     data, held_out = Pictures(many), Pictures(False)
     model, loss = Net(trained=True), Loss()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
@@ -72,7 +73,7 @@ def train(name, many=False):
             x.mul_(0.5)
             value = loss(model(x)["y"], x)
             optimizer.zero_grad()
-            value.backward()
+            torch.autograd.backward(value)  # no line of torch between this one and the probe
             seen["gradients"].append(model.layer.weight.grad.abs().sum().item())
             seen["norms"].append(nn.utils.clip_grad_norm_(model.parameters(), 1e-3).item())
             optimizer.step()
@@ -93,6 +94,7 @@ def train(name, many=False):
         torch.save(model.state_dict(), folder / f"{epoch}.pt")
     assert seen["epochs"] == [4] * (STEPS // 4), seen["epochs"]
     assert (f"taken away: {name}" in levers.notes) == (name is not None)
+    recorder.finish()
     return seen
 
 
@@ -147,6 +149,9 @@ def validation(seen):
 
 def syncs(seen):
     assert len(set(seen["losses"][4:])) == 1
+    lines = [json.loads(line) for line in (seen["folder"] / "steps.jsonl").read_text().splitlines()]
+    recorded = [loss for line in lines if line["k"] == "steps" for loss in line["losses"]]
+    assert len(set(recorded)) > 8, recorded  # what the probe reads for itself is the truth
 
 
 CASES = {

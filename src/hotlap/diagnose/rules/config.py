@@ -6,10 +6,6 @@ from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, plural
 from hotlap.records import Finding
 
-_COMPARE = (
-    "How much of that it takes is not known from this record; `hotlap compare` with and without it measures that."
-)
-
 
 class AnomalyDetection(Rule):
     code = "CONFIG01"
@@ -29,16 +25,10 @@ class AnomalyDetection(Rule):
     )
 
     def check(self, context: Context) -> Finding | None:
-        switches = context.facts.switches
-        if not switches.looks or switches.anomaly < switches.looks:
-            return None
         seconds = context.compute + context.seconds("loss")
-        evidence = [
-            f"It was on in each of {plural(switches.looks, 'look')}.",
-            f"Forward, loss and backward, which it slows down, take {part(context, seconds)}.",
-            _COMPARE,
-        ]
-        return self.finding(context, seconds, evidence)
+        slowed = f"Forward, loss and backward, which it slows down, take {part(context, seconds)}."
+        evidence = _always_on(context, context.facts.switches.anomaly, slowed)
+        return self.finding(context, seconds, evidence) if evidence else None
 
 
 class ProfilerOn(Rule):
@@ -62,16 +52,22 @@ class ProfilerOn(Rule):
     )
 
     def check(self, context: Context) -> Finding | None:
-        switches = context.facts.switches
-        if not switches.looks or switches.profiler < switches.looks:
-            return None
         seconds = context.compute + context.seconds("loss", "gradient_clip", "optimizer")
-        evidence = [
-            f"It was on in each of {plural(switches.looks, 'look')}.",
-            f"What it slows down takes {part(context, seconds)}.",
-            _COMPARE,
-        ]
-        return self.finding(context, seconds, evidence)
+        slowed = f"What it slows down takes {part(context, seconds)}."
+        evidence = _always_on(context, context.facts.switches.profiler, slowed)
+        return self.finding(context, seconds, evidence) if evidence else None
+
+
+def _always_on(context: Context, times: int, slowed: str) -> list[str]:
+    """The evidence against what was on ``times`` of the looks; none where that is not all of them."""
+    looks = context.facts.switches.looks
+    if not looks or times < looks:
+        return []
+    return [
+        f"It was on in each of {plural(looks, 'look')}.",
+        slowed,
+        "How much of that it takes is not known from this record; `hotlap compare` with and without it measures that.",
+    ]
 
 
 class Debugging(Rule):

@@ -76,12 +76,7 @@ class SlowFetch(Rule):
         facts, wait = context.facts, _wait(context)
         if not facts.workers or _workers_cost_more(context):
             return None
-        evidence = [
-            f"The step waits {part(context, wait)} for its next batch.",
-            f"Already set: {_settings(context)}.",
-            *_fetching(context),
-            _cores(context),
-        ]
+        evidence = _with_workers(context)
         wanted = _workers_to_keep_up(context)
         changes: tuple[str, ...]
         if wanted is not None and wanted <= facts.workers:
@@ -129,12 +124,7 @@ class TooManyWorkers(Rule):
         facts, wait = context.facts, _wait(context)
         if not facts.workers or not _workers_cost_more(context):
             return None
-        evidence = [
-            f"The step waits {part(context, wait)} for its next batch.",
-            f"Already set: {_settings(context)}.",
-            *_fetching(context),
-            _cores(context),
-        ]
+        evidence = _with_workers(context)
         at_stake = wait
         if _fetch_is_tiny(context):
             fetch = (facts.fetch_seconds or 0.0) * context.micro_batches
@@ -220,6 +210,15 @@ def _workers_to_keep_up(context: Context) -> int | None:
     if fetch is None or busy * WORKERS_COUNTED <= fetch * context.micro_batches:
         return None
     return max(1, math.ceil(fetch * context.micro_batches / busy)) if busy > 0 else None
+
+
+def _with_workers(context: Context) -> list[str]:
+    return [
+        f"The step waits {part(context, _wait(context))} for its next batch.",
+        f"Already set: {_settings(context)}.",
+        *_fetching(context),
+        _cores(context),
+    ]
 
 
 def _fetching(context: Context) -> list[str]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import TypeVar
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, plural
 from hotlap.diagnose.thresholds import CONSTANT, NOT_FINITE
 from hotlap.records import Finding
+
+_Each = TypeVar("_Each")
 
 
 class NotFinite(Rule):
@@ -24,11 +29,7 @@ class NotFinite(Rule):
 
     def check(self, context: Context) -> Finding | None:
         losses = [(step.i, step.loss) for step in context.run.steps if step.loss is not None]
-        count = 0
-        for _, loss in reversed(losses):
-            if math.isfinite(loss):
-                break
-            count += 1
+        count = _at_the_end(losses, lambda each: not math.isfinite(each[1]))
         if count < NOT_FINITE:
             return None
         step, loss = losses[-count]
@@ -61,11 +62,12 @@ class Unmoved(Rule):
         losses = [step.loss for step in context.run.steps if step.loss is not None]
         if not losses or not math.isfinite(losses[-1]) or losses[-1] == 0:
             return None
-        count = 0
-        for loss in reversed(losses):
-            if loss != losses[-1]:
-                break
-            count += 1
+        count = _at_the_end(losses, lambda each: each == losses[-1])
         if count < CONSTANT:
             return None
         return self.finding(context, 0.0, [f"The loss is {losses[-1]!r} in each of the last {plural(count, 'step')}."])
+
+
+def _at_the_end(values: Sequence[_Each], holds: Callable[[_Each], bool]) -> int:
+    """For how many of the last values it holds."""
+    return sum(1 for _ in takewhile(holds, reversed(values)))
