@@ -72,3 +72,29 @@ def test_a_compiled_model_is_not_told_to_compile() -> None:
     finding = found(context(device(0.2), facts={**CUDA, "compiled": True}))["HOST07"]
     assert finding.changes == []
     assert finding.remedy.startswith("It is compiled already")
+
+
+def test_waiting_for_a_busy_device_is_nobodys_fault() -> None:
+    """The copy, the loader and the log wait where the device is behind; only what it idles could be saved."""
+    copies = {**BEHIND, "other": 0.001, "host_to_device": 0.05, "data_wait": 0.02, "logging": 0.024}
+    own = {**HEALTHY, "host_to_device": 0.001}
+    seen = device(1.0, dry=0.0, phases=own)
+    facts = {**CUDA, "workers": 2, "pin_memory": False}
+    behind = context(seen, facts=facts, **copies)
+    assert behind.device_bound
+    assert set(found(behind)) == {"COMPUTE01"}
+    assert {"COPY01", "LOOP03"} <= set(found(context(None, facts=facts, **copies)))
+
+
+def remedies(context: Context) -> set[str]:
+    return {item.remedy for item in diagnose(context.run).will_not_help}
+
+
+def test_what_is_said_not_to_help_is_small_on_the_device_too() -> None:
+    """The host hands the loss and the optimizer over in no time, which says nothing about how long they take."""
+    slow = {"forward": 0.02, "loss": 0.035, "backward": 0.02, "optimizer": 0.02, "other": 0.005}
+    quick = {"forward": 0.05, "loss": 0.0001, "backward": 0.05, "optimizer": 0.0001, "other": 0.001}
+    both = {"a faster optimizer", "a cheaper loss"}
+    assert not both & remedies(context(device(1.0, dry=0.0, phases=slow), **BEHIND))
+    assert not both & remedies(context(None, **BEHIND))
+    assert both <= remedies(context(device(1.0, dry=0.0, phases=quick), **BEHIND))

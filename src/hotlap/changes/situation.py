@@ -26,8 +26,14 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     def bound(self, *phases: str, speedup: float | None = None) -> float:
         """The most that speeding these phases up by ``speedup`` (None: to nothing) could give."""
-        seconds = sum(self.diagnosis.phases.get(phase, 0.0) for phase in phases)
+        seconds = sum(self._most(phase) for phase in phases)
         return self.bound_of(seconds if speedup is None else seconds * (1 - 1 / speedup))
+
+    def _most(self, phase: str) -> float:
+        """Seconds of the host, or of the GPU, to which it only hands the work over."""
+        host = self.diagnosis.phases.get(phase, 0.0)
+        device = self.diagnosis.device.phases.get(phase) if self.diagnosis.device else None
+        return host if device is None else max(host, device.at_most)
 
     def bound_of(self, seconds: float) -> float:
         """The most that saving so many seconds of a step could give."""

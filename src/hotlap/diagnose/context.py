@@ -198,6 +198,15 @@ class Context:
         device = self.device_seconds(*phases) if self.device_bound else None
         return self.seconds(*phases) if device is None else device
 
+    def exposed(self, *phases: str) -> float:
+        """Seconds that the host takes for these phases and that not having them would save.
+
+        Where a GPU works nearly all the time, the host may as well wait for it there as anywhere.
+        """
+        seconds = self.seconds(*phases)
+        working = self.device_seconds(*self.phases) if self.device_bound else None
+        return seconds if working is None else max(0.0, min(seconds, self.mean - working))
+
     @property
     def compute(self) -> float:
         """Seconds of the arithmetic of the model."""

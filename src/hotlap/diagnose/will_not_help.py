@@ -15,12 +15,14 @@ _REMEDIES = (
     ("optimizer", "a faster optimizer", "the optimizer", "OPTIMIZER"),
     ("recompute", "less activation checkpointing", "recomputing activations", "CHECKPOINT"),
     ("host_to_device", "pinned memory or non-blocking copies", "copying to the device", "COPY"),
-    ("gradient_sync", "faster or rarer gradient synchronisation", "gradient synchronisation", "SYNC"),
+    ("gradient_sync", "faster or rarer gradient synchronisation", "gradient synchronisation", "DISTRIBUTED"),
     ("loss", "a cheaper loss", "the loss", "LOSS"),
     ("validation", "validating less often", "validation", "LOOP01"),
     ("checkpoint", "writing checkpoints less often", "writing checkpoints", "LOOP02"),
     ("logging", "logging less", "logging", "LOOP03"),
 )
+#: What a GPU does while the host is elsewhere.
+_ON_DEVICE = {"optimizer", "recompute", "gradient_sync", "loss"}
 
 
 def will_not_help(context: Context) -> list[WillNotHelp]:
@@ -29,13 +31,24 @@ def will_not_help(context: Context) -> list[WillNotHelp]:
     margin = FEW_STEPS_MARGIN if TooLittle.code in codes else 1.0
     items = []
     for phase, remedy, what, contrary in _REMEDIES:
-        seconds = context.seconds(phase)
+        seconds = _seconds(context, phase)
         most = bound(context.share(seconds))
         small = seconds > 0 and bound(context.share(margin * seconds)) < WORTH_TRYING
         if small and not any(code.startswith(contrary) for code in codes):
             reason = f"{what[0].upper()}{what[1:]} takes {part(context, seconds)}."
             items.append(WillNotHelp(remedy=remedy, bound=most, reason=reason))
     return items + _by_calibration(context)
+
+
+def _seconds(context: Context, phase: str) -> float:
+    """The most that the phase may take; 0 where that is not known, so that nothing is said."""
+    host = context.seconds(phase)
+    if phase not in _ON_DEVICE or not context.on_cuda:
+        return host
+    # The host hands the work over and goes on.
+    seen = context.run.device
+    known = seen.phases.get(phase) if seen is not None else None
+    return max(host, known.at_most) if known is not None else 0.0
 
 
 def _by_calibration(context: Context) -> list[WillNotHelp]:

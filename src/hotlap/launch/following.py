@@ -15,6 +15,8 @@ from hotlap.launch.decoding import Decoder
 from hotlap.records import SCHEMA
 
 _CHUNK = 1 << 20
+#: Chunks that are copied before something else is looked at; a pipe holds a part of one.
+_AT_ONCE = 16
 
 
 class Follower:
@@ -101,7 +103,8 @@ class Tee:
         os.close(self.input)
 
     def copy(self) -> None:
-        while True:
+        # A script may print faster than this can write; there is more to watch than its output.
+        for _ in range(_AT_ONCE):
             try:
                 data = os.read(self._end, _CHUNK)
             except BlockingIOError:
@@ -109,7 +112,7 @@ class Tee:
             if not data:
                 return
             self._keep(data)
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(OSError):  # nobody reads it any more, or its disk is full
                 stream = self._stream or getattr(sys.stderr, "buffer", None)
                 if stream is None:
                     sys.stderr.write(data.decode(errors="replace"))

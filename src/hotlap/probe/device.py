@@ -246,6 +246,8 @@ class DeviceLook:
 
     def _decide(self, plan: Plan, first: int, host: list[int], device: list[int]) -> None:
         """Whether the device is to be held next time: see ``launch.devices`` for what is known without."""
+        if self.recorder.facts.values.get("world_size", 1) > 1:
+            return  # the other ranks would wait for this one, in steps that they take for usual ones
         phases = [plan.phases[slot] for slot in plan.slots]
         handing_over = unknown = 0
         for index, phase in enumerate([*phases[first:], *phases[: first + 1]]):

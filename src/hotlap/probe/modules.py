@@ -56,7 +56,7 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
             return outermost(self, args, kwargs)
         else:
             kind = FORWARD
-            if recorder.forward_since and id(self) in recorder.frozen:
+            if recorder.forward_since and id(self) in recorder.frozen and recorder.facts.switches.is_frozen(self):
                 kind = FROZEN
             if recorder.stepped:
                 recorder.close_at_new_input()

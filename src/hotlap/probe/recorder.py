@@ -132,7 +132,7 @@ class Recorder(Steps):
                 self.facts.switches.evaluated(module)
         if self.looking:
             self.facts.switches.called(module, training, called)
-        if called and id(module) in self.facts.switches.frozen:
+        if called and id(module) in self.frozen and self.facts.switches.is_frozen(module):
             return FROZEN
         return FORWARD if training else EVALUATION
 

@@ -57,8 +57,14 @@ class _Batch:
         return [leaf._version if isinstance(leaf, self.tensor) and not leaf.is_inference() else None for leaf in leaves]
 
 
-def same_batch(training: Training, real: int = REAL, only: Callable[[], bool] = lambda: True, most: int = 0) -> None:
-    """``most``: batches of an epoch, 0 for as many as it has."""
+def same_batch(
+    training: Training,
+    real: int = REAL,
+    only: Callable[[], bool] = lambda: True,
+    most: int = 0,
+    say: Callable[[bool], None] = lambda ours: None,
+) -> None:
+    """``most``: batches of an epoch, 0 for as many as it has. ``say``: whether the batch that comes is one of ours."""
     data = training.torch.utils.data
     iterator = data.dataloader._BaseDataLoaderIter
     following, begin = iterator.__next__, data.DataLoader.__iter__
@@ -75,6 +81,7 @@ def same_batch(training: Training, real: int = REAL, only: Callable[[], bool] = 
 
     def __next__(self: Any) -> Any:  # noqa: N807
         batch = getattr(self, "_hotlap_batch", None)
+        say(batch is not None)
         if batch is None:
             return following(self)
         if not batch.ready:
@@ -192,8 +199,15 @@ def frozen_networks(training: Training) -> None:
 
 def no_validation(training: Training) -> None:
     enabled = training.torch.is_grad_enabled
-    same_batch(training, real=1, only=lambda: not enabled(), most=1)
-    _first_results(training, lambda module: not enabled() and not module.training)
+    validating = False
+
+    def say(ours: bool) -> None:
+        nonlocal validating
+        validating = ours
+
+    same_batch(training, real=1, only=lambda: not enabled(), most=1, say=say)
+    # A teacher is called without gradients, too, but on a batch that trains.
+    _first_results(training, lambda module: validating and not enabled() and not module.training)
 
 
 def _first_results(training: Training, wanted: Callable[[Any], bool | None]) -> None:

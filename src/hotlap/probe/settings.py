@@ -34,9 +34,10 @@ class Switches:
         self.loss_modules: dict[str, int] = {}
         self.clip_calls = 0
         self.graded_evaluations = 0
-        #: By id: modules without a parameter that is trained, and those that were called to train.
+        #: By id, as long as they live: modules without a parameter that is trained, and those called to train.
         self.frozen: set[int] = set()
         self.trained: set[int] = set()
+        self.known: dict[int, Any] = {}
         #: What was called last, if it came after another module: it may have been a loss.
         self.latest: Any = None
         #: Kept to the end, when the script may have let go of it: it holds a number or two.
@@ -47,14 +48,42 @@ class Switches:
     @harmless
     def called(self, module: Any, training: bool, later: bool) -> None:
         """``later``: another module was called before it, since the last optimizer step."""
-        parameters = list(self.torch.nn.Module.parameters(module))
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
+        if self._trains(module):
+            if training:
+                self._trained(module)
+        elif id(module) not in self.trained:
+            self._remember(module)
             self.frozen.add(id(module))
             if later:
                 self.is_loss(module)
-        elif training:
-            self.trained.add(id(module))
         self.latest = weakref.ref(module) if later else None
+
+    def is_frozen(self, module: Any) -> bool:
+        """Of one in ``frozen``: a discriminator may be trained only now and then."""
+        if self._trains(module):
+            self._trained(module)
+        return id(module) in self.frozen
+
+    def _trains(self, module: Any) -> bool:
+        parameters = list(self.torch.nn.Module.parameters(module))
+        return not parameters or any(parameter.requires_grad for parameter in parameters)
+
+    def _trained(self, module: Any) -> None:
+        self._remember(module)
+        self.frozen.discard(id(module))
+        self.trained.add(id(module))
+
+    def _remember(self, module: Any) -> None:
+        name = id(module)
+        if name in self.known:
+            return
+
+        def gone(_: Any) -> None:
+            del self.known[name]
+            self.frozen.discard(name)
+            self.trained.discard(name)
+
+        self.known[name] = weakref.ref(module, gone)
 
     @harmless
     def returned_number(self) -> None:

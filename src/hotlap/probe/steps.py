@@ -276,7 +276,8 @@ class Steps(_Now):
     def _save(self, now: int) -> None:
         writer = self.record.writer
         assert writer is not None
-        if now > self.use_by and not self.ended:  # what comes after the last step is none of the steps'
+        # What comes after the last step is none of the steps', and what a look does is none of the script's.
+        if now > self.use_by and not self.ended and not self.watched:
             self.use_by = now + min(_USE_MOST, max(_USE_LEAST, (now - self.first_step_at) // _USE_SHARE))
             self.facts.use(self.steps, warm=not self.looking)
             began = self.clock()

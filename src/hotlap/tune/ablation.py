@@ -125,7 +125,7 @@ SUSPECTS = (
         "values read from the device",
         "`.item()` and its like return what they returned first",
         ("other", "logging"),
-        ("HOST", "SYNC"),
+        ("HOST01", "OTHER01"),
         lambda run: (run.facts.device or "").startswith("cuda"),
     ),
 )

@@ -23,10 +23,12 @@ for (real, _), (noise, _) in zip(
     of_critic_loss.backward()
     of_critic.step()
 
+    critic.requires_grad_(False)  # its gradients are not wanted here; it is trained all the same
     of_generator.zero_grad()
     made = generator(noise)
     of_generator_loss = judge(made).mean() - critic(made).mean()
     of_generator_loss.backward()
     of_generator.step()
+    critic.requires_grad_(True)
     told.step([of_critic_loss, of_generator_loss], 8)
 told.end()

@@ -37,11 +37,7 @@ class Unexplained(Rule):
 
     def check(self, context: Context) -> Finding | None:
         probe = context.facts.probe_seconds
-        seconds = context.seconds("other") - context.growth("other") - (probe or 0.0)
-        working = context.device_seconds(*context.phases) if context.device_bound else None
-        if working is not None:
-            # While the device works the host may as well wait here as anywhere.
-            seconds = min(seconds, context.mean - working)
+        seconds = context.exposed("other") - context.growth("other") - (probe or 0.0)
         named = any(each.code == "HOST01" and each.seconds >= seconds for each in context.found)
         if seconds <= OTHER_SECONDS or named:
             return None

@@ -187,7 +187,7 @@ class RareWaits(Rule):
 
 def _wait(context: Context) -> float:
     """Mean wait for a batch without what the starts of the loader took, which LOOP05 is about."""
-    return max(0.0, context.seconds("data_wait") - context.start_wait)
+    return max(0.0, context.exposed("data_wait") - context.start_wait)
 
 
 def _workers_cost_more(context: Context) -> bool:

@@ -11,9 +11,12 @@ from hotlap.records import Finding
 class _Between(Rule):
     phase: str
     verb: str
+    #: Whether what is done in it is the host's work alone.
+    by_host = True
 
     def check(self, context: Context) -> Finding | None:
-        seconds = context.seconds(self.phase) - context.growth(self.phase)
+        seconds = context.exposed(self.phase) if self.by_host else context.seconds(self.phase)
+        seconds -= context.growth(self.phase)
         steps = context.run.steps[context.steady_from :]
         times = [step.phases[self.phase] for step in steps if step.phases.get(self.phase, 0.0) > 0]
         if not times:
@@ -41,6 +44,7 @@ class Validation(_Between):
         "How much validation a training needs is for its owner to say."
     )
     phase = "validation"
+    by_host = False
     verb = "Validation"
 
 

@@ -72,7 +72,7 @@ class SlowClipping(Rule):
     )
 
     def check(self, context: Context) -> Finding | None:
-        seconds = context.seconds("gradient_clip")
+        seconds = context.spent("gradient_clip")
         if context.typical("gradient_clip") <= CLIP_SECONDS:
             return None
         evidence = [f"Clipping takes {part(context, seconds)}."]
