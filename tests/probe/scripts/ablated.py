@@ -61,16 +61,18 @@ def train(name, many=False):
     recorder = hooks.install(torch, Settings({"run_dir": str(folder), "without": name}), time.perf_counter())
     torch.manual_seed(0)
     data, held_out = Pictures(many), Pictures(False)
-    model, loss = Net(trained=True), Loss()
+    model, loss, teacher = Net(trained=True), Loss(), Net(trained=False).eval()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     seen = {"weights": [], "batches": [], "epochs": [], "norms": [], "gradients": [], "losses": []}
-    seen.update(data=data, held_out=held_out, model=model, loss=loss, folder=folder)
+    seen.update(data=data, held_out=held_out, model=model, loss=loss, teacher=teacher, folder=folder)
     for epoch in range(STEPS // 4):
         count = 0
         for batch in DataLoader(data, batch_size=5):
             x = batch.pop("x")
             seen["batches"].append(x.tolist())
             x.mul_(0.5)
+            with torch.no_grad():
+                teacher(x)
             value = loss(model(x)["y"], x)
             optimizer.zero_grad()
             torch.autograd.backward(value)  # no line of torch between this one and the probe
@@ -145,6 +147,7 @@ def saving(seen):
 def validation(seen):
     assert (seen["held_out"].fetched, seen["data"].fetched) == (5, 60)
     assert seen["model"].calls == STEPS + 1
+    assert seen["teacher"].calls == STEPS
 
 
 def syncs(seen):
