@@ -294,6 +294,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "LOOP01": ({"phases": {"validation": 0.02}}, [{"phases": {"validation": 0.004}}]),
     "LOOP02": ({"phases": {"checkpoint": 0.02}}, [{"phases": {"checkpoint": 0.002}}]),
     "LOOP03": ({"phases": {"logging": 0.02}}, [{"phases": {"logging": 0.002}}]),
+    "LOOP08": ({"phases": {"sampling": 0.06}}, [{"phases": {"sampling": 0.01}}, {}]),
     **DISTRIBUTED,
     "LOOP05": (
         {"recorded": steps(EPOCHS), "happened": {"loader_starts": STARTS}, "facts": {"persistent_workers": False}},

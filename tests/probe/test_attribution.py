@@ -75,6 +75,11 @@ def used(text: str, roles: dict[str, str] | None = None) -> tuple[int, int | Non
         ("1 F B O 2 E 2 E end2", "data_wait forward backward optimizer" + 5 * " validation"),
         ("1 F B O 1 E 1 E", "data_wait forward backward optimizer" + 4 * " validation"),
         ("1 F B O E E", "data_wait forward backward optimizer validation validation"),
+        # In training mode without gradients: on a loader's batches as in eval mode, on nothing it makes data.
+        ("1 F B O 2 sampling 2 sampling", "data_wait forward backward optimizer" + 4 * " validation"),
+        ("1 sampling F B O", "data_wait forward forward backward optimizer"),
+        ("sampling sampling F B O", "sampling sampling forward backward optimizer"),
+        ("F B O sampling", "forward backward optimizer sampling"),
         ("1 F B O 2 F 2 F", "data_wait forward backward optimizer" + 4 * " validation"),
         # Data of the next step that was fetched before this one's optimizer.
         ("F B 1 O", "forward backward data_wait optimizer"),

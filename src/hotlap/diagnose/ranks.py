@@ -26,7 +26,7 @@ from hotlap.records import Rank, RankMeans
 
 SYNC = "gradient_sync"
 #: What a rank does with its own data on its own processor.
-COMPUTING = ("forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
+COMPUTING = ("sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
 #: Phases after the synchronisation of a step: the others wait for them in the next one.
 _AFTER = ("optimizer", "validation", "checkpoint", "logging")
 

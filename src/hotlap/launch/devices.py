@@ -22,7 +22,7 @@ from hotlap.records import DevicePhase, DevicePhases
 #: recording and noticing it takes some 10 us, and the operation that was handed over last may still run.
 _AT_ONCE = 100_000
 #: Phases in which the training hands work over to the device all the time.
-_COMPUTING = frozenset({"forward", "loss", "backward", "recompute", "gradient_clip", "optimizer"})
+_COMPUTING = frozenset({"sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer"})
 _SECOND = 1e9
 
 

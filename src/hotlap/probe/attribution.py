@@ -26,6 +26,7 @@ from hotlap.probe.timeline import (
     LOSS,
     OPTIMIZER,
     PAUSED,
+    SAMPLING,
     SCALAR,
     SYNC,
     TIDY,
@@ -34,7 +35,7 @@ from hotlap.probe.timeline import (
 
 #: Kinds that say nothing about which part of the step they interrupt.
 INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device", SYNC})
-_CALLS = frozenset({FORWARD, EVALUATION, FROZEN, SCALAR})
+_CALLS = frozenset({FORWARD, EVALUATION, SAMPLING, FROZEN, SCALAR})
 _MODEL = _CALLS | {BACKWARD, GRAD}
 
 
@@ -88,7 +89,7 @@ def first_work(kinds: Sequence[str], start: int) -> int:
     """Index of the first training work from ``start`` on, for a step whose input came earlier or never."""
     for index in range(start, len(kinds)):
         kind = kinds[index]
-        if kind in (FORWARD, SCALAR):
+        if kind in (FORWARD, SCALAR, SAMPLING):
             return index
         if kind in (BACKWARD, GRAD):
             # A model that trains in eval mode: its call comes right before.
@@ -150,6 +151,8 @@ def _resolve(kinds: Sequence[str], parts: list[Segment]) -> list[str]:
             if kind == OPTIMIZER:
                 trained = trained and later > 0
             if kind not in _MODEL and kind != LOSS:
+                continue
+            if kind == SAMPLING and not part.data:
                 continue
             if not trained and not later:
                 meant[index] = VALIDATION
@@ -223,7 +226,7 @@ def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
 def _backward_follows(kinds: Sequence[str], index: int) -> bool:
     """Whether a closure comes from this mark of its optimizer to its backward, without calling a model between."""
     for kind in kinds[index + 1 :]:
-        if kind in (BACKWARD, GAP, BATCH, FORWARD, EVALUATION):
+        if kind in (BACKWARD, GAP, BATCH, FORWARD, EVALUATION, SAMPLING):
             return kind == BACKWARD
     return False
 

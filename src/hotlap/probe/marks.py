@@ -11,6 +11,7 @@ from typing import Any
 MARKABLE = (
     "data_wait",
     "host_to_device",
+    "sampling",
     "forward",
     "loss",
     "backward",

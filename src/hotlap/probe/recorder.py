@@ -27,6 +27,7 @@ from hotlap.probe.timeline import (
     OPAQUE,
     OPTIMIZER,
     RECOMPUTE,
+    SAMPLING,
     SCALAR,
     Timeline,
 )
@@ -134,7 +135,7 @@ class Recorder(Steps):
             self.facts.switches.called(module, training, called)
         if called and id(module) in self.frozen and self.facts.switches.is_frozen(module):
             return FROZEN
-        return FORWARD if training else EVALUATION
+        return FORWARD if training else SAMPLING if module.training and not gradients else EVALUATION
 
     def forward_ends(self, output: Any) -> None:
         """A call that returned one number may have computed a loss; what came before it will tell."""

@@ -27,6 +27,8 @@ MARKED = "data 0"
 FORWARD = "forward"
 #: A call of a model without gradients or in eval mode: what it was for shows in what follows.
 EVALUATION = "evaluation"
+#: A call of a model in training mode without gradients: on no batch of a loader, it makes data (a rollout, a picture).
+SAMPLING = "sampling"
 #: A call of a model that nobody trains, after one that is trained.
 FROZEN = "frozen"
 #: A call of a model that returned one number.
@@ -49,6 +51,7 @@ OPAQUE = frozenset(
     {
         DATA,
         EVALUATION,
+        SAMPLING,
         FROZEN,
         VALIDATION,
         RECOMPUTE,

@@ -22,6 +22,7 @@ from hotlap.records.trace import Trace
 PHASES = (
     "data_wait",
     "host_to_device",
+    "sampling",
     "forward",
     "loss",
     "backward",

@@ -20,7 +20,7 @@ from hotlap.diagnose.rules.distributed import (
 )
 from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
-from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Validation
+from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Sampling, Validation
 from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
 from hotlap.diagnose.rules.measuring import CostlyProbe
 from hotlap.diagnose.rules.memory import PageFaults
@@ -71,6 +71,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     Validation(),
     CheckpointWriting(),
     Logging(),
+    Sampling(),
     # What a finding has explained of the waits is left out by those after it.
     SyncEveryMicroBatch(),
     UnequalWork(),

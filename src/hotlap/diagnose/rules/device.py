@@ -8,7 +8,7 @@ from hotlap.diagnose.thresholds import DRY, WAITING_SHARE
 from hotlap.records import Finding
 
 #: Phases in which work is handed over to the device.
-_HANDING_OVER = ("forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
+_HANDING_OVER = ("sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
 
 _COMPILED = (
     "It is compiled already: `mode='reduce-overhead'` records its kernels as CUDA graphs, and what runs outside of the "

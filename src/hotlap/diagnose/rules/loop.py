@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, plural, time
-from hotlap.diagnose.thresholds import LOOP_SHARE
+from hotlap.diagnose.thresholds import LOOP_SHARE, SAMPLING_SHARE
 from hotlap.records import Finding
 
 
@@ -73,3 +73,28 @@ class Logging(_Between):
     limits = "Only logging that the probe recognises or that is marked as such is counted; the rest is in `other`."
     phase = "logging"
     verb = "Logging"
+
+
+class Sampling(Rule):
+    code = "LOOP08"
+    title = "Calling the model without gradients to make data takes a large part of the step"
+    meaning = (
+        "In each step the model is called in training mode without gradients, on no batch of a loader: it plays, or "
+        "it generates what it trains on."
+    )
+    evidence_needed = "The mean `sampling` of the steady steps: those calls, without what the script does between them."
+    remedy = (
+        "Call it for many at once (several environments, or a batch of sequences); keep what was made for several "
+        "updates where the method allows it; compile the call. `torch.inference_mode()` costs less than `no_grad()`."
+    )
+    limits = (
+        "The bound leaves the calls out altogether. What the script does between them (an environment, choosing a "
+        "token) is `other`. A model in eval mode that is called without gradients counts as validation."
+    )
+
+    def check(self, context: Context) -> Finding | None:
+        seconds = context.spent("sampling")
+        if seconds <= 0:
+            return None
+        evidence = [f"Calls without gradients take {part(context, seconds)}."]
+        return self.finding(context, seconds, evidence, least=SAMPLING_SHARE)
