@@ -72,9 +72,12 @@ def _takes(clock: Clock, nanoseconds: int, action: Any) -> None:
 def test_each_has_its_turn_and_later_ones_are_rarer() -> None:
     first, second = Watching("first"), Watching("second")
     found = watched([first, second], 400)
-    assert found[:2] == [FIRST, FIRST + 2]
+    assert found[0] == FIRST
+    assert 2 <= found[1] - FIRST <= 3
     gaps = [later - earlier for earlier, later in pairwise(found[1:])]
-    assert gaps == sorted(gaps)
+    # Rarer and rarer, but in no rhythm: workers have one.
+    assert all(later >= earlier - 2 for earlier, later in pairwise(gaps))
+    assert gaps[-1] > 2 * gaps[0]
     assert gaps[0] >= 8
     assert abs(first.steps - second.steps) <= 1
 

@@ -97,11 +97,12 @@ class Looks:
                 look.undo()
             self._drop(look)
         if self.turn < len(self.looks):
-            self.next = steps + _SOON - 1
+            # Workers hand over in a rhythm; looks in another one, or every long wait would be in a watched step.
+            self.next = steps + _SOON - 1 + self.turn % 2
             return
         extra = max(0, self.clock() - self.began - self.usual)
         self.gap = max(self.gap * _RARER, extra / (_SHARE * max(self.usual, 1000)))
-        self.next = steps + round(self.gap)
+        self.next = steps + round(self.gap) + self.turn % 3
 
     def _drop(self, look: Look) -> None:
         self.looks = [each for each in self.looks if each is not look]

@@ -16,6 +16,7 @@ from hotlap.diagnose import rule
 from hotlap.errors import HotlapError
 from hotlap.records import (
     PHASES,
+    UNCOUNTED,
     Budget,
     Diagnosis,
     Facts,
@@ -25,6 +26,9 @@ from hotlap.records import (
     WillNotHelp,
 )
 from hotlap.report import text
+
+#: Where the mean of the steps is that many times their median, both are said.
+_SKEWED = 1.25
 
 INSIDE_BACKWARD = ("recompute", "gradient_sync")
 
@@ -154,7 +158,7 @@ def rate(diagnosis: Diagnosis, facts: Facts) -> str:
 
 
 def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str:
-    speed = f"A step takes {text.seconds(diagnosis.step_seconds)} (median)"
+    speed = f"A step takes {text.seconds(diagnosis.step_seconds)} (median{_mean(diagnosis)})"
     if text.known(diagnosis.throughput):
         speed += f", {rate(diagnosis, facts)} (mean, without validation, checkpoints and logging)"
     found = causes(diagnosis)
@@ -170,6 +174,12 @@ def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str
     if diagnosis.findings:
         return f"{speed}; {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     return f"{speed}; no known cause has time at stake."
+
+
+def _mean(diagnosis: Diagnosis) -> str:
+    """Where a few steps take most of the time, the median alone would mislead."""
+    mean = math.fsum(seconds for phase, seconds in diagnosis.phases.items() if phase not in UNCOUNTED)
+    return f"; {text.seconds(mean)} on average" if mean > _SKEWED * diagnosis.step_seconds else ""
 
 
 def steady_sentence(diagnosis: Diagnosis) -> str:
@@ -214,7 +224,7 @@ def last_metrics(run: Run) -> list[Metric]:
 
 def speed(diagnosis: Diagnosis, facts: Facts) -> str:
     samples = f", {rate(diagnosis, facts)}" if text.known(diagnosis.throughput) else ""
-    return f"{text.seconds(diagnosis.step_seconds)} a step (median){samples}"
+    return f"{text.seconds(diagnosis.step_seconds)} a step (median{_mean(diagnosis)}){samples}"
 
 
 #: A figure that a page shows large: its label, the figure, and a note that may be empty.
@@ -228,7 +238,7 @@ def run_tiles(run: Run, diagnosis: Diagnosis | None, sign: str = "x") -> list[Ti
     if diagnosis is None:
         return [ended, memory]
     found = causes(diagnosis)
-    steady = f"median of {text.plural(diagnosis.steady_steps, 'steady step')}"
+    steady = f"median of {text.plural(diagnosis.steady_steps, 'steady step')}{_mean(diagnosis)}"
     tiles: list[Tile] = [
         ("A step", text.seconds(diagnosis.step_seconds), steady),
         ("Throughput", text.rate(diagnosis.throughput), measured_rank(run.facts)),
