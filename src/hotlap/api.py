@@ -50,8 +50,13 @@ def profile(
     short = steps is not None or seconds is not None
     plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short, trace=trace)
     directory = new_run_directory("profile", run_dir)
-    with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:
-        training.wait()
+    try:
+        with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:
+            training.wait()
+    except KeyboardInterrupt:
+        if training.run().steps:
+            progress(f"hotlap report {directory} -o report.html shows what was measured until now")
+        raise
     run = training.run()
     if run.trace is not None and run.trace.flops:
         run = _with_peak(run, directory, command, progress)

@@ -41,8 +41,13 @@ def shell_status(end: Exit) -> int:
     return 128 - code if code < 0 else code
 
 
-def outcome_of(end: Exit, lines: list[dict[str, Any]], output: str, limits: Limits) -> tuple[Outcome, str | None]:
-    """Return the outcome and, for a bad one, the reason in a sentence."""
+def outcome_of(
+    end: Exit, lines: list[dict[str, Any]], output: str, limits: Limits, ended_for_memory: bool | None = None
+) -> tuple[Outcome, str | None]:
+    """Return the outcome and, for a bad one, the reason in a sentence.
+
+    ``ended_for_memory``: whether the kernel has killed any process for want of memory meanwhile, None if unknown.
+    """
     if end["reason"] == "interrupted":
         return "interrupted", "interrupted by the user"
     if end["reason"] == "hung":
@@ -58,8 +63,10 @@ def outcome_of(end: Exit, lines: list[dict[str, Any]], output: str, limits: Limi
         return "finished", None
     if any(sign in output for sign in _OUT_OF_MEMORY):
         return "out_of_memory", last_words(output)
-    if end["exit"] == -9:
+    if end["exit"] == -9 and ended_for_memory is not False:
         return "out_of_memory", "it was killed (SIGKILL), most often by the kernel for want of memory"
+    if end["exit"] == -9:
+        return "crashed", "it was killed (SIGKILL) from outside, and not by the kernel for want of memory"
     code = end["exit"]
     how = f"exit code {code}" if code is None or code > 0 else f"killed by signal {-code}"
     return "crashed", f"{how}: {last_words(output)}"
@@ -71,4 +78,15 @@ def last_words(output: str) -> str:
     found = [match for match in map(_EXCEPTION.fullmatch, lines) if match and not match["text"].startswith(_LAUNCHER)]
     # The other ranks only miss the one that is gone. Within one rank the last of a chain counts.
     texts = [match["text"] for match in found if match["rank"] == found[0]["rank"]]
-    return (texts or lines or ["it printed nothing"])[-1][:300]
+    if texts or not lines:
+        return (texts or ["it printed nothing"])[-1][:300]
+    return f"its last line was: {lines[-1][:300]}"
+
+
+def kills_for_memory() -> int | None:
+    """How many processes of this machine the kernel has killed for want of memory since it started."""
+    try:
+        with open("/proc/vmstat") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    except (OSError, StopIteration, ValueError):
+        return None

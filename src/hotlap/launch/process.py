@@ -25,13 +25,13 @@ import msgspec
 
 from hotlap.errors import RunError, TrainingFailed
 from hotlap.launch import guardian
-from hotlap.launch.ending import Exit, Reason, outcome_of, shell_status
+from hotlap.launch.ending import Exit, Reason, kills_for_memory, outcome_of, shell_status
 from hotlap.launch.environment import environment
 from hotlap.launch.following import Lines, Tee
 from hotlap.launch.plan import Limits, Plan
 from hotlap.launch.rundir import MEMORY, UNFINISHED, has_room, read_lines, read_run, run_of, steps_of
 from hotlap.launch.watching import MemoryWatch
-from hotlap.records import Environment, Run, RunInfo, Step, write_record
+from hotlap.records import Environment, Outcome, Run, RunInfo, Step, write_record
 
 __all__ = ["Limits", "Output", "Plan", "Training"]
 
@@ -82,6 +82,7 @@ class Training:
         self.started = time.perf_counter()
         self._date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._cwd = os.getcwd()
+        self._kills_before = kills_for_memory()
         self._report = b""
         self._gates = 0
         self._control_fifo: int | None = None
@@ -331,8 +332,13 @@ class Training:
         """The record so far, while the training lives."""
         return run_of(msgspec.structs.replace(self._info(), outcome="stopped", reason=None), self.lines)
 
+    def _outcome(self, end: Exit) -> tuple[Outcome, str | None]:
+        now = kills_for_memory()
+        killed = None if now is None or self._kills_before is None else now > self._kills_before
+        return outcome_of(end, self.lines, self.tail(), self.limits, killed)
+
     def _info(self) -> RunInfo:
-        outcome, why = outcome_of(self.exit, self.lines, self.tail(), self.limits) if self.exit else UNFINISHED
+        outcome, why = self._outcome(self.exit) if self.exit else UNFINISHED
         if outcome == "crashed" and self._rank_left():
             outcome, why = "stopped", None  # the others miss it
         return RunInfo(
