@@ -47,7 +47,7 @@ def test_crashed(start: Callable[..., Training]) -> None:
 
 
 def test_killed_by_a_signal(start: Callable[..., Training]) -> None:
-    """A death by signal is a crash with the status that a shell gives, a SIGKILL want of memory if the kernel says so."""
+    """A death by signal is a crash with the status of a shell, a SIGKILL want of memory if the kernel says so."""
     training = start("train(1)\nprint('bye', flush=True)\nos.kill(os.getpid(), 11)")
     info = _ended(training)
     assert (info.outcome, info.reason) == ("crashed", "killed by signal 11: its last line was: bye")

@@ -62,6 +62,6 @@ def test_stages_of_other_loops(script: str, record: Record) -> None:
     seen = record(script).run.stages
     assert seen is not None
     roots = [stage for stage in seen.stages if stage.parent is None]
-    calls = {"gan": {"Sequential": 4, "Sequential 2": 2, "Sequential 3": 1}, "recomputed": {"Whole": 1}}[script]
+    calls = {"gan": {"critic": 4, "generator": 2, "judge": 1}, "recomputed": {"Whole": 1}}[script]
     assert {stage.path: stage.calls for stage in roots} == calls
     assert all(stage.forward > 0 for stage in seen.stages)

@@ -103,9 +103,12 @@ class Stages:
         self.undo()
         if self.step is not None and watched and not self.depth and not self.running:
             self._mark(NONE, FORWARD)
-            # One without a backward was cut off by the end of the training.
-            if not self.step.spoiled and self.step.calls and self.step.trained:
-                self.times.add(self.step, self.boundary())
+            # One without a backward was cut off by the end of the training. So was the last one: what another step calls
+            # before its first training work, which would stand for its own, never came.
+            boundary = self.boundary()
+            whole = self.step.trained and (boundary < math.inf or not self.times.steps)
+            if not self.step.spoiled and self.step.calls and whole:
+                self.times.add(self.step, boundary)
         self.step = None
 
     def _is_here(self) -> bool:
@@ -198,8 +201,8 @@ class Stages:
         return stage, depth
 
     def _root(self, step: StepMarks, module: Any) -> str:
-        """Name an outermost module by its class, and those in it as it does itself."""
-        cls = type(module).__name__
+        """Name an outermost module by its class, or what the script calls it, and those in it as it does itself."""
+        cls = (_variable(module) if type(module).__module__.startswith("torch.nn.") else None) or type(module).__name__
         alike = sum(name.partition(" ")[0] == cls for name in step.roots.values())
         step.held.append(module)
         for name, inner in module.named_modules():
@@ -300,6 +303,12 @@ class Stages:
         if self.limit != _NO_LIMIT:
             line["levels"] = self.limit
         return [("stages", line)]
+
+
+def _variable(module: Any) -> str | None:
+    """The global name of a module in the script: the class of a container says nothing about it."""
+    script = vars(sys.modules.get("__main__", sys))
+    return next((name for name, value in list(script.items()) if value is module and not name.startswith("_")), None)
 
 
 def _plain(name: str) -> str:
