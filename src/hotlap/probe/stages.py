@@ -103,8 +103,8 @@ class Stages:
         self.undo()
         if self.step is not None and watched and not self.depth and not self.running:
             self._mark(NONE, FORWARD)
-            # One without a backward was cut off by the end of the training. So was the last one: what another step calls
-            # before its first training work, which would stand for its own, never came.
+            # One without a backward was cut off by the end of the training. So was the last one: what the next step
+            # calls before its first training work, which would stand for its own, never came.
             boundary = self.boundary()
             whole = self.step.trained and (boundary < math.inf or not self.times.steps)
             if not self.step.spoiled and self.step.calls and whole:
