@@ -393,12 +393,17 @@ class Steps(_Now):
         self.disable()
 
     def give_up(self, error: Exception) -> None:
-        """Something went wrong here: the training goes on, unrecorded."""
+        """Something went wrong here: the training goes on, unrecorded. One that was to be ended early ends here."""
         with suppress(Exception):
             if self.record.writer is not None:
                 self.record.writer.line("note", text=f"the recording ended after {self.steps} steps: {error!r}")
+                if self.limited:
+                    self.record.write_end(self.clock(), "stopped")
                 self.record.writer.flush()
+        self.ended, limited = True, self.limited and self.begun
         self.disable()
+        if limited:
+            self.leave("stopped")
 
     def disable(self) -> None:
         self.enabled = self.begun = self.plain = self.looking = False
