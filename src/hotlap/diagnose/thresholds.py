@@ -247,6 +247,17 @@ QUEUE_SHARE = 0.10
 #: A training that keeps this share of the cores busy itself fills the machine: its threads also wait for one another.
 CROWDED = 0.8
 
+#: Threads of the process that want a core at once, for each core: a few that wake beside torch's come to 1.1, and 16
+#: threads that share their operators on 2 cores came to 3.
+OVERSUBSCRIBED = 1.25
+
+#: Half of the 5 ms for which a Python thread may keep the interpreter's lock. Without one that holds it, a thread that
+#: lets go has it back in some 50 us.
+LOCK_WAIT = 2.5e-3
+
+#: A thread that writes a log or fills a queue is at work for some per cent of the step.
+LOCK_SHARE = 0.10
+
 #: A module call of this many seconds computes tensors that are worth sharing among threads: torch shares out from
 #: 32768 elements on, which take about 10 us an operation.
 LARGE_CALL = 500e-6

@@ -15,6 +15,7 @@ from hotlap.records.ranks import Rank
 from hotlap.records.stages import Stages
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
+from hotlap.records.threads import ThreadUse
 from hotlap.records.trace import Trace
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -142,6 +143,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     thread_seconds: float | None = None
     #: Seconds of a step (mean) in which the training thread was ready to run and had no core.
     queue_seconds: float | None = None
+    #: Seconds of a step (mean) while these were counted: more than of a steady one where some steps stalled.
+    counted_seconds: float | None = None
+    thread_use: ThreadUse | None = None
     #: Cores of the machine that had nothing to do while it trained (mean).
     idle_cores: float | None = None
     #: How often in a step (mean) the training thread gave its core up, and how often it was taken from it.
