@@ -498,6 +498,41 @@ def test_the_advice_on_workers_counts_cores_and_what_would_keep_up() -> None:
     assert "10 would be needed" in finding.remedy
 
 
+SLOW_STORAGE = {"workers": 2, "fetch_seconds": 0.4, "fetch_cpu_seconds": 0.01, "fetch_queue_seconds": 0.002}
+
+
+def test_workers_that_mostly_wait_may_be_more_than_the_cores() -> None:
+    finding = planted(phases=WAIT, facts=SLOW_STORAGE, cores=2)["DATA02"]
+    assert "workers" in finding.changes
+    assert finding.remedy.startswith("Use more workers, up to 5: they mostly wait")
+    assert any("wants a core for 3.0 %" in sentence for sentence in finding.evidence)
+    finding = planted(phases=WAIT, facts={**SLOW_STORAGE, "fetch_seconds": 4.0}, cores=2)["DATA02"]
+    assert "up to 8: " in finding.remedy
+    assert "Make the storage answer faster"[1:] in finding.remedy
+    many = {**SLOW_STORAGE, "workers": 8, "fetch_seconds": 1.6}
+    finding = planted(phases=WAIT, facts=many, cores=2)["DATA02"]
+    assert finding.changes == []
+    assert "mostly wait" in finding.remedy
+
+
+@pytest.mark.parametrize("cpu", [{"fetch_cpu_seconds": 0.38}, {"fetch_cpu_seconds": 0.1, "fetch_queue_seconds": 0.28}])
+def test_workers_that_compute_or_wait_for_a_core_would_take_turns(cpu: dict[str, Any]) -> None:
+    finding = planted(phases=WAIT, facts={**SLOW_STORAGE, **cpu}, cores=2)["DATA02"]
+    assert finding.changes == []
+    assert "more workers would take turns" in finding.remedy
+
+
+def test_workers_that_sleep_take_no_core_from_the_training() -> None:
+    crowd = {**CROWD, "threads": 6, "cpu_seconds": 0.63, "fetch_seconds": 0.08}
+    assert "HOST04" in planted(facts=crowd)
+    assert "HOST04" not in planted(facts={**crowd, "fetch_cpu_seconds": 0.001, "fetch_queue_seconds": 0.0})
+
+
+def test_few_steps_have_no_bound_beyond_all_reason() -> None:
+    rows = [{"data_wait": 0.064, "forward": 20e-6, "backward": 20e-6}] * 4
+    assert planted(recorded=steps(rows), facts=SLOW_STORAGE, cores=2)["DATA02"].bound == pytest.approx(10)
+
+
 def test_workers_that_are_fast_enough_but_uneven_are_told_to_work_ahead() -> None:
     finding = planted(phases={"data_wait": 0.03}, facts={"workers": 4, "fetch_seconds": 0.08})["DATA02"]
     assert finding.changes == ["prefetch"]

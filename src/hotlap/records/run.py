@@ -129,6 +129,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fetch_uses_rng: bool | None = None
     #: Seconds to fetch and collate one batch, without waiting (mean), wherever it ran.
     fetch_seconds: float | None = None
+    #: Of that, in workers: on a core, and ready to run but without one. The rest waits for storage or a network.
+    fetch_cpu_seconds: float | None = None
+    fetch_queue_seconds: float | None = None
     checkpointing: bool | None = None
     world_size: int = 1
     #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).

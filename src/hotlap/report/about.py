@@ -34,6 +34,8 @@ _FACTS = {
     "iterable_dataset": "Iterable data set",
     "fetch_uses_rng": "Fetching draws random numbers",
     "fetch_seconds": "Fetching one batch",
+    "fetch_cpu_seconds": "Computing in it, in a worker",
+    "fetch_queue_seconds": "Wait for a core in it, in a worker",
     "page_faults": "Page faults per step",
     "system_seconds": "Kernel time per step",
     "gc_seconds": "Garbage collection per step",

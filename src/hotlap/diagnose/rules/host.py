@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.fetching import busy_share
 from hotlap.diagnose.rules.base import Rule, part, plural, time
 from hotlap.diagnose.thresholds import (
     COMPUTE_SHARE,
@@ -167,14 +168,18 @@ def _cores_in_use(context: Context) -> float | None:
     facts = context.facts
     if facts.cpu_seconds is None or context.mean <= 0:
         return None
-    fetching = (facts.fetch_seconds or 0.0) * context.micro_batches if facts.workers else 0.0
+    busy = busy_share(facts)
+    fetch = (facts.fetch_seconds or 0.0) * (1.0 if busy is None else busy)
+    fetching = fetch * context.micro_batches if facts.workers else 0.0
     used = facts.cpu_seconds / (facts.counted_seconds or context.mean) + fetching / context.mean
     return used * max(1, facts.world_size)
 
 
 def _wanted(context: Context) -> int:
-    """Threads of all ranks and their loader workers that may want a core at once."""
-    return ((context.facts.threads or 1) + (context.facts.workers or 0)) * max(1, context.facts.world_size)
+    """Threads of all ranks and their loader workers, but for those that sleep, that may want a core at once."""
+    facts, busy = context.facts, busy_share(context.facts)
+    workers = (facts.workers or 0) * (1.0 if busy is None else busy)
+    return ((facts.threads or 1) + round(workers)) * max(1, facts.world_size)
 
 
 def _crowds_itself(context: Context) -> bool:
