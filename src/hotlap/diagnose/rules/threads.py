@@ -9,6 +9,8 @@ from hotlap.records import BETWEEN, Finding
 
 #: What the training thread waits for in these is another process, a disk or a network.
 _WAITS = ("data_wait", "gradient_sync", *BETWEEN)
+#: Where they never rest, all of the step may be theirs; what remains without them cannot be told from so little.
+_AT_MOST = 0.99
 
 
 class SharedLock(Rule):
@@ -49,7 +51,8 @@ class SharedLock(Rule):
             return None
         wanting = sum(each.running + each.ready for each in use.python) / use.wall
         open_phases = [phase for phase in context.phases if phase not in _WAITS]
-        seconds = min(context.exposed(*open_phases), (stopped - waits + wanting) * context.mean)
+        share = min(_AT_MOST, stopped - waits + wanting)
+        seconds = min(context.exposed(*open_phases), share * context.mean)
         evidence = [
             f"The training thread computes for {percent(use.running / use.wall)} of the step and waits for a core for "
             f"{percent(use.ready / use.wall)}; it is stopped for {percent(stopped)}.",
