@@ -1,5 +1,6 @@
 """Two workers fetch samples from slow storage, far fewer than the training could take."""
 # truth: DATA02
+# evidence: and waits for the rest
 
 import time
 

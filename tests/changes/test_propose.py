@@ -189,3 +189,12 @@ def test_what_is_not_tried_says_from_when_a_gain_counts() -> None:
     """As exactly as its own bound."""
     _, skipped = propose(situation(phases={"forward": 0.98, "optimizer": 0.02}), 0.0234)
     assert "not tried: it could give at most 1.020x, and a gain counts from 1.023x on" in [each.why for each in skipped]
+
+
+def test_workers_that_mostly_wait_are_proposed_beyond_the_cores() -> None:
+    """On 2 cores; those that compute are not."""
+    loading = {"workers": 2, "fetch_seconds": 0.1}
+    waiting = ids(situation(**loading, fetch_cpu_seconds=0.003, fetch_queue_seconds=0.001))
+    assert {"workers=1", "workers=5", "workers=8"} <= waiting
+    computing = ids(situation(**loading, fetch_cpu_seconds=0.06, fetch_queue_seconds=0.03))
+    assert {each for each in computing if each.startswith("workers")} == {"workers=1"}

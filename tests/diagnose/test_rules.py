@@ -16,7 +16,7 @@ from planted_memory import MEMORY
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
 from hotlap.errors import UsageError
-from hotlap.records import Compilation, Finding, LoaderStart, Run, Switches, Sync, Syncs
+from hotlap.records import Compilation, Finding, LoaderStart, PythonThread, Run, Switches, Sync, Syncs, ThreadUse
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 INFORMATION = {each.code for each in catalogue() if each.information}
@@ -66,6 +66,19 @@ def reads(*seconds: float, what: str = "item()", watched: int = 4, seen: int = 4
 CUDA = {"device": "cuda", "module_calls": 40}
 TINY_BATCH = {"batch_size": 1, "module_calls": 2000}
 CROWD = {"threads": 8, "workers": 4, "fetch_seconds": 0.05, "cpu_seconds": 0.75, "queue_seconds": 0.03}
+
+
+def used(running: float = 0.05, ready: float = 0.001, python: float = 0.0, **fields: Any) -> ThreadUse:
+    """Return the threads of a step of 100 ms, with another Python thread that computes for so long."""
+    others = [PythonThread(name="Thread-1 (parse)", running=python, ready=0.0)]
+    return ThreadUse(
+        **{"wall": 0.1, "running": running, "ready": ready, "wanting": 1.0, "at_work": 1, "python": others, **fields}
+    )
+
+
+#: Torch shares each operator among 16 threads of which 8 can run.
+TOO_MANY = {"threads": 16, "workers": 0, "thread_use": used(0.06, 0.03, wanting=12.0)}
+LOCKED = {"workers": 0, "thread_use": used(0.02, python=0.08, lock_wait=0.005)}
 ONE_THREAD = {"threads": 1, "workers": 0, "cpu_seconds": 0.1, "queue_seconds": 0.001, "idle_cores": 6.8}
 EPOCHS = [{**HEALTHY, "data_wait": 0.5 if i % 20 == 10 else 0.001} for i in range(120)]
 #: Each epoch has 20 steps, and begins with a wait for new workers.
@@ -167,6 +180,11 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": {**CROWD, "cpu_seconds": 0.3}},
             {"facts": {**CROWD, "cpu_seconds": None}},
             {"facts": {**CROWD, "threads": 4}},
+            # As many threads as cores; threads that no operator of the model is large enough for; on a GPU.
+            {"facts": {**TOO_MANY, "threads": 8}},
+            {"facts": {**TOO_MANY, "thread_use": used(0.09, wanting=1.1)}},
+            {"facts": {**TOO_MANY, "device": "cuda"}},
+            {"facts": TOO_MANY, "phases": {"other": 0.3}},
         ],
     ),
     "HOST05": (
@@ -196,6 +214,25 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": CUDA, "happened": {"device": device(0.2, dry=0.5)}},
             # How long the device works is not known: it may be as long as the host.
             {"facts": CUDA, "happened": {"device": device(1.0, known=0.1)}},
+        ],
+    ),
+    "HOST08": (
+        {"facts": LOCKED},
+        [
+            {"facts": {**LOCKED, "thread_use": None}},
+            # It only sleeps; it lets go of the lock while it computes; no one has tried.
+            {"facts": {**LOCKED, "thread_use": used(0.02, python=0.001, lock_wait=0.005)}},
+            {"facts": {**LOCKED, "thread_use": used(0.02, python=0.08, lock_wait=60e-6)}},
+            {"facts": {**LOCKED, "thread_use": used(0.02, python=0.08)}},
+            # The training thread runs all the time, or waits for a core, or for workers.
+            {"facts": {**LOCKED, "thread_use": used(0.095, python=0.08, lock_wait=0.005)}},
+            {"facts": {**LOCKED, "thread_use": used(0.02, 0.075, python=0.08, lock_wait=0.005)}},
+            {
+                "facts": {**LOCKED, "workers": 2, "thread_use": used(0.02, python=0.08, lock_wait=0.005)},
+                "phases": {"data_wait": 0.3},
+            },
+            # The GPU is at work all the time.
+            {"facts": {**LOCKED, **CUDA}, "happened": {"device": device(1.0, dry=0.0)}},
         ],
     ),
     "PRECISION01": (
@@ -355,7 +392,15 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "HEALTHY01": (FLAT, [{}, {"phases": {"optimizer": 0.05}}]),
     "HOST06": (
         {"facts": {"queue_seconds": 0.03, "cpu_seconds": 0.1, "involuntary_switches": 4.0}},
-        [{"facts": {"queue_seconds": 0.003, "cpu_seconds": 0.1}}, {"facts": {"cpu_seconds": 0.1}}, {"facts": CROWD}],
+        [
+            {"facts": {"queue_seconds": 0.003, "cpu_seconds": 0.1}},
+            {"facts": {"cpu_seconds": 0.1}},
+            {"facts": CROWD},
+            # The process's own threads wait for one another.
+            {"facts": {"queue_seconds": 0.03, "cpu_seconds": 0.1, "thread_use": used(wanting=12.0)}},
+            {"facts": {"queue_seconds": 0.03, "cpu_seconds": 0.1, "thread_use": used(at_work=9)}},
+            {"facts": {**LOCKED, "queue_seconds": 0.03, "cpu_seconds": 0.1}},
+        ],
     ),
     "LOOP04": (
         {"recorded": steps([HEALTHY] * 40, t=60.0)},
@@ -454,6 +499,41 @@ def test_the_advice_on_workers_counts_cores_and_what_would_keep_up() -> None:
     assert "10 would be needed" in finding.remedy
 
 
+SLOW_STORAGE = {"workers": 2, "fetch_seconds": 0.4, "fetch_cpu_seconds": 0.01, "fetch_queue_seconds": 0.002}
+
+
+def test_workers_that_mostly_wait_may_be_more_than_the_cores() -> None:
+    finding = planted(phases=WAIT, facts=SLOW_STORAGE, cores=2)["DATA02"]
+    assert "workers" in finding.changes
+    assert finding.remedy.startswith("Use more workers, up to 5: they mostly wait")
+    assert any("wants a core for 3.0 %" in sentence for sentence in finding.evidence)
+    finding = planted(phases=WAIT, facts={**SLOW_STORAGE, "fetch_seconds": 4.0}, cores=2)["DATA02"]
+    assert "up to 8: " in finding.remedy
+    assert "Make the storage answer faster"[1:] in finding.remedy
+    many = {**SLOW_STORAGE, "workers": 8, "fetch_seconds": 1.6}
+    finding = planted(phases=WAIT, facts=many, cores=2)["DATA02"]
+    assert finding.changes == []
+    assert "mostly wait" in finding.remedy
+
+
+@pytest.mark.parametrize("cpu", [{"fetch_cpu_seconds": 0.38}, {"fetch_cpu_seconds": 0.1, "fetch_queue_seconds": 0.28}])
+def test_workers_that_compute_or_wait_for_a_core_would_take_turns(cpu: dict[str, Any]) -> None:
+    finding = planted(phases=WAIT, facts={**SLOW_STORAGE, **cpu}, cores=2)["DATA02"]
+    assert finding.changes == []
+    assert "more workers would take turns" in finding.remedy
+
+
+def test_workers_that_sleep_take_no_core_from_the_training() -> None:
+    crowd = {**CROWD, "threads": 6, "cpu_seconds": 0.63, "fetch_seconds": 0.08}
+    assert "HOST04" in planted(facts=crowd)
+    assert "HOST04" not in planted(facts={**crowd, "fetch_cpu_seconds": 0.001, "fetch_queue_seconds": 0.0})
+
+
+def test_few_steps_have_no_bound_beyond_all_reason() -> None:
+    rows = [{"data_wait": 0.064, "forward": 20e-6, "backward": 20e-6}] * 4
+    assert planted(recorded=steps(rows), facts=SLOW_STORAGE, cores=2)["DATA02"].bound == pytest.approx(10)
+
+
 def test_workers_that_are_fast_enough_but_uneven_are_told_to_work_ahead() -> None:
     finding = planted(phases={"data_wait": 0.03}, facts={"workers": 4, "fetch_seconds": 0.08})["DATA02"]
     assert finding.changes == ["prefetch"]
@@ -473,6 +553,30 @@ def test_workers_that_deliver_in_bursts_are_slow_and_not_noise(workers: int) -> 
     rows = [{**HEALTHY, "data_wait": 0.1 * workers if i % workers == 0 else 0.0005} for i in range(60)]
     codes = planted(recorded=steps(rows), facts={"workers": workers, "fetch_seconds": 0.19 * workers})
     assert set(codes) == {"DATA02"}
+
+
+def test_threads_that_outnumber_the_cores_come_before_what_they_slow_down() -> None:
+    """All of the arithmetic may be waiting of threads for one another, and no other program is blamed for it."""
+    facts = {**TOO_MANY, "queue_seconds": 0.03, "cpu_seconds": 0.1}
+    result = diagnose(run(phases={"optimizer": 0.03}, facts=facts))
+    assert [finding.code for finding in result.findings] == ["HOST04", "OPTIMIZER01"]
+    assert result.findings[0].seconds == pytest.approx(0.123)
+    assert "torch.set_num_threads(8)" in result.findings[0].remedy
+    assert "cannot be told" in " ".join(result.findings[0].evidence)
+
+
+def test_a_python_thread_comes_before_the_phases_in_which_the_training_waits_for_it() -> None:
+    result = diagnose(run(phases={"loss": 0.05, "other": 0.04}, facts={**LOCKED, "queue_seconds": 0.03}))
+    assert [finding.code for finding in result.findings] == ["HOST08", "LOSS01", "OTHER01"]
+    assert "`Thread-1 (parse)` computes for 80 %" in " ".join(result.findings[0].evidence)
+
+
+def test_a_wait_for_a_core_is_the_share_of_the_time_in_which_it_was_counted() -> None:
+    """Stalls make the counted steps longer than the steady ones: no wait is longer than its step."""
+    finding = planted(facts={"queue_seconds": 0.3, "counted_seconds": 1.0, "cpu_seconds": 1.0})["HOST06"]
+    assert finding.share == pytest.approx(0.3)
+    assert "keeps 1.2 of 8 cores" in " ".join(finding.evidence)
+    assert planted(facts={"queue_seconds": 0.3, "cpu_seconds": 0.1})["HOST06"].seconds <= 0.1
 
 
 def test_a_quarter_of_a_millisecond_of_python_is_ordinary_in_the_shortest_step() -> None:

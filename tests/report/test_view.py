@@ -8,7 +8,7 @@ import made_up
 import pytest
 from made_up import replace
 
-from hotlap.records import PHASES, Budget, Effect, Environment, Facts, Switches
+from hotlap.records import PHASES, Budget, Effect, Environment, Facts, PythonThread, Switches, ThreadUse
 from hotlap.report import about, verdicts, view
 from hotlap.tune.statistics import UNBOUNDED
 
@@ -155,6 +155,12 @@ def test_every_fact_of_the_record_has_words() -> None:
     known, _ = about.facts_rows(Facts(switches=Switches(looks=3, loss_modules={"VGG": 1000}, scale_last=0.5)))
     assert (
         dict(known)["Switches of torch and the environment"] == "looks: 3, loss modules: VGG (1,000), scale last: 0.500"
+    )
+    use = ThreadUse(
+        wall=1, running=1, ready=0, wanting=1.5, at_work=1, python=[PythonThread(name="io", running=0.02, ready=0)]
+    )
+    assert dict(about.facts_rows(Facts(thread_use=use))[0])["Threads of the process"] == (
+        "1.5 at once want a core, io 20.0 ms per step"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hotlap.changes.situation import Situation
+from hotlap.diagnose.fetching import most_workers
 from hotlap.records import Change
 
 
@@ -12,8 +13,11 @@ def propose(situation: Situation) -> list[Change]:
         return []
     bound = situation.bound("data_wait")
     cores = max(1, situation.environment.cores // max(facts.world_size, 1))
-    counts = sorted({count for count in (1, 2, cores // 2, cores) if 0 < count <= cores} - {facts.workers})
-    if facts.workers > cores:
+    most = most_workers(facts, cores)
+    counts = sorted(
+        {n for n in (1, 2, cores // 2, cores, (cores + most) // 2, most) if 0 < n <= most} - {facts.workers}
+    )
+    if facts.workers > most:
         counts.insert(0, 0)
     changes = [
         Change(
@@ -25,7 +29,9 @@ def propose(situation: Situation) -> list[Change]:
             inject={"workers": count},
             edits={"num_workers": count},
             bound=bound,
-            note="each worker takes a core's time and a process's memory",
+            note="each worker takes a process's memory"
+            if most > cores
+            else "each worker takes a core's time and a process's memory",
         )
         for count in counts
     ]

@@ -155,6 +155,15 @@ class Context:
         return max(1, physical // max(1, self.facts.world_size))
 
     @property
+    def queue_seconds(self) -> float | None:
+        """Seconds of a steady step in which the training thread was ready to run and had no core.
+
+        They were counted over stalls and starts of loaders too, in which a step takes longer.
+        """
+        seconds, counted = self.facts.queue_seconds, self.facts.counted_seconds
+        return None if seconds is None else min(self.mean, seconds * min(1.0, self.mean / (counted or self.mean)))
+
+    @property
     def on_cuda(self) -> bool:
         return (self.facts.device or "").startswith("cuda")
 

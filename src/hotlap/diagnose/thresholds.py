@@ -37,6 +37,9 @@ FEW_STEPS = 5
 #: With so few steps only what stands far above any noise is named.
 FEW_STEPS_SHARE = 0.25
 
+#: ... and never more than this share of a step: the remainder is known no better, and its bound (10) would be anything.
+FEW_STEPS_AT_MOST = 0.9
+
 #: Median absolute deviation / median from which the steps scatter too much: ten times that of a quiet machine (1.3 %).
 NOISY = 0.15
 
@@ -61,6 +64,14 @@ WORKERS_COUNTED = 1000
 
 #: Where fetching takes less than this share of the wait, the wait is the workers' own cost.
 FETCH_TINY = 0.5
+
+#: Workers that wait for storage or a network half of the time and more leave their cores to others.
+FETCH_WAITS = 0.5
+
+#: So many workers for each core, and so many at the least, are advised at most: each takes a process's memory and its
+#: start, and storage that serves one request quickly serves many slowly.
+WAITING_WORKERS = 4
+WAITING_WORKERS_LEAST = 8
 
 #: Forward seconds per module call under which calling costs about as much as computing: on 2 cores a call that
 #: computes next to nothing took 6 us (linear layer) to 46 us (parts of a transformer layer); a CUDA call adds the
@@ -248,6 +259,17 @@ QUEUE_SHARE = 0.10
 
 #: A training that keeps this share of the cores busy itself fills the machine: its threads also wait for one another.
 CROWDED = 0.8
+
+#: Threads of the process that want a core at once, for each core: a few that wake beside torch's come to 1.1, and 16
+#: threads that share their operators on 2 cores came to 3.
+OVERSUBSCRIBED = 1.25
+
+#: Half of the 5 ms for which a Python thread may keep the interpreter's lock. Without one that holds it, a thread that
+#: lets go has it back in some 50 us.
+LOCK_WAIT = 2.5e-3
+
+#: A thread that writes a log or fills a queue is at work for some per cent of the step.
+LOCK_SHARE = 0.10
 
 #: A module call of this many seconds computes tensors that are worth sharing among threads: torch shares out from
 #: 32768 elements on, which take about 10 us an operation.

@@ -1,11 +1,13 @@
 """How long fetching and collating one batch takes, in whichever process it happens.
 
-A loader's workers append what they measured to ``fetches`` in the run directory, seldom, in records of three
-doubles: batches, seconds, whether fetching drew from the global random generators.
+A loader's workers append what they measured to ``fetches`` in the run directory, seldom, in records of doubles:
+batches, seconds, those of them on a core, those ready but without a core, whether fetching drew from the global random
+generators.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -16,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-_RECORD = struct.Struct("ddd")
+_RECORD = struct.Struct("ddddd")
 #: The random generators are compared for so many batches: it costs as much as a small batch.
 _COMPARED = 3
 
@@ -27,6 +29,10 @@ class Fetches:
         self.in_worker = False
         self.count = 0
         self.seconds = 0.0
+        #: Of the thread that fetches, in a worker: seconds on a core while it fetched, and ready but without one.
+        self.computed = 0.0
+        self.queued = 0.0
+        self.queued_before: float | None = None
         self.draws = False
         self.compared = 0
         self.saved_at = 0.0
@@ -51,7 +57,7 @@ class Fetches:
             self._wrap(torch, kind)
 
     def _wrap(self, torch: Any, kind: Any) -> None:
-        original, clock = kind.fetch, time.perf_counter
+        original, clock, work = kind.fetch, time.perf_counter, time.process_time
 
         def fetch(fetcher: Any, indices: Any) -> Any:
             if self.compared < _COMPARED or self.in_worker:
@@ -67,13 +73,15 @@ class Fetches:
             if in_worker and not self.in_worker:
                 self.in_worker = True
                 self.notice_stops()
+                self.queued_before = queued_seconds()
             state = _random_state(torch) if self.compared < _COMPARED else None
             self.continued = False
-            start = clock()
+            worked, start = work(), clock()
             batch = original(fetcher, indices)
             now = clock()
             if not self.continued:
                 self.seconds += now - start
+                self.computed += work() - worked
                 self.count += 1
             if state is not None:
                 self.compared += 1
@@ -88,25 +96,53 @@ class Fetches:
         with suppress(OSError):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                os.write(descriptor, _RECORD.pack(self.count, self.seconds, self.draws))
+                record = self.count, self.seconds, self.computed, self._queued(), self.draws
+                os.write(descriptor, _RECORD.pack(*record))
             finally:
                 os.close(descriptor)
-        self.count, self.seconds = 0, 0.0
+        self.count, self.seconds, self.computed = 0, 0.0, 0.0
         self.saved_at = now
         # A long training must not fill the disk with it.
         self.interval = min(2 * self.interval, 30.0)
 
+    def _queued(self) -> float:
+        """Seconds without a core since the last record; not a number where the kernel does not say."""
+        before, now = self.queued_before, queued_seconds()
+        self.queued_before = now
+        return now - before if now is not None and before is not None else math.nan
+
     def collect(self) -> dict[str, Any]:
-        """Mean seconds of a fetch, and whether it draws random numbers, over this process and all workers."""
+        """Mean seconds of a fetch, and whether it draws random numbers, over this process and all workers.
+
+        What a fetch computes and waits for a core is known of workers alone.
+        """
         count, seconds, draws = float(self.count), self.seconds, self.draws
+        in_workers = computed = queued = 0.0
         with suppress(OSError):
             with open(self.path, "rb") as file:
                 data = file.read()
-            for fetched, spent, drew in _RECORD.iter_unpack(data[: len(data) // _RECORD.size * _RECORD.size]):
+            for fetched, spent, on, ready, drew in _RECORD.iter_unpack(
+                data[: len(data) // _RECORD.size * _RECORD.size]
+            ):
                 count, seconds, draws = count + fetched, seconds + spent, draws or bool(drew)
+                in_workers, computed, queued = in_workers + fetched, computed + on, queued + ready
         if not count:
             return {}
-        return {"fetch_seconds": seconds / count, "fetch_uses_rng": draws}
+        found: dict[str, Any] = {"fetch_seconds": seconds / count, "fetch_uses_rng": draws}
+        if in_workers and not math.isnan(queued):
+            # Between fetches, too, a worker may have waited for a core.
+            waited = min(queued, max(0.0, seconds - computed))
+            found.update(fetch_cpu_seconds=computed / in_workers, fetch_queue_seconds=waited / in_workers)
+        return found
+
+
+def queued_seconds() -> float | None:
+    """Seconds in which this thread was ready to run and had no core; None where the kernel does not say."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _random_state(torch: Any) -> tuple[Any, ...]:

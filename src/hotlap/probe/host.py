@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+from hotlap.probe.threads import Threads
+
 #: Seconds between two looks at what the kernel counts, which take some microseconds each.
 _APART = 0.2
 #: Steps over which it is averaged at the least.
@@ -50,11 +52,13 @@ class Host:
         #: When it was looked at first and last, and the steps done by then.
         self.first: tuple[_Used, int] | None = None
         self.last: tuple[_Used, int] | None = None
+        self.threads = Threads()
 
     def begin(self) -> None:
         """Called in the thread that trains."""
         self.thread = _ident()
         self.file = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        self.threads.begin()
         gc.callbacks.append(self._collecting)
 
     def stop(self) -> None:
@@ -83,6 +87,7 @@ class Host:
         self.looked = now
         self.last = self._used(), steps
         self.first = self.first or self.last
+        self.threads.look(steps)
 
     def _used(self) -> _Used:
         process = resource.getrusage(resource.RUSAGE_SELF)
@@ -102,7 +107,7 @@ class Host:
             clock=time.perf_counter(),
         )
 
-    def collect(self) -> dict[str, float | None]:
+    def collect(self) -> dict[str, Any]:
         """Means of a step."""
         if self.first is None or self.last is None:
             return {}
@@ -113,7 +118,12 @@ class Host:
         for name, old, new in zip(_Used._fields, before, after, strict=True):
             found[name] = None if old is None or new is None else (new - old) / (done - begun)
         idle, wall = found.pop("idle_seconds"), found.pop("clock")
-        return {**found, "idle_cores": idle / wall if idle is not None and wall > 0 else None}
+        return {
+            **found,
+            "counted_seconds": wall,
+            "idle_cores": idle / wall if idle is not None and wall > 0 else None,
+            "thread_use": self.threads.collect(),
+        }
 
 
 def _idle_seconds() -> float | None:

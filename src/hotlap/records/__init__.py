@@ -60,6 +60,7 @@ from hotlap.records.run import (
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
+from hotlap.records.threads import PythonThread, ThreadUse
 from hotlap.records.trace import Operator, Trace
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "Operator",
     "Outcome",
     "ProcessMemory",
+    "PythonThread",
     "Rank",
     "RankMeans",
     "ResidentPoint",
@@ -111,6 +113,7 @@ __all__ = [
     "Switches",
     "Sync",
     "Syncs",
+    "ThreadUse",
     "Trace",
     "Trial",
     "Tuning",

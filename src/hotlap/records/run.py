@@ -15,6 +15,7 @@ from hotlap.records.ranks import Rank
 from hotlap.records.stages import Stages
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
+from hotlap.records.threads import ThreadUse
 from hotlap.records.trace import Trace
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -129,6 +130,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fetch_uses_rng: bool | None = None
     #: Seconds to fetch and collate one batch, without waiting (mean), wherever it ran.
     fetch_seconds: float | None = None
+    #: Of that, in workers: on a core, and ready to run but without one. The rest waits for storage or a network.
+    fetch_cpu_seconds: float | None = None
+    fetch_queue_seconds: float | None = None
     checkpointing: bool | None = None
     world_size: int = 1
     #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).
@@ -143,6 +147,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     thread_seconds: float | None = None
     #: Seconds of a step (mean) in which the training thread was ready to run and had no core.
     queue_seconds: float | None = None
+    #: Seconds of a step (mean) while these were counted: more than of a steady one where some steps stalled.
+    counted_seconds: float | None = None
+    thread_use: ThreadUse | None = None
     #: Cores of the machine that had nothing to do while it trained (mean).
     idle_cores: float | None = None
     #: How often in a step (mean) the training thread gave its core up, and how often it was taken from it.

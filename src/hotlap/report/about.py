@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Switches
+from hotlap.records import Environment, Facts, Switches, ThreadUse
 from hotlap.report import text
 
 #: Fields of ``Facts`` in the order of the page, with their words.
@@ -34,6 +34,8 @@ _FACTS = {
     "iterable_dataset": "Iterable data set",
     "fetch_uses_rng": "Fetching draws random numbers",
     "fetch_seconds": "Fetching one batch",
+    "fetch_cpu_seconds": "Computing in it, in a worker",
+    "fetch_queue_seconds": "Wait for a core in it, in a worker",
     "page_faults": "Page faults per step",
     "system_seconds": "Kernel time per step",
     "gc_seconds": "Garbage collection per step",
@@ -42,7 +44,9 @@ _FACTS = {
     "cpu_seconds": "Processor time per step",
     "thread_seconds": "Processor time of the training thread per step",
     "queue_seconds": "Wait for a core per step",
+    "counted_seconds": "Seconds per step while this was counted",
     "idle_cores": "Idle cores of the machine",
+    "thread_use": "Threads of the process",
     "voluntary_switches": "Cores given up per step",
     "involuntary_switches": "Cores taken away per step",
     "major_faults": "Page faults per step that read from a disk",
@@ -100,6 +104,9 @@ def _fact(field: str, value: object) -> str:
         usual = Switches()
         seen = {name: it for name, it in msgspec.structs.asdict(value).items() if it != getattr(usual, name)}
         return ", ".join(f"{name.replace('_', ' ')}: {_switch(it)}" for name, it in seen.items())
+    if isinstance(value, ThreadUse):
+        others = "".join(f", {each.name} {text.seconds(each.running)} per step" for each in value.python)
+        return f"{value.wanting:.2g} at once want a core{others}"
     if field.startswith("peak_") and isinstance(value, int):
         return text.size(value)
     if isinstance(value, float):

@@ -35,6 +35,7 @@ from hotlap.diagnose.rules.numerics import NotFinite, Unmoved
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
 from hotlap.diagnose.rules.stages import HeavyStage, RecomputedStages
+from hotlap.diagnose.rules.threads import SharedLock
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
 from hotlap.errors import UsageError, did_you_mean
 
@@ -51,6 +52,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     Crowded(),
     FewThreads(),
     DeviceWaits(),
+    SharedLock(),
     FullPrecision(),
     DoublePrecision(),
     HalfOnCpu(),

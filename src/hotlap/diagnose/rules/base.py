@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_AT_MOST
 from hotlap.records import Finding
 
 #: A share of 1 would have no finite bound.
@@ -51,7 +52,8 @@ class Rule:
 
         ``seconds`` are a share of ``whole``, by default the mean step.
         """
-        share = min(context.share(seconds) if whole is None else seconds / whole, _MOST_SHARE)
+        most = _MOST_SHARE if len(context.steps) >= FEW_STEPS else FEW_STEPS_AT_MOST
+        share = min(context.share(seconds) if whole is None else seconds / whole, most)
         if not self.information and not self.risk and share < max(least, context.least_share):
             return None
         return Finding(

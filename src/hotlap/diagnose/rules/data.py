@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.rules.base import Rule, part, plural, time
+from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits
+from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
 from hotlap.diagnose.steady import core
 from hotlap.diagnose.thresholds import FETCH_TINY, LOOP_SHARE, WORKER_HANDOVER, WORKERS_COUNTED
 from hotlap.records import Finding
@@ -13,6 +14,10 @@ from hotlap.records import Finding
 _CHEAPER_FETCH = (
     "Make fetching cheaper: decode and resize once and keep the result, cache samples in memory, move work from "
     "Python loops to batched tensors."
+)
+_CHEAPER_READS = (
+    "Make the storage answer faster: keep samples in memory or on a local disk, pack many into one file, read several "
+    "at once."
 )
 
 
@@ -62,13 +67,15 @@ class SlowFetch(Rule):
     meaning = "Worker processes fetch samples, but they make fewer batches than the training could take."
     evidence_needed = (
         "The mean `data_wait` of the steady steps although the loader has workers, the mean seconds to fetch one batch "
-        "in a worker, the settings of the loader and the cores of the process."
+        "in a worker, and what of them it is on a core or ready for one (Linux), the settings of the loader and the "
+        "cores of the process."
     )
     remedy = "Use more workers while there are free cores, or make fetching cheaper."
     limits = (
         "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. Which part of "
-        "fetching is slow (storage, decoding, augmentation, collating) is not told apart, nor whether a worker waits "
-        "for storage or for a core: on slow storage more workers than cores can pay."
+        "fetching is slow (storage, decoding, augmentation, collating) is not told apart, but for the time in which a "
+        "worker neither computes nor waits for a core: then more workers than cores can pay, until the storage itself "
+        "has no more to give, which is not known."
     )
     changes = ("workers", "prefetch")
 
@@ -77,7 +84,7 @@ class SlowFetch(Rule):
         if not facts.workers or _workers_cost_more(context):
             return None
         evidence = _with_workers(context)
-        wanted = _workers_to_keep_up(context)
+        wanted, most = _workers_to_keep_up(context), most_workers(facts, context.cores)
         changes: tuple[str, ...]
         if wanted is not None and wanted <= facts.workers:
             remedy = (
@@ -88,15 +95,21 @@ class SlowFetch(Rule):
             if facts.persistent_workers is False:
                 remedy += " If the waits come with the epochs, keep the workers alive (`persistent_workers=True`)."
                 changes = ("prefetch", "persistent_workers")
-        elif facts.workers >= context.cores:
+        elif facts.workers >= most:
             remedy = f"{_CHEAPER_FETCH} All cores have a worker: more workers would take turns."
+            if mostly_waits(facts):
+                remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
             changes = ()
         else:
-            more = min(context.cores, wanted) if wanted is not None else context.cores
+            more = min(most, wanted) if wanted is not None else most
             remedy = f"Use more workers, up to {more}"
-            remedy += " by the fetch time and the cores." if wanted is not None else ", one for each core."
-            if wanted is not None and wanted > context.cores:
-                remedy += f" {wanted} would be needed: {_CHEAPER_FETCH[0].lower()}{_CHEAPER_FETCH[1:]}"
+            if more > context.cores:
+                remedy += ": they mostly wait, for storage or a network, and leave the cores to others meanwhile."
+            else:
+                remedy += " by the fetch time and the cores." if wanted is not None else ", one for each core."
+            if wanted is not None and wanted > most:
+                cheaper = _CHEAPER_READS if mostly_waits(facts) else _CHEAPER_FETCH
+                remedy += f" {wanted} would be needed: {cheaper[0].lower()}{cheaper[1:]}"
             changes = self.changes
         at_stake = max(0.0, wait - WORKER_HANDOVER * context.micro_batches)
         return self.finding(context, at_stake, evidence, remedy=remedy, changes=changes)
@@ -131,7 +144,9 @@ class TooManyWorkers(Rule):
             at_stake = wait - fetch
             remedy = f"Fetch in the loop (`num_workers=0`): that would take {time(fetch)} a step."
         else:
-            remedy = f"Use at most {plural(context.cores, 'worker')}, one for each core."
+            most = most_workers(facts, context.cores)
+            each = "one for each core" if most == context.cores else "as many as the cores can serve"
+            remedy = f"Use at most {plural(most, 'worker')}, {each}."
         return self.finding(context, at_stake, evidence, remedy=remedy)
 
 
@@ -176,7 +191,7 @@ class RareWaits(Rule):
         wanted = _workers_to_keep_up(context)
         if wanted is not None and wanted > facts.workers:
             remedy, changes = _CHEAPER_FETCH, []
-            if facts.workers < context.cores:
+            if facts.workers < most_workers(facts, context.cores):
                 remedy, changes = f"Use more workers, or: {remedy[0].lower()}{remedy[1:]}", ["workers"]
         if facts.persistent_workers is False:
             remedy = f"Keep the workers alive from epoch to epoch (`persistent_workers=True`). {remedy}"
@@ -195,7 +210,7 @@ def _workers_cost_more(context: Context) -> bool:
         return True
     wanted = _workers_to_keep_up(context)
     workers = context.facts.workers or 0
-    return workers > context.cores and (wanted is None or wanted <= workers)
+    return workers > most_workers(context.facts, context.cores) and (wanted is None or wanted <= workers)
 
 
 def _fetch_is_tiny(context: Context) -> bool:
@@ -222,8 +237,13 @@ def _with_workers(context: Context) -> list[str]:
 
 
 def _fetching(context: Context) -> list[str]:
-    fetch = context.facts.fetch_seconds
-    return [] if fetch is None else [f"Fetching and collating one batch takes {time(fetch)}."]
+    fetch, busy = context.facts.fetch_seconds, busy_share(context.facts)
+    if fetch is None:
+        return []
+    said = [f"Fetching and collating one batch takes {time(fetch)}."]
+    if busy is not None and context.facts.workers:
+        said.append(f"A worker computes or wants a core for {percent(busy)} of that, and waits for the rest.")
+    return said
 
 
 def _cores(context: Context) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.fetching import busy_share
 from hotlap.diagnose.rules.base import Rule, part, plural, time
 from hotlap.diagnose.thresholds import (
     COMPUTE_SHARE,
@@ -14,6 +15,7 @@ from hotlap.diagnose.thresholds import (
     GC_SHARE,
     IDLE_CORES,
     LARGE_CALL,
+    OVERSUBSCRIBED,
     QUEUE_SHARE,
     READS_ONE_BY_ONE,
     SMALL_BATCH,
@@ -166,13 +168,18 @@ def _cores_in_use(context: Context) -> float | None:
     facts = context.facts
     if facts.cpu_seconds is None or context.mean <= 0:
         return None
-    fetching = (facts.fetch_seconds or 0.0) * context.micro_batches if facts.workers else 0.0
-    return (facts.cpu_seconds + fetching) / context.mean * max(1, facts.world_size)
+    busy = busy_share(facts)
+    fetch = (facts.fetch_seconds or 0.0) * (1.0 if busy is None else busy)
+    fetching = fetch * context.micro_batches if facts.workers else 0.0
+    used = facts.cpu_seconds / (facts.counted_seconds or context.mean) + fetching / context.mean
+    return used * max(1, facts.world_size)
 
 
 def _wanted(context: Context) -> int:
-    """Threads of all ranks and their loader workers that may want a core at once."""
-    return ((context.facts.threads or 1) + (context.facts.workers or 0)) * max(1, context.facts.world_size)
+    """Threads of all ranks and their loader workers, but for those that sleep, that may want a core at once."""
+    facts, busy = context.facts, busy_share(context.facts)
+    workers = (facts.workers or 0) * (1.0 if busy is None else busy)
+    return ((facts.threads or 1) + round(workers)) * max(1, facts.world_size)
 
 
 def _crowds_itself(context: Context) -> bool:
@@ -180,10 +187,29 @@ def _crowds_itself(context: Context) -> bool:
     return used is not None and used >= CROWDED * cores and _wanted(context) > cores
 
 
+def _oversubscribed(context: Context) -> bool:
+    """Whether torch computes with more threads than cores, and they were seen to want more than there are."""
+    use, threads = context.facts.thread_use, context.facts.threads or 1
+    if use is None or context.on_cuda or threads <= context.cores:
+        return False
+    return use.wanting > OVERSUBSCRIBED * context.cores and context.share(_arithmetic(context)) > COMPUTE_SHARE
+
+
+def _arithmetic(context: Context) -> float:
+    """Seconds of the phases in which torch's threads compute together."""
+    return context.compute + context.seconds("loss", "gradient_clip", "optimizer")
+
+
+def _own_threads(context: Context) -> bool:
+    """Whether the process's own threads are enough to wait for one another: what else runs is not to blame."""
+    use = context.facts.thread_use
+    return use is not None and (use.at_work > context.cores or use.wanting > OVERSUBSCRIBED * context.cores)
+
+
 def _queueing(context: Context) -> list[str]:
     facts = context.facts
     evidence = [
-        f"The training thread is ready to run but without a core for {part(context, facts.queue_seconds or 0.0)}."
+        f"The training thread is ready to run but without a core for {part(context, context.queue_seconds or 0.0)}."
     ]
     if facts.involuntary_switches is not None:
         evidence.append(f"A core is taken from it {facts.involuntary_switches:.2g} times a step.")
@@ -195,32 +221,50 @@ class Crowded(Rule):
     title = "The training's own threads and workers are more than the cores, and the loop waits for a core"
     meaning = (
         "Torch's threads, those of the other ranks on this machine and the loader workers want more cores than there "
-        "are. They take turns, and the thread that trains waits for its own."
+        "are. They take turns, and the thread that trains waits for its own. Threads that compute one operator "
+        "together also wait for one another, until the last of them has had its turn."
     )
     evidence_needed = (
-        "Seconds on the run queue of the training thread (`/proc/self/task/*/schedstat`, Linux), more threads and "
-        "workers of its own than cores, and a machine that they keep busy by their processor time."
+        "More threads of torch and workers than cores, and either seconds on the run queue of the training thread "
+        "(`/proc/self/task/*/schedstat`, Linux) on a machine that they keep busy by their processor time; or more "
+        "threads of torch alone than cores, a quarter more threads of the process at work or on the run queue than "
+        "there are cores, and arithmetic of over 60 % of the step."
     )
     remedy = (
         "Give torch fewer threads (`OMP_NUM_THREADS` or `torch.set_num_threads`: cores / ranks - workers), or use "
         "fewer workers."
     )
     limits = (
-        "At stake is the wait of the training thread alone: that torch's threads wait for one another, too, is not in "
-        "it. Where data must be fetched on the same cores, part of the wait cannot be had."
+        "Where torch's threads alone are too many, all of the arithmetic is at stake: what waiting for one another and "
+        "taking turns cost inside of it cannot be told apart, and the arithmetic itself stays. Else only the wait of "
+        "the training thread is: that torch's threads wait for one another, too, is not in it. Where data must be "
+        "fetched on the same cores, part of the wait cannot be had."
     )
 
     def check(self, context: Context) -> Finding | None:
-        seconds, facts = context.facts.queue_seconds, context.facts
-        if seconds is None or not _crowds_itself(context):
-            return None
-        evidence = [
-            *_queueing(context),
+        seconds, facts, use = context.queue_seconds, context.facts, context.facts.thread_use
+        counted = (
             f"{plural(facts.threads or 1, 'thread')} of torch and {plural(facts.workers or 0, 'worker')}"
             + (f" in each of {facts.world_size} ranks" if facts.world_size > 1 else "")
-            + f", on {plural(context.run.info.environment.cores, 'core')}.",
-        ]
-        return self.finding(context, seconds, evidence, least=QUEUE_SHARE)
+            + f", on {plural(context.run.info.environment.cores, 'core')}."
+        )
+        if use is not None and _oversubscribed(context):
+            at_stake = _arithmetic(context)
+            evidence = [
+                counted,
+                f"On average {use.wanting:.2g} threads of the process want a core at once.",
+                *_queueing(context),
+                f"They share the arithmetic of {part(context, at_stake)}, and how much of it is waiting for one "
+                "another cannot be told: all of it is counted, though the arithmetic itself stays.",
+            ]
+            remedy = (
+                f"Give torch at most {plural(context.cores, 'thread')}: `torch.set_num_threads({context.cores})`, or "
+                f"`OMP_NUM_THREADS={context.cores}`."
+            )
+            return self.finding(context, at_stake, evidence, remedy=remedy)
+        if seconds is None or not _crowds_itself(context):
+            return None
+        return self.finding(context, seconds, [*_queueing(context), counted], least=QUEUE_SHARE)
 
 
 class FewThreads(Rule):
@@ -246,7 +290,10 @@ class FewThreads(Rule):
         forward, calls = context.seconds("forward"), facts.module_calls
         if not threads or not calls or facts.device != "cpu" or forward / calls < LARGE_CALL:
             return None
-        if context.share(context.compute) <= COMPUTE_SHARE or (facts.queue_seconds or 0.0) > QUEUE_SHARE * context.mean:
+        if (
+            context.share(context.compute) <= COMPUTE_SHARE
+            or (context.queue_seconds or 0.0) > QUEUE_SHARE * context.mean
+        ):
             return None
         # Threads of the script's own may compute beside torch's.
         busy = max(threads, (facts.cpu_seconds or 0.0) / context.mean)
@@ -268,7 +315,8 @@ class Neighbours(Rule):
     meaning = "The training thread waits for a core although the training itself does not fill the machine."
     evidence_needed = (
         "Seconds on the run queue of the training thread (`/proc/self/task/*/schedstat`, Linux): a tenth of the step "
-        "or more, while the training's own processor time leaves cores free or its threads do not outnumber them."
+        "or more, while the training's own processor time leaves cores free or its threads do not outnumber them, and "
+        "no more of its threads are at work than there are cores."
     )
     remedy = "End or move what else runs on this machine, or give the training cores of its own, and measure again."
     limits = (
@@ -278,8 +326,10 @@ class Neighbours(Rule):
     information = True
 
     def check(self, context: Context) -> Finding | None:
-        seconds = context.facts.queue_seconds
-        if seconds is None or context.share(seconds) < QUEUE_SHARE or _crowds_itself(context):
+        seconds = context.queue_seconds
+        if seconds is None or context.share(seconds) < QUEUE_SHARE:
+            return None
+        if _crowds_itself(context) or _own_threads(context) or any(each.code == "HOST08" for each in context.found):
             return None
         evidence = _queueing(context)
         used, environment = _cores_in_use(context), context.run.info.environment
