@@ -44,6 +44,8 @@ class ResidentPoint(msgspec.Struct, frozen=True, kw_only=True):
     shared: int
     #: Allocated on the GPU.
     device: int | None = None
+    #: Of the tensors that modules were called with from outside in the step that followed; None where none was seen.
+    inputs: int | None = None
 
 
 class GraphCount(msgspec.Struct, frozen=True, kw_only=True):
