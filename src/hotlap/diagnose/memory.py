@@ -7,26 +7,41 @@ resident                                        ╱           grows with every s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, pairwise
 from statistics import median
 from typing import NamedTuple
 
+import msgspec
+
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.inputs import grows_with_inputs, size_at
 from hotlap.diagnose.thresholds import (
     COPIED,
+    GRAPH_APART,
     GRAPH_COUNTS,
     GRAPH_EVEN,
     GRAPH_NODES,
     GRAPH_STEPS,
+    GRAPH_STEPS_GROWING,
     GROWTH_A_STEP,
     GROWTH_LEAST,
     GROWTH_POINTS,
     GROWTH_SHARE,
     GROWTH_STEADY,
     GROWTH_WARMUP,
+    INPUT_SLACK,
 )
-from hotlap.records import GraphCount, Growth, MemoryAccount, MemoryPart, MemoryReport, MemorySample, ProcessMemory
+from hotlap.records import (
+    GraphCount,
+    Growth,
+    MemoryAccount,
+    MemoryPart,
+    MemoryReport,
+    MemorySample,
+    ProcessMemory,
+    ResidentPoint,
+)
 
 #: More points than this give no better slope, and pairs grow with their square.
 _MOST = 100
@@ -84,21 +99,31 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 def growth(context: Context) -> Growth | None:
     """Return how the training process grows with its steps, without what it shares (mapped files, batches)."""
-    points = [(float(point.i), float(point.bytes - point.shared)) for point in context.run.memory.points]
-    return _growth(trend(points), room(context))
+    return _growth(context, context.run.memory.points, private, room(context))
 
 
 def device_growth(context: Context) -> Growth | None:
-    points = [(float(point.i), float(point.device)) for point in context.run.memory.points if point.device is not None]
+    points = [point for point in context.run.memory.points if point.device is not None]
     account = context.run.memory.account
-    free = account.total - int(points[-1][1]) if account and account.total and points else None
-    return _growth(trend(points), free)
+    free = account.total - allocated(points[-1]) if account and account.total and points else None
+    return _growth(context, points, allocated, free)
 
 
-def _growth(found: Trend | None, free: int | None) -> Growth | None:
+def private(point: ResidentPoint) -> int:
+    return point.bytes - point.shared
+
+
+def allocated(point: ResidentPoint) -> int:
+    return point.device or 0
+
+
+def _growth(
+    context: Context, points: Sequence[ResidentPoint], of: Callable[[ResidentPoint], int], free: int | None
+) -> Growth | None:
+    found = trend([(float(point.i), float(of(point))) for point in points])
     if found is None or found.slope < GROWTH_A_STEP:
         return None
-    return Growth(
+    grown = Growth(
         slope=found.slope,
         low=found.low,
         high=found.high,
@@ -107,6 +132,10 @@ def _growth(found: Trend | None, free: int | None) -> Growth | None:
         bytes=int(found.amount),
         steps_left=None if free is None else int(max(0, free) / found.slope),
     )
+    explained = context.inputs is not None and grows_with_inputs(
+        points, [of(point) for point in points], grown, context.run.memory.account
+    )
+    return msgspec.structs.replace(grown, with_inputs=True, steps_left=None) if explained else grown
 
 
 def room(context: Context) -> int | None:
@@ -127,9 +156,33 @@ def held(sample: MemorySample) -> int | None:
     return sum(known) if len(known) == len(sample.processes) else None
 
 
-def retained(counts: Sequence[GraphCount]) -> Retained | None:
+def retained(context: Context) -> Retained | None:
     """Return how autograd graphs pile up, or None where they do not, or where it was not counted often enough."""
-    if len(counts) < GRAPH_COUNTS or counts[-1].i - counts[0].i < GRAPH_STEPS:
+    counts = context.run.memory.graphs
+    if len(counts) < GRAPH_COUNTS:
+        return None
+    first, last = counts[0], counts[-1]
+    if context.inputs is not None:
+        # A loop over the parts of a sample makes a graph as long as the sample, and the last one is always there.
+        sizes = [size_at(context.run.memory.points, count.i) or 1 for count in (first, last)]
+        if last.nodes <= INPUT_SLACK * first.nodes * sizes[1] / sizes[0]:
+            return None
+    found = _retained(_apart(counts), GRAPH_STEPS)
+    if found is None and any(grown and not grown.with_inputs for grown in (growth(context), device_growth(context))):
+        return _retained(counts, GRAPH_STEPS_GROWING)
+    return found
+
+
+def _apart(counts: Sequence[GraphCount]) -> list[GraphCount]:
+    kept = [counts[0]]
+    for count in counts[1:]:
+        if count.i >= kept[-1].i + GRAPH_APART:
+            kept.append(count)
+    return kept
+
+
+def _retained(counts: Sequence[GraphCount], least: int) -> Retained | None:
+    if len(counts) < GRAPH_COUNTS or counts[-1].i - counts[0].i < least:
         return None
     rates = [(b.nodes - a.nodes) / (b.i - a.i) for a, b in pairwise(counts)]
     if min(rates) < GRAPH_NODES or max(rates) > GRAPH_EVEN * min(rates):

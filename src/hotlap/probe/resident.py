@@ -23,7 +23,7 @@ _COUNTS = 5
 _FIRST_COUNT = 12
 #: ... and where the process has grown by so many bytes since they were last counted, so many steps ago at least. These
 #: counts may take this share of the training's time together.
-_MUCH = 64 << 20
+_MUCH = 32 << 20
 _APART = 3
 _SHARE = 0.0025
 _SOONER = 6

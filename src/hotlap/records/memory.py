@@ -102,6 +102,8 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     #: Until the limit is reached at this pace; None where the limit is not known.
     steps_left: int | None = None
+    #: Whether it goes with inputs that grow over these steps: then it ends where they stop to.
+    with_inputs: bool = False
 
 
 class MemoryPart(msgspec.Struct, frozen=True, kw_only=True):
