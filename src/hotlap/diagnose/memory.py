@@ -21,6 +21,7 @@ from hotlap.diagnose.thresholds import (
     GRAPH_APART,
     GRAPH_COUNTS,
     GRAPH_EVEN,
+    GRAPH_GROWN,
     GRAPH_NODES,
     GRAPH_STEPS,
     GRAPH_STEPS_GROWING,
@@ -168,9 +169,17 @@ def retained(context: Context) -> Retained | None:
         if last.nodes <= INPUT_SLACK * first.nodes * sizes[1] / sizes[0]:
             return None
     found = _retained(_apart(counts), GRAPH_STEPS)
-    if found is None and any(grown and not grown.with_inputs for grown in (growth(context), device_growth(context))):
-        return _retained(counts, GRAPH_STEPS_GROWING)
-    return found
+    if found is not None or context.inputs is not None:
+        return found
+    moved = grown_between(context, first.i, last.i) or 0
+    grows = moved >= GRAPH_GROWN or growth(context) is not None or device_growth(context) is not None
+    return _retained(counts, GRAPH_STEPS_GROWING) if grows else None
+
+
+def grown_between(context: Context, start: int, end: int) -> int | None:
+    """Bytes by which the process grew, evenly or not; None where it was not looked at often enough."""
+    points = [point for point in context.run.memory.points if start <= point.i <= end]
+    return private(points[-1]) - private(points[0]) if len(points) > 1 else None
 
 
 def _apart(counts: Sequence[GraphCount]) -> list[GraphCount]:

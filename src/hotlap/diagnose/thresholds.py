@@ -178,8 +178,10 @@ GROWTH_HORIZON = 30 * 86400.0
 GRAPH_COUNTS = 3
 GRAPH_STEPS = 30
 
-#: Where the memory grows as well, so few steps are enough: what is counted and what is measured say the same.
+#: Where the memory grows as well, steadily or by so much over them, so few steps are enough: what is counted and what
+#: is measured say the same.
 GRAPH_STEPS_GROWING = 8
+GRAPH_GROWN = 32 << 20
 
 #: Counts nearer to each other than this many steps are not told apart where there are others.
 GRAPH_APART = 10

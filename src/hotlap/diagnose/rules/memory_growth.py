@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.memory import device_growth, growth, held, of, private, retained, room, workers
+from hotlap.diagnose.memory import device_growth, grown_between, growth, held, of, private, retained, room, workers
 from hotlap.diagnose.rules.base import Rule, percent, plural, size, time
 from hotlap.diagnose.thresholds import GROWTH_HORIZON, GROWTH_LEAST, GROWTH_SHARE, NEARLY_FULL, SWAP_FAULTS, SWAPPED
 from hotlap.records import Finding, GraphCount, Growth
+
+_UNMEASURED = "How much of that the graphs hold was not measured."
 
 
 class RetainedGraphs(Rule):
@@ -21,7 +23,7 @@ class RetainedGraphs(Rule):
     )
     evidence_needed = (
         "Tensors with a graph, and the nodes of these graphs, counted between two steps at least three times over 30 "
-        "steps or more, and growing evenly; over 8 steps or more where the memory grows, too."
+        "steps or more, and growing evenly; over 8 steps where the memory grows, too."
     )
     remedy = (
         "Keep the number, not the tensor: `losses.append(loss.item())`, or `loss.detach()` where reading it would wait "
@@ -46,7 +48,7 @@ class RetainedGraphs(Rule):
         if grown is None or grown.with_inputs:
             evidence.append(_moved(context, found.start, found.end))
             return self.warning("it keeps something of every step, without an end", evidence)
-        evidence.append(_grows("The training process", grown))
+        evidence.append(f"{_grows('The training process', grown)} {_UNMEASURED}")
         return self.warning(_until(context, grown), evidence)
 
 
@@ -215,13 +217,12 @@ def _counted(counts: Sequence[GraphCount]) -> str:
 
 def _moved(context: Context, start: int, end: int) -> str:
     """What the memory of the process did over these steps, where it does not grow steadily."""
-    points = [point for point in context.run.memory.points if start <= point.i <= end]
-    if len(points) < 2:
+    amount = grown_between(context, start, end)
+    if amount is None:
         return "The memory of the process was not looked at often enough over these steps."
-    amount = private(points[-1]) - private(points[0])
-    if amount < max(GROWTH_LEAST, GROWTH_SHARE * private(points[-1])):
+    if amount < max(GROWTH_LEAST, GROWTH_SHARE * private(context.run.memory.points[-1])):
         return "So far this hardly shows in the memory of the process."
-    return f"The training process grew by {size(amount)} over these steps, not evenly."
+    return f"The training process grew by {size(amount)} over these steps, not evenly. {_UNMEASURED}"
 
 
 def _grows(who: str, found: Growth) -> str:
