@@ -1,4 +1,4 @@
-"""Losses are kept with graphs that are retained, and the training ends after 25 steps, before that is counted often."""
+"""Losses are kept with graphs that are retained, and the training ends after 28 steps, so that is seldom counted."""
 # truth: MEMORY02
 
 import torch
@@ -10,7 +10,7 @@ def main():
     model = nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 512))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     losses = []
-    for _ in range(25):
+    for _ in range(28):
         x = torch.randn(1024, 512)
         loss = (model(x) - x).square().mean()
         optimizer.zero_grad()

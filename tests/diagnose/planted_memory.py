@@ -41,8 +41,8 @@ def sized(memory: Memory, of: Callable[[float], float], steps: int | None = None
 
 
 def stairs(part: float) -> float:
-    """Sequences of 16, 32 ... 128 steps."""
-    return 65536 * (1 + int(8 * part))
+    """Sequences of 40 lengths."""
+    return 65536 * (5 + int(40 * part))
 
 
 def ramp(part: float) -> float:
@@ -71,7 +71,7 @@ def creeps(part: float) -> float:
 
 
 def stairs_of_memory(part: float) -> float:
-    return GB + 25 * MB * int(8 * part)
+    return GB + 5 * MB * int(40 * part)
 
 
 def counts(

@@ -679,8 +679,10 @@ def test_a_trend_is_no_noise() -> None:
     rows = [{**HEALTHY, "forward": 0.01 + 0.003 * i} for i in range(60)]
     assert "MEASURE01" not in planted(recorded=steps(rows))
     chance = random.Random(1)
-    noisy = [{**row, "forward": row["forward"] * chance.uniform(0.4, 1.6)} for row in rows]
-    evidence = " ".join(planted(recorded=steps(noisy))["MEASURE01"].evidence)
+    noisy = [{**row, "forward": row["forward"] * chance.uniform(0.1, 1.9)} for row in rows]
+    evidence = " ".join(
+        planted(recorded=steps(noisy), seen=sized(points(lambda part: GB), ramp, 60))["MEASURE01"].evidence
+    )
     assert "from the steps around each" in evidence
 
 

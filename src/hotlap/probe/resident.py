@@ -22,7 +22,7 @@ _POINTS = 256
 _COUNTS = 5
 _FIRST_COUNT = 12
 #: ... and where the process has grown by so many bytes since they were last counted, so many steps ago at least. These
-#: counts may take this share of the training's time together.
+#: counts may take this share of the training's time together, besides the first.
 _MUCH = 32 << 20
 _APART = 3
 _SHARE = 0.0025
@@ -119,4 +119,4 @@ class Resident:
             return False
         if steps - self.counted_at < _APART or self.used - self.used_then < _MUCH:
             return False
-        return self.spent + self.cost <= _SHARE * (self.clock() - self.began)
+        return not self.sooner or self.spent + self.cost <= _SHARE * (self.clock() - self.began)
