@@ -110,6 +110,14 @@ def test_memory_that_grows_where_the_inputs_do_not_is_kept() -> None:
     assert "MEMORY03" in found(msgspec.structs.replace(sized(points(leaks), ramp), account=small))
 
 
+def test_graphs_of_larger_inputs_are_not_suspected() -> None:
+    """Eight times the inputs, and a graph that is seven times as long: one of it is alive, as before."""
+    memory = msgspec.structs.replace(sized(points(leaks), stairs), graphs=counts([100, 100, 700], (6, 7, 1500)).graphs)
+    finding = found(memory)["MEMORY03"]
+    assert "no more of them than larger inputs make" in finding.evidence[1]
+    assert "kept with its graph" not in finding.remedy
+
+
 def test_memory_that_goes_with_the_inputs_is_told_as_that() -> None:
     codes = found(sized(points(stairs_of_memory), stairs))
     assert any("as the inputs did" in each for each in codes["LOOP08"].evidence)

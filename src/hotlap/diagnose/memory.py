@@ -162,18 +162,27 @@ def retained(context: Context) -> Retained | None:
     counts = context.run.memory.graphs
     if len(counts) < GRAPH_COUNTS:
         return None
+    if graphs_go_with_inputs(context):
+        return None
     first, last = counts[0], counts[-1]
-    if context.inputs is not None:
-        # A loop over the parts of a sample makes a graph as long as the sample, and the last one is always there.
-        sizes = [size_at(context.run.memory.points, count.i) or 1 for count in (first, last)]
-        if last.nodes <= INPUT_SLACK * first.nodes * sizes[1] / sizes[0]:
-            return None
     found = _retained(_apart(counts), GRAPH_STEPS)
     if found is not None or context.inputs is not None:
         return found
     moved = grown_between(context, first.i, last.i) or 0
     grows = moved >= GRAPH_GROWN or growth(context) is not None or device_growth(context) is not None
     return _retained(counts, GRAPH_STEPS_GROWING) if grows else None
+
+
+def graphs_go_with_inputs(context: Context) -> bool:
+    """Whether there are no more graphs in the last count than growing inputs make.
+
+    A loop over the parts of a sample makes a graph as long as the sample, and the last one is always there.
+    """
+    counts = context.run.memory.graphs
+    if context.inputs is None or not counts:
+        return False
+    first, last = (size_at(context.run.memory.points, count.i) or 1 for count in (counts[0], counts[-1]))
+    return counts[-1].nodes <= INPUT_SLACK * counts[0].nodes * last / first
 
 
 def grown_between(context: Context, start: int, end: int) -> int | None:

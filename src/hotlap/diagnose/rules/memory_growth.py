@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.memory import device_growth, grown_between, growth, held, of, private, retained, room, workers
+from hotlap.diagnose.memory import (
+    device_growth,
+    graphs_go_with_inputs,
+    grown_between,
+    growth,
+    held,
+    of,
+    private,
+    retained,
+    room,
+    workers,
+)
 from hotlap.diagnose.rules.base import Rule, percent, plural, size, time
 from hotlap.diagnose.thresholds import GROWTH_HORIZON, GROWTH_LEAST, GROWTH_SHARE, NEARLY_FULL, SWAP_FAULTS, SWAPPED
-from hotlap.records import Finding, GraphCount, Growth
+from hotlap.records import Finding, Growth
 
 _UNMEASURED = "How much of that the graphs hold was not measured."
 
@@ -84,12 +93,12 @@ class GrowingMemory(Rule):
             ):
                 continue
             evidence = [_grows(who, found)]
+            remedy = self.remedy
             counts = context.run.memory.graphs
             if len(counts) > 1:
-                evidence.append(_counted(counts))
-            remedy = self.remedy
-            if len(counts) > 1 and counts[-1].nodes > counts[0].nodes:
-                remedy = f"First see whether a loss or an output is kept with its graph. {remedy}"
+                evidence.append(_counted(context))
+                if counts[-1].nodes > counts[0].nodes and not graphs_go_with_inputs(context):
+                    remedy = f"First see whether a loss or an output is kept with its graph. {remedy}"
             return self.warning(_until(context, found), evidence, remedy=remedy)
         return None
 
@@ -202,13 +211,16 @@ class AllocatorRetries(Rule):
         return self.warning("a tensor may not fit the next time", evidence)
 
 
-def _counted(counts: Sequence[GraphCount]) -> str:
+def _counted(context: Context) -> str:
     """What was counted of graphs, and no more than that."""
+    counts = context.run.memory.graphs
     first, last = counts[0], counts[-1]
     seen = (
         f"Autograd graphs that were alive between two steps were counted {plural(len(counts), 'time')}, from step "
         f"{first.i} to step {last.i}: "
     )
+    if graphs_go_with_inputs(context):
+        return f"{seen}at the end there were no more of them than larger inputs make."
     if last.nodes > first.nodes:
         more = plural(last.nodes - first.nodes, "node")
         return f"{seen}{more} more at the end, too little to tell whether they are the cause."
