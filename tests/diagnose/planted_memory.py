@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from hotlap.records import GraphCount, Memory, MemoryAccount, MemorySample, ProcessMemory, ResidentPoint
 
 MB, GB = 10**6, 10**9
@@ -28,6 +30,29 @@ def points(of: Callable[[float], float], n: int = 100, noise: float = 0.2 * MB, 
     return Memory(points=made, account=account if device else None)
 
 
+def sized(memory: Memory, of: Callable[[float], float], steps: int | None = None) -> Memory:
+    """The same points with inputs, ``of`` the part of the run that is over, and spread over so many steps."""
+    n = len(memory.points)
+    apart = 16 if steps is None else steps / n
+    made = [
+        msgspec.structs.replace(point, i=int(apart * k), inputs=int(of(k / n))) for k, point in enumerate(memory.points)
+    ]
+    return msgspec.structs.replace(memory, points=made)
+
+
+def stairs(part: float) -> float:
+    """Sequences of 40 lengths."""
+    return 65536 * (5 + int(40 * part))
+
+
+def ramp(part: float) -> float:
+    return 65536 * (1 + 7 * part)
+
+
+def random_sizes(part: float) -> float:
+    return 65536 * random.Random(part).uniform(0.5, 8)
+
+
 def leaks(part: float) -> float:
     return GB + 200 * MB * part
 
@@ -45,10 +70,18 @@ def creeps(part: float) -> float:
     return GB + 2 * MB * part
 
 
-def counts(nodes: Sequence[int], steps: Sequence[int] = (6, 48, 112, 240)) -> Memory:
-    return Memory(
-        graphs=[GraphCount(i=i, tensors=node // 10, nodes=node) for i, node in zip(steps, nodes, strict=True)]
-    )
+def stairs_of_memory(part: float) -> float:
+    return GB + 5 * MB * int(40 * part)
+
+
+def counts(
+    nodes: Sequence[int],
+    steps: Sequence[int] = (6, 48, 112, 240),
+    inputs: Callable[[float], float] | None = None,
+) -> Memory:
+    memory = Memory() if inputs is None else sized(points(lambda part: GB), inputs)
+    found = [GraphCount(i=i, tensors=node // 10, nodes=node) for i, node in zip(steps, nodes, strict=True)]
+    return msgspec.structs.replace(memory, graphs=found)
 
 
 def workers(
@@ -104,6 +137,7 @@ MEMORY: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"seen": counts([55, 340, 20, 900])},  # dropped at the end of an epoch
             {"seen": counts([55, 340, 520], (6, 18, 30))},  # too soon to tell
             {"seen": counts([55, 340], (6, 240))},
+            {"seen": counts([13, 26, 39, 91], (6, 400, 800, 1500), stairs)},  # a loop over the steps of a sample
         ],
     ),
     "MEMORY03": (
@@ -118,6 +152,9 @@ MEMORY: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"seen": points(leaks), "memory": None},
             {"seen": points(leaks), "memory": 2**60},  # full in a million years
             {"seen": points(fills, device=True)},
+            {"seen": sized(points(stairs_of_memory), stairs)},
+            {"seen": sized(points(leaks), ramp)},  # what is kept besides cannot be told from it
+            {"seen": sized(points(leaks, device=True), ramp)},
         ],
     ),
     "MEMORY04": (

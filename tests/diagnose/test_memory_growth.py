@@ -7,7 +7,21 @@ import io
 import msgspec
 import pytest
 from planted import run
-from planted_memory import GB, MB, copies, counts, full, leaks, points, workers
+from planted_memory import (
+    GB,
+    MB,
+    copies,
+    counts,
+    full,
+    leaks,
+    points,
+    ramp,
+    random_sizes,
+    sized,
+    stairs,
+    stairs_of_memory,
+    workers,
+)
 from rich.console import Console, RenderableType
 
 from hotlap.diagnose import diagnose
@@ -50,6 +64,63 @@ def test_kept_graphs_explain_the_growth() -> None:
     assert "MEMORY03" not in codes
     assert "out of memory" in str(codes["MEMORY02"].risk)
     assert len(codes["MEMORY02"].evidence) == 2
+
+
+def test_graphs_of_a_short_run_are_named_where_its_memory_grows() -> None:
+    """Over 13 steps only the memory tells them from a window over the last losses."""
+    short = counts([356, 388, 772], (10, 11, 23))
+    assert "MEMORY02" not in found(short)
+    grown = sized(points(lambda part: GB + 600 * MB * part, n=20), stairs, 25)
+    grown = msgspec.structs.replace(grown, points=[msgspec.structs.replace(each, inputs=None) for each in grown.points])
+    evidence = found(msgspec.structs.replace(grown, graphs=short.graphs))["MEMORY02"].evidence
+    assert "not measured" in evidence[1]
+
+
+def test_growth_that_is_not_even_is_not_called_none() -> None:
+    jumpy = points(lambda part: GB + 200 * MB * int(3 * part) / 3)
+    memory = msgspec.structs.replace(jumpy, graphs=counts([55, 340, 790, 8690], (6, 48, 112, 1240)).graphs)
+    evidence = " ".join(found(memory)["MEMORY02"].evidence)
+    assert "not evenly" in evidence
+    assert "hardly" not in evidence
+
+
+@pytest.mark.parametrize(
+    ("nodes", "steps", "words"),
+    [
+        ([356], (10,), None),  # counted once: nothing is known
+        ([356, 388], (10, 11), "32 nodes more at the end, too little to tell"),
+        ([356, 356], (10, 11), "there were not more of them"),
+        ([356, 388, 340], (10, 11, 60), "there were not more of them"),
+    ],
+)
+def test_of_graphs_only_what_was_counted_is_said(nodes: list[int], steps: tuple[int, ...], words: str | None) -> None:
+    memory = msgspec.structs.replace(points(leaks), graphs=counts(nodes, steps).graphs)
+    finding = found(memory)["MEMORY03"]
+    said = [each for each in finding.evidence if "graphs" in each]
+    assert len(said) == (words is not None)
+    assert words is None or words in said[0]
+    assert ("kept with its graph" in finding.remedy) == (nodes == [356, 388])
+
+
+def test_memory_that_grows_where_the_inputs_do_not_is_kept() -> None:
+    """A leak below a staircase of inputs, below sizes by chance, and far beyond what a step takes."""
+    assert "MEMORY03" in found(sized(points(leaks), stairs))
+    assert "MEMORY03" in found(sized(points(leaks), random_sizes))
+    small = msgspec.structs.replace(account(), activations=100_000, inputs=65536, step=0)
+    assert "MEMORY03" in found(msgspec.structs.replace(sized(points(leaks), ramp), account=small))
+
+
+def test_graphs_of_larger_inputs_are_not_suspected() -> None:
+    """Eight times the inputs, and a graph that is seven times as long: one of it is alive, as before."""
+    memory = msgspec.structs.replace(sized(points(leaks), stairs), graphs=counts([100, 100, 700], (6, 7, 1500)).graphs)
+    finding = found(memory)["MEMORY03"]
+    assert "no more of them than larger inputs make" in finding.evidence[1]
+    assert "kept with its graph" not in finding.remedy
+
+
+def test_memory_that_goes_with_the_inputs_is_told_as_that() -> None:
+    codes = found(sized(points(stairs_of_memory), stairs))
+    assert any("as the inputs did" in each for each in codes["LOOP09"].evidence)
 
 
 def test_a_worker_that_keeps_something_is_no_copy_on_write() -> None:

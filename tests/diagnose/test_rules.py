@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from distributed_cases import CASES as DISTRIBUTED
 from planted import HEALTHY, SHORT, device, model, run, steps
-from planted_memory import MEMORY
+from planted_memory import GB, MEMORY, points, ramp, random_sizes, sized, stairs
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
@@ -350,6 +350,7 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"recorded": LARGER},
             {"recorded": STEP_UP},
             {"recorded": GROWING["loss"][::-1]},
+            {"recorded": GROWING["backward"], "seen": sized(points(lambda part: GB), stairs, 200)},
         ],
     ),
     "COMPILE01": (
@@ -407,6 +408,15 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         [{"recorded": steps([HEALTHY] * 40, t=10.0)}, {"recorded": steps([HEALTHY] * 700, t=60.0)}],
     ),
     "LOOP07": ({"recorded": STEP_UP}, [{"recorded": GROWING["loss"]}, {"recorded": STEP_UP[120:140]}, {"n": 200}]),
+    "LOOP09": (
+        {"recorded": GROWING["backward"], "seen": sized(points(lambda part: GB), stairs, 200)},
+        [
+            {"recorded": GROWING["backward"]},
+            {"n": 200, "seen": sized(points(lambda part: GB), stairs, 200)},
+            {"recorded": GROWING["backward"], "seen": sized(points(lambda part: GB), random_sizes, 200)},
+            {"recorded": GROWING["backward"], "seen": sized(points(lambda part: GB, n=8), stairs, 200)},
+        ],
+    ),
     "COMPILE02": (
         compiled(seconds=10.0),
         [compiled(seconds=3.0), {"recorded": steps([{**HEALTHY, "forward": 10.0}] + [HEALTHY] * 59)}],
@@ -757,6 +767,35 @@ def test_a_machine_that_wanders_is_no_training_that_gets_slower(seed: int, secon
         rows.append({name: seconds / 1e-3 * s * pace * chance.gauss(1, 0.05) for name, s in SHORT.items()})
     codes = planted(recorded=steps(rows), facts={"workers": 0, "fetch_seconds": 20e-6})
     assert not codes.keys() & {"LOOP05", "LOOP06", "LOOP07", "COMPILE01"}
+
+
+def test_growth_beyond_that_of_the_inputs_is_named_all_the_same() -> None:
+    """Backward takes more than twice as long for inputs that are a fifth larger; a log does not depend on them."""
+    fifth = sized(points(lambda part: GB), lambda part: 1000 * (1 + 0.2 * part), 200)
+    assert any(
+        "too little to be the reason" in each
+        for each in planted(recorded=GROWING["backward"], seen=fifth)["LOOP06"].evidence
+    )
+    assert "LOOP06" in planted(recorded=GROWING["logging"], seen=sized(points(lambda part: GB), stairs, 200))
+
+
+def test_a_trend_is_no_noise() -> None:
+    """Steps that get twice as slow without jitter; jitter on top is told by itself."""
+    rows = [{**HEALTHY, "forward": 0.01 + 0.003 * i} for i in range(60)]
+    assert "MEASURE01" not in planted(recorded=steps(rows))
+    chance = random.Random(1)
+    noisy = [{**row, "forward": row["forward"] * chance.uniform(0.1, 1.9)} for row in rows]
+    evidence = " ".join(
+        planted(recorded=steps(noisy), seen=sized(points(lambda part: GB), ramp, 60))["MEASURE01"].evidence
+    )
+    assert "from the steps around each" in evidence
+
+
+def test_a_curriculum_whose_phases_grow_alike_is_no_noise() -> None:
+    rows = [{name: seconds * (1 + 0.05 * i) for name, seconds in HEALTHY.items()} for i in range(60)]
+    codes = planted(recorded=steps(rows), seen=sized(points(lambda part: GB), ramp, 60))
+    assert "MEASURE01" not in codes
+    assert "LOOP09" in codes
 
 
 def test_scattered_steps_say_so_until_there_are_enough_of_them() -> None:

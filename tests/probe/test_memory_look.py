@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from hotlap.diagnose import diagnose
 from hotlap.probe import graphs
 from hotlap.probe.facts import Facts
+from hotlap.probe.inputs import bytes_of
 from hotlap.probe.memory import MemoryLook
 from hotlap.probe.resident import Resident
 
@@ -267,6 +268,40 @@ def test_points_stay_few_over_a_million_steps(monkeypatch: pytest.MonkeyPatch) -
     assert max(b - a for a, b in zip(taken[-50:], taken[-49:], strict=False)) < 10_000
 
 
+def test_graphs_are_counted_sooner_where_memory_grows_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once at once, then as often as there is time for it: a count of 10 ms takes a quarter of a percent of 4 s."""
+    now, lines = [0], Lines()
+
+    def alive(torch: Any) -> tuple[int, int]:
+        now[0] += 10_000_000
+        return 1, 2
+
+    monkeypatch.setattr(graphs, "alive", alive)
+
+    def counted(a_step: int) -> list[int]:
+        resident, lines.written = Resident(torch, lambda: now[0]), []
+        monkeypatch.setattr(Resident, "now", lambda self: (a_step * steps, 0))
+        for steps in range(200):
+            now[0] += 250_000_000
+            if steps == 10:
+                resident.alive(steps)
+            resident.look(steps, lines)  # type: ignore[arg-type]
+        return [line["i"] for line in lines.written if line["k"] == "graphs"]
+
+    assert counted(25 << 20) == [13, 32, 48, 64, 80, 96]
+    assert counted(1 << 20) == [41, 73, 105, 137, 169]
+    assert counted(1 << 16) == []
+
+
+def test_inputs_are_sized_without_what_a_module_computed() -> None:
+    x = torch.zeros(4, 8)
+    computed = torch.nn.Linear(8, 8)(x)
+    assert bytes_of(torch, ((x,), {"mask": {"of": [x.bool()]}})) == 4 * 8 * 5
+    assert bytes_of(torch, ((x, computed), {})) == 4 * 8 * 4
+    assert bytes_of(torch, ((x.clone().requires_grad_(),), {})) == 4 * 8 * 4
+    assert bytes_of(torch, ((computed, 3, "text"), {})) is None
+
+
 @pytest.mark.parametrize("kind", ["nothing", "losses", "sum", "plain", "cache"])
 def test_what_a_script_keeps_is_named(kind: str, record: Callable[..., Recorded]) -> None:
     """Kept graphs and kept memory are told apart; a healthy run and a cache that has filled say nothing."""
@@ -282,6 +317,8 @@ def test_what_a_script_keeps_is_named(kind: str, record: Callable[..., Recorded]
         growth = diagnosis.memory.growth
         assert growth is not None
         assert growth.slope == pytest.approx(64_000, rel=0.2)
+    assert {point.inputs for point in found.run.memory.points} <= {8 * 16 * FLOAT, None}
+    assert sum(point.inputs is not None for point in found.run.memory.points) > 0.8 * len(found.run.memory.points)
     assert diagnosis.memory.peak is not None
     assert diagnosis.memory.trainer is not None
     assert found.told is not None

@@ -8,9 +8,10 @@ from functools import cached_property
 from statistics import fmean, median
 
 from hotlap.diagnose.happenings import compiled, compiled_in_validation, started, training_starts, usual_wait
+from hotlap.diagnose.inputs import OF_INPUTS, Inputs, growing, tenths
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.stages import stage_tree
-from hotlap.diagnose.steady import core, scatter, steady_steps
+from hotlap.diagnose.steady import core, scatter, scatter_around, steady_steps
 from hotlap.diagnose.thresholds import (
     DEVICE_BOUND,
     DEVICE_KNOWN,
@@ -121,9 +122,12 @@ class Context:
     def spread(self) -> float:
         """Median absolute deviation of the steps without their wait for data, over the median step.
 
-        The wait is left out because workers deliver in bursts: that is a pattern, not noise.
+        The wait is left out because workers deliver in bursts: that is a pattern, not noise. Nor is it noise that steps
+        change over the run: where they are known to, each is compared to those around it.
         """
         busy = [core(step) - step.phases.get("data_wait", 0.0) for step in self.steps]
+        if self.changes_over_run:
+            return scatter_around(busy)
         return scatter(busy) / self.step_seconds if self.step_seconds > 0 else 0.0
 
     @cached_property
@@ -173,7 +177,25 @@ class Context:
     def growth(self, phase: str) -> float:
         """Mean seconds by which a phase that grows over the run lies above its beginning: LOOP06 names these."""
         found = self.trend
-        return max(0.0, found.mean - found.first) if isinstance(found, Trend) and found.phase == phase else 0.0
+        if not isinstance(found, Trend) or found.phase != phase or self.goes_with_inputs(phase):
+            return 0.0
+        return max(0.0, found.mean - found.first)
+
+    def goes_with_inputs(self, phase: str) -> bool:
+        """Whether a phase may take longer over the run only because the inputs grow."""
+        if self.inputs is None or phase not in OF_INPUTS:
+            return False
+        first, last = tenths(self.steps, phase)
+        return last <= 0 or (first > 0 and self.inputs.explain(last / first))
+
+    @property
+    def changes_over_run(self) -> bool:
+        return self.trend is not None or self.inputs is not None
+
+    @cached_property
+    def inputs(self) -> Inputs | None:
+        """How the inputs grow over the run; None where they do not, or where that was not seen."""
+        return growing(self.run.memory.points)
 
     @cached_property
     def trend(self) -> Trend | Shift | None:

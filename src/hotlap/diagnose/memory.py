@@ -7,26 +7,42 @@ resident                                        ╱           grows with every s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, pairwise
 from statistics import median
 from typing import NamedTuple
 
+import msgspec
+
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.inputs import grows_with_inputs, size_at
 from hotlap.diagnose.thresholds import (
     COPIED,
+    GRAPH_APART,
     GRAPH_COUNTS,
     GRAPH_EVEN,
+    GRAPH_GROWN,
     GRAPH_NODES,
     GRAPH_STEPS,
+    GRAPH_STEPS_GROWING,
     GROWTH_A_STEP,
     GROWTH_LEAST,
     GROWTH_POINTS,
     GROWTH_SHARE,
     GROWTH_STEADY,
     GROWTH_WARMUP,
+    INPUT_SLACK,
 )
-from hotlap.records import GraphCount, Growth, MemoryAccount, MemoryPart, MemoryReport, MemorySample, ProcessMemory
+from hotlap.records import (
+    GraphCount,
+    Growth,
+    MemoryAccount,
+    MemoryPart,
+    MemoryReport,
+    MemorySample,
+    ProcessMemory,
+    ResidentPoint,
+)
 
 #: More points than this give no better slope, and pairs grow with their square.
 _MOST = 100
@@ -84,21 +100,31 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
 
 def growth(context: Context) -> Growth | None:
     """Return how the training process grows with its steps, without what it shares (mapped files, batches)."""
-    points = [(float(point.i), float(point.bytes - point.shared)) for point in context.run.memory.points]
-    return _growth(trend(points), room(context))
+    return _growth(context, context.run.memory.points, private, room(context))
 
 
 def device_growth(context: Context) -> Growth | None:
-    points = [(float(point.i), float(point.device)) for point in context.run.memory.points if point.device is not None]
+    points = [point for point in context.run.memory.points if point.device is not None]
     account = context.run.memory.account
-    free = account.total - int(points[-1][1]) if account and account.total and points else None
-    return _growth(trend(points), free)
+    free = account.total - allocated(points[-1]) if account and account.total and points else None
+    return _growth(context, points, allocated, free)
 
 
-def _growth(found: Trend | None, free: int | None) -> Growth | None:
+def private(point: ResidentPoint) -> int:
+    return point.bytes - point.shared
+
+
+def allocated(point: ResidentPoint) -> int:
+    return point.device or 0
+
+
+def _growth(
+    context: Context, points: Sequence[ResidentPoint], of: Callable[[ResidentPoint], int], free: int | None
+) -> Growth | None:
+    found = trend([(float(point.i), float(of(point))) for point in points])
     if found is None or found.slope < GROWTH_A_STEP:
         return None
-    return Growth(
+    grown = Growth(
         slope=found.slope,
         low=found.low,
         high=found.high,
@@ -107,6 +133,10 @@ def _growth(found: Trend | None, free: int | None) -> Growth | None:
         bytes=int(found.amount),
         steps_left=None if free is None else int(max(0, free) / found.slope),
     )
+    explained = context.inputs is not None and grows_with_inputs(
+        points, [of(point) for point in points], grown, context.run.memory.account
+    )
+    return msgspec.structs.replace(grown, with_inputs=True, steps_left=None) if explained else grown
 
 
 def room(context: Context) -> int | None:
@@ -127,9 +157,50 @@ def held(sample: MemorySample) -> int | None:
     return sum(known) if len(known) == len(sample.processes) else None
 
 
-def retained(counts: Sequence[GraphCount]) -> Retained | None:
+def retained(context: Context) -> Retained | None:
     """Return how autograd graphs pile up, or None where they do not, or where it was not counted often enough."""
-    if len(counts) < GRAPH_COUNTS or counts[-1].i - counts[0].i < GRAPH_STEPS:
+    counts = context.run.memory.graphs
+    if len(counts) < GRAPH_COUNTS:
+        return None
+    if graphs_go_with_inputs(context):
+        return None
+    first, last = counts[0], counts[-1]
+    found = _retained(_apart(counts), GRAPH_STEPS)
+    if found is not None or context.inputs is not None:
+        return found
+    moved = grown_between(context, first.i, last.i) or 0
+    grows = moved >= GRAPH_GROWN or growth(context) is not None or device_growth(context) is not None
+    return _retained(counts, GRAPH_STEPS_GROWING) if grows else None
+
+
+def graphs_go_with_inputs(context: Context) -> bool:
+    """Whether there are no more graphs in the last count than growing inputs make.
+
+    A loop over the parts of a sample makes a graph as long as the sample, and the last one is always there.
+    """
+    counts = context.run.memory.graphs
+    if context.inputs is None or not counts:
+        return False
+    first, last = (size_at(context.run.memory.points, count.i) or 1 for count in (counts[0], counts[-1]))
+    return counts[-1].nodes <= INPUT_SLACK * counts[0].nodes * last / first
+
+
+def grown_between(context: Context, start: int, end: int) -> int | None:
+    """Bytes by which the process grew, evenly or not; None where it was not looked at often enough."""
+    points = [point for point in context.run.memory.points if start <= point.i <= end]
+    return private(points[-1]) - private(points[0]) if len(points) > 1 else None
+
+
+def _apart(counts: Sequence[GraphCount]) -> list[GraphCount]:
+    kept = [counts[0]]
+    for count in counts[1:]:
+        if count.i >= kept[-1].i + GRAPH_APART:
+            kept.append(count)
+    return kept
+
+
+def _retained(counts: Sequence[GraphCount], least: int) -> Retained | None:
+    if len(counts) < GRAPH_COUNTS or counts[-1].i - counts[0].i < least:
         return None
     rates = [(b.nodes - a.nodes) / (b.i - a.i) for a, b in pairwise(counts)]
     if min(rates) < GRAPH_NODES or max(rates) > GRAPH_EVEN * min(rates):

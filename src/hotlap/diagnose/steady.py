@@ -23,6 +23,9 @@ from hotlap.diagnose.thresholds import (
 )
 from hotlap.records import BETWEEN, Step
 
+#: Consecutive steps that are compared to each other where steps change over the run.
+_AROUND = 10
+
 
 def core(step: Step) -> float:
     """Seconds of a step without validation, checkpoint writing and logging."""
@@ -62,6 +65,16 @@ def scatter(values: Sequence[float]) -> float:
     """Median absolute deviation."""
     middle = median(values)
     return median(abs(value - middle) for value in values)
+
+
+def scatter_around(values: Sequence[float]) -> float:
+    """Median deviation of each from the median of those around it, as a share of that."""
+    found = []
+    for at in range(0, len(values), _AROUND):
+        near = values[at : at + _AROUND] if at + _AROUND <= len(values) else values[-_AROUND:]
+        middle = median(near)
+        found += [abs(value - middle) / middle for value in values[at : at + _AROUND] if middle > 0]
+    return median(found) if found else 0.0
 
 
 def _first_steady(walls: Sequence[float]) -> int:

@@ -191,6 +191,14 @@ GROWTH_HORIZON = 30 * 86400.0
 GRAPH_COUNTS = 3
 GRAPH_STEPS = 30
 
+#: Where the memory grows as well, steadily or by so much over them, so few steps are enough: what is counted and what
+#: is measured say the same.
+GRAPH_STEPS_GROWING = 8
+GRAPH_GROWN = 32 << 20
+
+#: Counts nearer to each other than this many steps are not told apart where there are others.
+GRAPH_APART = 10
+
 #: ... and every interval adds at least half a node a step, and none more than twice what another one adds.
 GRAPH_NODES = 0.5
 GRAPH_EVEN = 2.0
@@ -292,6 +300,28 @@ DRY = 0.7
 
 #: Handing work over that takes this share of the step longer than doing it: a bound of 1.11.
 WAITING_SHARE = 0.10
+
+# --- inputs that grow ---------------------------------------------------------------------------------------------
+
+#: Medians of so many parts of the run stand for the inputs, of which at least half must hold one.
+INPUT_CHUNKS = 10
+
+#: They grow by design when hardly any part has smaller ones than one before it: of batches of chance sizes half have.
+INPUT_FALLS = 0.1
+
+#: ... and when the last are so many times as large as the first: less moves neither time nor memory by much.
+INPUT_GROWTH = 1.1
+
+#: Work and memory may grow with the square of the inputs, as those of attention do, and measuring adds a quarter. What
+#: grows by more than that grows for another reason.
+INPUT_POWER = 2
+INPUT_SLACK = 1.25
+
+#: Allocators take more than a step keeps: fragments, workspaces, copies. Beyond this many times it is something else.
+INPUT_MEMORY = 4.0
+
+#: Pairs of points with inputs of one size that it takes to see whether memory grows where these do not.
+INPUT_PAIRS = 20
 
 # --- the process around the steps --------------------------------------------------------------------------------
 

@@ -16,7 +16,12 @@ _POINTS = 256
 def memory_of(lines: Sequence[dict[str, Any]], seen: Iterable[dict[str, Any]]) -> Memory:
     """``lines`` of ``steps.jsonl``, and those of ``memory.jsonl``."""
     accounts = [line for line in lines if line["k"] == "memory"]
-    points = [msgspec.convert(line, ResidentPoint) for line in lines if line["k"] == "resident"]
+    inputs = {line["i"]: line["bytes"] for line in lines if line["k"] == "inputs"}
+    points = [
+        msgspec.convert({**line, "inputs": inputs.get(line["i"])}, ResidentPoint)
+        for line in lines
+        if line["k"] == "resident"
+    ]
     counts = {line["i"]: msgspec.convert(line, GraphCount) for line in lines if line["k"] == "graphs"}
     trainers = {line["pid"] for line in lines if line["k"] == "start"}
     return Memory(

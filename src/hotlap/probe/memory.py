@@ -34,8 +34,9 @@ class MemoryLook:
         self.recorder = recorder
         self.account: dict[str, Any] | None = None
         self.readable = graphs.can_be_read(torch)
-        #: Tensors with a graph and nodes that were alive before the first step that was watched: step, and both.
-        self.count: tuple[int, int, int] | None = None
+        #: Tensors with a graph and nodes that were alive before and after the first step that was watched: step, and
+        #: both.
+        self.counts: list[tuple[int, int, int]] = []
         self.first = True
         self.patched: list[tuple[Any, str, Any, Any]] = []
         self.watching = False
@@ -58,7 +59,7 @@ class MemoryLook:
         self.before: tuple[int, int] | None = None
         if self.first:
             # It takes a look at every object of the process, so it is done once, and again only upon suspicion.
-            self.before = graphs.alive(self.torch)
+            self.before = self.recorder.resident.alive(self.step)
         self._moment("before")
         self._input_of_first_call()
         self.watching = True
@@ -96,11 +97,11 @@ class MemoryLook:
         self.account = account
         if self.first:
             self.first = False
-            after = graphs.alive(self.torch)
+            after = self.recorder.resident.alive(self.recorder.steps)
             # The time that this took is in the next step.
             self.recorder.record.looked.add(self.recorder.steps)
             if self.before is not None and after is not None:
-                self.count = (self.step, *self.before)
+                self.counts = [(self.step, *self.before), (self.recorder.steps, *after)]
                 if after[1] > self.before[1]:
                     self.recorder.resident.suspect(self.recorder.steps)
         self._forget()
@@ -109,8 +110,7 @@ class MemoryLook:
         found: list[tuple[str, dict[str, Any]]] = []
         if self.account is not None:
             found.append(("memory", self.account))
-        if self.count is not None:
-            found.append(("graphs", dict(zip(("i", "tensors", "nodes"), self.count, strict=True))))
+        found += [("graphs", dict(zip(("i", "tensors", "nodes"), each, strict=True))) for each in self.counts]
         return found
 
     # what happens in the step

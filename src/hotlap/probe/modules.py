@@ -61,6 +61,8 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
             if recorder.stepped:
                 recorder.close_at_new_input()
             recorder.forward_since = True
+            if recorder.sizing:
+                recorder.called_with((args, kwargs))
             if recorder.size is None and not recorder.fed:
                 recorder.size = batch_dimension(torch, (args, kwargs))
         stack.append(kind)

@@ -124,6 +124,8 @@ class Recorder(Steps):
             if self.stepped:
                 self.close_at_new_input()
             self.forward_since = True
+            if self.sizing:
+                self.called_with((args, kwargs))
         if gradients:
             if self.size is None and not self.fed:
                 self.size = facts.batch_dimension(self.torch, (args, kwargs))

@@ -25,6 +25,7 @@ from hotlap.probe import Settings, facts, levers
 from hotlap.probe.attribution import first_work
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
+from hotlap.probe.inputs import bytes_of
 from hotlap.probe.looking import Look, Looks
 from hotlap.probe.record import Record
 from hotlap.probe.resident import Resident
@@ -74,6 +75,7 @@ class _Now:
         "scaled",
         "size",
         "sizes",
+        "sizing",
         "step_losses",
         "step_sizes",
         "stepped",
@@ -117,7 +119,7 @@ class Steps(_Now):
         self.looks = Looks([], self.clock)
         self.facts = facts.Facts(self.torch)
         self.record = Record(self.facts, self.fetches)
-        self.resident = Resident(self.torch)
+        self.resident = Resident(self.torch, self.clock)
         self.loaders = 0
         self.thread: int | None = None
         #: How many calls of modules enclose what runs.
@@ -150,6 +152,9 @@ class Steps(_Now):
         self.sizes: list[int] = []
         self.step_sizes: Sequence[int] = ()
         self.size: int | None = None
+        #: Whether it is told what modules are called with in the step that runs, and how many bytes that were so far.
+        self.sizing = False
+        self.input_bytes = 0
         #: Whether a batch of known size arrived after the last optimizer step.
         self.fed = False
         #: Steps that are over: the mark where each ended, its losses, and what the model was called with.
@@ -228,6 +233,8 @@ class Steps(_Now):
         timeline = self.timeline
         if index == len(timeline.kinds):
             index = timeline.mark(self.clock())
+        if self.sizing:
+            self._sized()
         closed = self.closed
         closed.append((index, self.step_losses, self.step_sizes))
         self.step_losses = self.step_sizes = ()
@@ -281,14 +288,26 @@ class Steps(_Now):
             self.use_by = now + min(_USE_MOST, max(_USE_LEAST, (now - self.first_step_at) // _USE_SHARE))
             self.facts.use(self.steps, warm=not self.looking)
             began = self.clock()
-            if self.settings.looks and self.resident.look(self.steps, writer):
-                self.record.looked.add(self.steps)
-                self.own -= self.clock() - began
+            if self.settings.looks:
+                self.sizing, self.input_bytes = self.steps >= self.resident.next, 0
+                if self.resident.look(self.steps, writer):
+                    self.record.looked.add(self.steps)
+                    self.own -= self.clock() - began
         self._write_closed()
         if now > self.flush_by:
             self.flush_by = now + _FLUSH_EVERY
             writer.flush()
         self.save_by = min(self.use_by, self.flush_by)
+
+    def called_with(self, values: Any) -> None:
+        """A module is called to train, in a step that is sized."""
+        self.input_bytes += bytes_of(self.torch, values) or 0
+
+    def _sized(self) -> None:
+        """The step that was sized is over."""
+        self.sizing = False
+        if self.input_bytes and self.record.writer is not None:
+            self.record.writer.line("inputs", i=self.steps, bytes=self.input_bytes)
 
     def _limit(self, now: int) -> None:
         """Where steps end, a training may be asked to wait or to leave."""

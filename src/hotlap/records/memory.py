@@ -44,6 +44,8 @@ class ResidentPoint(msgspec.Struct, frozen=True, kw_only=True):
     shared: int
     #: Allocated on the GPU.
     device: int | None = None
+    #: Of the tensors that modules were called with from outside in the step that followed; None where none was seen.
+    inputs: int | None = None
 
 
 class GraphCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,8 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     #: Until the limit is reached at this pace; None where the limit is not known.
     steps_left: int | None = None
+    #: Whether it goes with inputs that grow over these steps: then it ends where they stop to.
+    with_inputs: bool = False
 
 
 class MemoryPart(msgspec.Struct, frozen=True, kw_only=True):

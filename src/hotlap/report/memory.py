@@ -56,4 +56,5 @@ def _processes(diagnosis: Diagnosis) -> list[RenderableType]:
 
 
 def _growth(who: str, growth: Growth) -> str:
-    return f"{who} grew by {text.size(growth.bytes)} from step {growth.start} to step {growth.end}."
+    why = ", as its inputs did" if growth.with_inputs else ""
+    return f"{who} grew by {text.size(growth.bytes)} from step {growth.start} to step {growth.end}{why}."

@@ -20,6 +20,7 @@ from hotlap.diagnose.rules.distributed import (
 )
 from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
+from hotlap.diagnose.rules.inputs import GrowingInputs
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Sampling, Validation
 from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
 from hotlap.diagnose.rules.measuring import CostlyProbe
@@ -98,6 +99,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     # About the run rather than the steps: said whatever else was found.
     SlowStart(),
     AnotherPace(),
+    GrowingInputs(),
     CompileNotPaidBack(),
     HeavyStage(),
     RecomputedStages(),

@@ -49,14 +49,17 @@ class Unexplained(Rule):
         return self.finding(context, seconds, evidence, least=OTHER_SHARE)
 
 
+_SCATTER = "median absolute deviation"
+
+
 class TooLittle(Rule):
     code = "MEASURE01"
     title = "Too few or too noisy steps to say more"
     meaning = "The steps that could be measured do not carry a diagnosis of small effects."
     evidence_needed = (
         "The number of steady steps, and their median absolute deviation (without the wait for data) over the median "
-        "step. Steps that scatter more than 15 % are enough only when so many were measured that their "
-        "mean is known to 3 %."
+        "step; from the steps around each where steps are known to change over the run, because a trend is no noise. "
+        "Steps that scatter more than 15 % are enough only when so many were measured that their mean is known to 3 %."
     )
     remedy = "Measure more steps, and on a machine without another load."
     limits = "Steps can also scatter because the samples differ in size; then more steps are the only remedy."
@@ -70,8 +73,9 @@ class TooLittle(Rule):
         evidence = [f"{plural(count, 'steady step')} of {plural(len(context.run.steps), 'recorded step')}."]
         if count > 1:
             evidence.append(
-                f"They scatter by {percent(context.spread)} (median absolute deviation), so the mean step is known to "
-                f"± {percent(context.uncertainty)}."
+                f"They scatter by {percent(context.spread)} "
+                f"({'median deviation from the steps around each' if context.changes_over_run else _SCATTER}), "
+                f"so the mean step is known to ± {percent(context.uncertainty)}."
             )
         load, cores = context.run.info.environment.load, context.run.info.environment.cores
         if noisy and load is not None and load > cores / 2:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.memory import device_growth, growth, held, of, retained, room, workers
+from hotlap.diagnose.memory import (
+    device_growth,
+    graphs_go_with_inputs,
+    grown_between,
+    growth,
+    held,
+    of,
+    private,
+    retained,
+    room,
+    workers,
+)
 from hotlap.diagnose.rules.base import Rule, percent, plural, size, time
-from hotlap.diagnose.thresholds import GROWTH_HORIZON, NEARLY_FULL, SWAP_FAULTS, SWAPPED
+from hotlap.diagnose.thresholds import GROWTH_HORIZON, GROWTH_LEAST, GROWTH_SHARE, NEARLY_FULL, SWAP_FAULTS, SWAPPED
 from hotlap.records import Finding, Growth
+
+_UNMEASURED = "How much of that the graphs hold was not measured."
 
 
 class RetainedGraphs(Rule):
@@ -19,20 +32,21 @@ class RetainedGraphs(Rule):
     )
     evidence_needed = (
         "Tensors with a graph, and the nodes of these graphs, counted between two steps at least three times over 30 "
-        "steps or more, and growing evenly."
+        "steps or more, and growing evenly; over 8 steps where the memory grows, too."
     )
     remedy = (
         "Keep the number, not the tensor: `losses.append(loss.item())`, or `loss.detach()` where reading it would wait "
         "for a GPU."
     )
     limits = (
-        "Graphs are counted again only after a step has left more of them than were there before it. What is kept for "
-        "an epoch and dropped at its end looks the same until then. Only what Python's own tensors reach is counted."
+        "Graphs are counted again only after a step has left more of them than were there before it, or where memory "
+        "grows quickly. What is kept for an epoch and dropped at its end looks the same until then. Only what Python's "
+        "own tensors reach is counted, and not how many bytes it holds."
     )
     risk = True
 
     def check(self, context: Context) -> Finding | None:
-        found = retained(context.run.memory.graphs)
+        found = retained(context)
         if found is None:
             return None
         kept = plural(found.nodes, "graph node")
@@ -40,10 +54,10 @@ class RetainedGraphs(Rule):
             kept = f"{plural(found.tensors, 'tensor')} with a graph and {kept}"
         evidence = [f"Between step {found.start} and step {found.end} every step left {kept} behind."]
         grown = growth(context)
-        if grown is None:
-            evidence.append("So far this hardly shows in the memory of the process.")
+        if grown is None or grown.with_inputs:
+            evidence.append(_moved(context, found.start, found.end))
             return self.warning("it keeps something of every step, without an end", evidence)
-        evidence.append(_grows("The training process", grown))
+        evidence.append(f"{_grows('The training process', grown)} {_UNMEASURED}")
         return self.warning(_until(context, grown), evidence)
 
 
@@ -62,7 +76,8 @@ class GrowingMemory(Rule):
     )
     limits = (
         "A cache that fills looks the same until it is full. Growth that would fill the memory only after a month of "
-        "training is not reported, nor what takes less than 2 kB a step, as a history of numbers does."
+        "training is not reported, nor what takes less than 2 kB a step, as a history of numbers does, nor what goes "
+        "with inputs that grow over the run."
     )
     risk = True
 
@@ -70,12 +85,21 @@ class GrowingMemory(Rule):
         if any(finding.code == RetainedGraphs.code for finding in context.found):
             return None
         for who, found in (("The GPU's memory", device_growth(context)), ("The training process", growth(context))):
-            if found is None or found.steps_left is None or found.steps_left * context.mean > GROWTH_HORIZON:
+            if (
+                found is None
+                or found.with_inputs
+                or found.steps_left is None
+                or found.steps_left * context.mean > GROWTH_HORIZON
+            ):
                 continue
             evidence = [_grows(who, found)]
-            if context.run.memory.graphs:
-                evidence.append("Autograd graphs that are kept are not the cause.")
-            return self.warning(_until(context, found), evidence)
+            remedy = self.remedy
+            counts = context.run.memory.graphs
+            if len(counts) > 1:
+                evidence.append(_counted(context))
+                if counts[-1].nodes > counts[0].nodes and not graphs_go_with_inputs(context):
+                    remedy = f"First see whether a loss or an output is kept with its graph. {remedy}"
+            return self.warning(_until(context, found), evidence, remedy=remedy)
         return None
 
 
@@ -185,6 +209,32 @@ class AllocatorRetries(Rule):
         if account.inactive_split:
             evidence.append(f"{size(account.inactive_split)} of it lie idle in blocks that are split.")
         return self.warning("a tensor may not fit the next time", evidence)
+
+
+def _counted(context: Context) -> str:
+    """What was counted of graphs, and no more than that."""
+    counts = context.run.memory.graphs
+    first, last = counts[0], counts[-1]
+    seen = (
+        f"Autograd graphs that were alive between two steps were counted {plural(len(counts), 'time')}, from step "
+        f"{first.i} to step {last.i}: "
+    )
+    if graphs_go_with_inputs(context):
+        return f"{seen}at the end there were no more of them than larger inputs make."
+    if last.nodes > first.nodes:
+        more = plural(last.nodes - first.nodes, "node")
+        return f"{seen}{more} more at the end, too little to tell whether they are the cause."
+    return f"{seen}there were not more of them at the end."
+
+
+def _moved(context: Context, start: int, end: int) -> str:
+    """What the memory of the process did over these steps, where it does not grow steadily."""
+    amount = grown_between(context, start, end)
+    if amount is None:
+        return "The memory of the process was not looked at often enough over these steps."
+    if amount < max(GROWTH_LEAST, GROWTH_SHARE * private(context.run.memory.points[-1])):
+        return "So far this hardly shows in the memory of the process."
+    return f"The training process grew by {size(amount)} over these steps, not evenly. {_UNMEASURED}"
 
 
 def _grows(who: str, found: Growth) -> str:

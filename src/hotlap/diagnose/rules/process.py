@@ -8,6 +8,7 @@ from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.happenings import training_starts
 from hotlap.diagnose.rules.base import Rule, percent, plural, time
+from hotlap.diagnose.rules.inputs import called
 from hotlap.diagnose.thresholds import LOOP_SHARE, START_SECONDS, START_SHARE
 from hotlap.diagnose.trend import Shift, Trend
 from hotlap.records import Finding
@@ -118,12 +119,13 @@ class SlowerAndSlower(Rule):
     remedy = "Find what grows: a list that is gone over again, a history that is concatenated, a log that is rewritten."
     limits = (
         "The bound is of this run: what the steps took beyond the first of them. A longer run loses more. A machine "
-        "that gets slower slows every phase down alike and is not reported; nor are steps whose samples differ."
+        "that gets slower slows every phase down alike and is not reported; nor are steps whose samples differ, or "
+        "whose inputs grow so that they may be the reason."
     )
 
     def check(self, context: Context) -> Finding | None:
         found = context.trend
-        if not isinstance(found, Trend):
+        if not isinstance(found, Trend) or context.goes_with_inputs(found.phase):
             return None
         then = found.last + (found.last - found.first)
         evidence = [
@@ -133,6 +135,8 @@ class SlowerAndSlower(Rule):
             f"{percent(min(1.0, found.share))} of it.",
             f"At this rate a step takes {time(then)} after as many steps again.",
         ]
+        if context.inputs is not None:
+            evidence.append(f"{called(context.inputs)} That is too little to be the reason.")
         seconds = max(0.0, found.mean - found.first)
         return self.finding(context, seconds, evidence, remedy=_GROWS.get(found.phase, self.remedy))
 
