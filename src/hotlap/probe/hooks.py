@@ -33,6 +33,7 @@ from hotlap.probe.looking import Look
 from hotlap.probe.memory import MemoryLook
 from hotlap.probe.modules import seconds, wrap_modules
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.stack_samples import StackSamples
 from hotlap.probe.stages import Stages
 from hotlap.probe.syncs import Syncs
 from hotlap.probe.timeline import (
@@ -94,7 +95,8 @@ def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) ->
     traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else []
     # A step as it runs, and one for which the device is held.
     device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
-    return [*traced, stages, *device, reads, MemoryLook(torch, recorder), stages, *device, reads, stages]
+    memory, samples = MemoryLook(torch, recorder), StackSamples(torch, recorder)
+    return [*traced, stages, *device, reads, memory, stages, *device, reads, samples, stages, samples]
 
 
 def at_exit(action: Callable[[], None]) -> None:
