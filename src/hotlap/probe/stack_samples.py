@@ -4,13 +4,13 @@
     samples    ·    ·    x    ·    x    ·    ·    x    x    x    x    x    x    x    x        ``other``) is known when the
                          train.py:41 in train       train.py:48 in train: numpy.savez         step is over
 
-A second thread wakes up every few milliseconds. Where the training is in a gap then, it notes the innermost frame that is
-the script's own and what is called there. It needs the interpreter's lock for that, so it comes late where the training
-keeps the lock: 5 ms in Python code, which then gives it up (``sys.getswitchinterval``), and as long as a call in C takes
-that never does. So a sample counts as much as the time since the one before it: otherwise code that keeps the lock would
-be seen too seldom. It counts where the training is when it is taken. That is right after a call in C that kept the lock,
-because the interpreter hands it over before it goes on to another line. It is wrong where a line of Python takes less
-than 5 ms and the next one lets go of the lock by itself: that one gets the time of both.
+A second thread wakes up every few milliseconds. Where the training is in a gap then, it notes the innermost frame that
+is the script's own and what is called there. It needs the interpreter's lock for that, so it comes late where the
+training keeps the lock: 5 ms in Python code, which then gives it up (``sys.getswitchinterval``), and as long as a call
+in C takes that never does. So a sample counts as much as the time since the one before it: otherwise code that keeps
+the lock would be seen too seldom. It counts where the training is when it is taken. That is right after a call in C
+that kept the lock, because the interpreter hands it over before it goes on to another line. It is wrong where a line of
+Python takes less than 5 ms and the next one lets go of the lock by itself: that one gets the time of both.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from hotlap.probe.timeline import BATCH, FORWARD, GAP, SECOND
 
 #: Seconds of training that the first look watches, and in how many steps at most. Later ones watch so many times that
 #: as long as there are fewer samples than are enough, but one step where gaps were a small share of what was watched.
-_WINDOW, _MOST_STEPS = 0.05, 16
-_LONGER, _ENOUGH, _SMALL = 3, 40, 0.1
+_WINDOW, _MOST_STEPS = 0.1, 16
+_LONGER, _ENOUGH, _SMALL = 2, 40, 0.1
 #: Seconds from one sample to the next.
 _EVERY, _EVERY_AT_MOST = 0.002, 0.05
 #: Samples that a step of average length should have, however long it is.
@@ -310,8 +310,13 @@ def _written(code: CodeType, at: int) -> str | None:
     rows[-1] = rows[-1][:end]
     rows[0] = rows[0][start:]
     text = " ".join(b" ".join(rows).decode().split())
-    if dis.opname[code.co_code[at]].startswith(("CALL", "PRECALL")) and text.endswith(")"):
+    instructions = code.co_code
+    while at > 0 and dis.opname[instructions[at]] == "CACHE":
+        at -= 2  # a call of a function in Python stands behind its instruction
+    if dis.opname[instructions[at]].startswith(("CALL", "PRECALL")) and text.endswith(")"):
         text = text[: _arguments(text)]
+    elif not text or text.isidentifier():
+        return None  # a loop goes over it, say
     return text if len(text) <= _CALLED else text[: _CALLED - 3] + "..."
 
 
