@@ -509,6 +509,13 @@ def test_a_quarter_of_a_millisecond_of_python_is_ordinary_in_the_shortest_step()
     assert "OTHER01" in planted(recorded=steps([{**short, "other": 0.4e-3}] * 300))
 
 
+def test_on_a_cpu_a_read_costs_what_it_takes_and_nothing_waits() -> None:
+    finding = planted(phases={"other": 0.05}, syncs=reads(0.01, 0.002))["HOST01"]
+    assert finding.seconds == pytest.approx(0.012)
+    assert "wait" not in f"{finding.title} {finding.remedy} {finding.evidence}"
+    assert "wait" in planted(facts=CUDA, syncs=reads(0.06))["HOST01"].title
+
+
 SLOW_LINE = ("train.py", 48, "np.savez", 24, 0.04)
 
 

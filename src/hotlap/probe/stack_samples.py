@@ -1,8 +1,8 @@
 """Finds the script's own lines that no span of the timeline explains: a look at some steps in a row.
 
-    training   │ forward │ gap ........ │ backward │ gap ............................. │      what a gap is (``loss`` or
-    samples    ·    ·    x    ·    x    ·    ·    x    x    x    x    x    x    x    x        ``other``) is known when the
-                         train.py:41 in train       train.py:48 in train: numpy.savez         step is over
+    training   │ forward │ gap ........ │ backward │ gap ............................. │     what a gap is (``loss`` or
+    samples    ·    ·    x    ·    x    ·    ·    x    x    x    x    x    x    x    x       ``other``) is known when
+                         train.py:41 in train       train.py:48 in train: numpy.savez        the step is over
 
 A second thread wakes up every few milliseconds. Where the training is in a gap then, it notes the innermost frame that
 is the script's own and what is called there. It needs the interpreter's lock for that, so it comes late where the
@@ -285,7 +285,7 @@ class StackSamples:
 
 
 def _folder_of(module: Any) -> str:
-    return os.path.dirname(os.path.abspath(module.__file__)) + os.sep
+    return os.path.join(os.path.dirname(os.path.abspath(str(module.__file__))), "")
 
 
 def _add(counts: dict[Any, list[int]], key: Any, nanoseconds: int) -> None:

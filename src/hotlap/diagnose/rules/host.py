@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, plural, time
 from hotlap.diagnose.thresholds import (
@@ -26,6 +28,7 @@ _COMPUTING = frozenset(
     {"nonzero()", "argwhere()", "unique()", "masked_select()", "equal()", "allclose()", "x[mask]", "x[mask] = y"}
     | {"str()", "format()"}
 )
+_ON_CPU = "Compute with whole tensors, and read all values in one go (`tolist()`) every N steps."
 #: Lines that are named in the evidence.
 _NAMED = 3
 
@@ -68,7 +71,10 @@ class Syncs(Rule):
         what = "Python waits for the device" if context.on_cuda else "Reading tensors takes Python"
         evidence = [f"{what} for {part(context, spent)}." if context.on_cuda else f"{what} {part(context, spent)}."]
         evidence += [where(line, context.run.info.cwd) for line in lines[:_NAMED]]
-        return self.finding(context, at_stake, evidence)
+        if context.on_cuda:
+            return self.finding(context, at_stake, evidence)
+        finding = self.finding(context, at_stake, evidence, remedy=_ON_CPU)
+        return finding and msgspec.structs.replace(finding, title="Reading values out of tensors takes time")
 
 
 def where(line: Sync, cwd: str) -> str:

@@ -52,7 +52,8 @@ class SlowLoss(Rule):
             evidence.append(f"Loss modules that were called: {', '.join(plain)}.")
         if not modules:
             evidence.append("No loss module was called: it is computed in the script's own code.")
-            evidence += slow_lines(context, "loss", seconds)
+            # Where the device's seconds count, those of the host's lines say where it waits.
+            evidence += [] if context.device_bound else slow_lines(context, "loss", seconds)
         evidence.append("What it costs in backward comes on top and is not part of this.")
         return self.finding(context, seconds, evidence, least=LOSS_SHARE, remedy=remedy)
 
