@@ -112,6 +112,12 @@ def test_one_that_concludes_step_by_step_hears_of_each_and_is_kept_when_cut_off(
     assert not failing.open
 
 
+def test_one_may_leave_its_turn_out() -> None:
+    first, second = Watching("first", span=0), Watching("second")
+    assert watched([first, second], 20)[:1] == [FIRST + 2]
+    assert not first.steps
+
+
 def test_several_steps_in_a_row_are_no_longer_than_they_are() -> None:
     """What a look costs is what its steps take beyond usual ones, so the next turn is no later for watching more."""
     assert watched([Watching("long", span=5)], 40) == [*range(FIRST, FIRST + 6), *range(FIRST + 15, FIRST + 21)]

@@ -96,7 +96,7 @@ def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) ->
     # A step as it runs, and one for which the device is held.
     device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
     memory, samples = MemoryLook(torch, recorder), StackSamples(torch, recorder)
-    return [*traced, stages, *device, reads, memory, stages, *device, reads, samples, stages, samples]
+    return [*traced, stages, *device, reads, memory, stages, *device, reads, stages, samples, samples]
 
 
 def at_exit(action: Callable[[], None]) -> None:

@@ -27,7 +27,8 @@ _NOTICEABLE = 0.02
 class Look(Protocol):
     """What watches a step. Called in the training thread, between two steps; an error ends it, not the training.
 
-    One with a ``span`` watches so many steps in a row; its ``step_over``, if it has one, is called between them.
+    One with a ``span`` watches so many steps in a row, none where it is 0 after ``begin``; its ``step_over``, if it has
+    one, is called between them.
     """
 
     def begin(self) -> None:
@@ -88,8 +89,11 @@ class Looks:
                 look.undo()
             self._drop(look)
             return False
-        self.current = look
         self.left, self.watched = getattr(look, "span", 1), 1
+        if not self.left:
+            self.next = steps + (_SOON if self.turn < len(self.looks) else round(self.gap))
+            return False
+        self.current = look
         self.began = now
         return True
 

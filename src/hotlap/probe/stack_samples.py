@@ -31,10 +31,13 @@ from hotlap.probe.timeline import BATCH, FORWARD, GAP, SECOND
 
 #: Seconds of training that the first look watches, and in how many steps at most. Later ones watch so many times that
 #: as long as there are fewer samples than are enough, but one step where gaps were a small share of what was watched.
-_WINDOW, _MOST_STEPS = 0.1, 16
+_WINDOW, _MOST_STEPS = 0.1, 32
 _LONGER, _ENOUGH, _SMALL = 2, 40, 0.1
+#: Steps that are watched tell nothing else, so a short training must keep others: no more of them than a third of those
+#: that are over, and none where so few would not last so many seconds.
+_PART, _LEAST = 3, 0.02
 #: Seconds from one sample to the next.
-_EVERY, _EVERY_AT_MOST = 0.002, 0.05
+_EVERY, _EVERY_AT_MOST = 0.001, 0.05
 #: Samples that a step of average length should have, however long it is.
 _OF_A_STEP = 200
 #: Looks at most: what every step does is known by then.
@@ -98,12 +101,15 @@ class StackSamples:
     # some steps are watched
 
     def begin(self) -> None:
-        self.span = 1
+        self.span = 0
         if self.looks >= _LOOKS:
             return
-        self.looks += 1
         last = self._last_step()
-        self.span = self._wanted(last)
+        wanted = self._wanted(last)
+        if wanted * last < _LEAST:
+            return
+        self.looks += 1
+        self.span = wanted
         watch = _Watch(self.recorder, min(_EVERY_AT_MOST, max(_EVERY, last / _OF_A_STEP)))
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
@@ -121,7 +127,9 @@ class StackSamples:
             if gaps < _SMALL * self.watched:
                 return 1
             longer = 1 if samples >= _ENOUGH else _LONGER
-        return max(1, min(_MOST_STEPS * longer, round(_WINDOW * longer / max(last, 1e-6))))
+        over: int = self.recorder.steps
+        most = min(_MOST_STEPS * longer, over // _PART)
+        return max(1, min(most, round(_WINDOW * longer / max(last, 1e-6))))
 
     def _last_step(self) -> float:
         times, ends = self.recorder.timeline.times, [0, *(index for index, *_ in self.recorder.closed[-2:])]

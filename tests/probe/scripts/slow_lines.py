@@ -10,7 +10,7 @@ from told import Told, network
 torch.manual_seed(0)
 model = network()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-held = bytes(range(256)) * 3000
+held = bytes(range(256)) * 6000
 threads = set()
 
 
@@ -21,7 +21,7 @@ class Kept:
 def counted(seconds):
     kept = Kept()
     seen.append(weakref.ref(kept))
-    return sum(i * i for i in range(120_000))  # Python
+    return sum(i * i for i in range(300_000))  # Python
 
 
 def compared(output, x):

@@ -35,8 +35,8 @@ class Unexplained(Rule):
     )
     evidence_needed = (
         "The mean `other` of the steady steps without the probe's own cost. Up to a fifth of the step, or 0.25 ms, is "
-        "ordinary Python. Where it goes is sampled every 2 ms in some steps: the innermost line of the script that "
-        "runs while no phase does, and what it calls."
+        "ordinary Python. Where it goes is sampled every millisecond in some steps: the innermost line of the script "
+        "that runs while no phase does, and what it calls."
     )
     remedy = 'Name the suspects with `with hotlap.phase("..."):` and profile again.'
     limits = (
