@@ -81,6 +81,9 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_incidentals(torch, recorder)
         recorder.make_looks = lambda: looks(torch, settings, recorder, stages)
         distributed.install(torch, recorder)
+        others = recorder.make_looks
+        # Last, because it watches the more steps the more are over.
+        recorder.make_looks = lambda: [*others(), *[StackSamples(torch, recorder)] * 2]
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
@@ -95,8 +98,7 @@ def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) ->
     traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else []
     # A step as it runs, and one for which the device is held.
     device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
-    memory, samples = MemoryLook(torch, recorder), StackSamples(torch, recorder)
-    return [*traced, stages, *device, reads, memory, stages, *device, reads, stages, samples, samples]
+    return [*traced, stages, *device, reads, MemoryLook(torch, recorder), stages, *device, reads, stages]
 
 
 def at_exit(action: Callable[[], None]) -> None:
