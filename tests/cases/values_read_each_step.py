@@ -1,5 +1,5 @@
 """Metrics of every sample are read from tensors one by one, at every step."""
-# truth: HOST01
+# truth: OTHER01 | HOST01
 # evidence: values_read_each_step.py:22
 
 import torch

@@ -16,7 +16,20 @@ from planted_memory import GB, MEMORY, points, ramp, random_sizes, sized, stairs
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
 from hotlap.diagnose.docs import PAGE, page
 from hotlap.errors import UsageError
-from hotlap.records import Compilation, Finding, LoaderStart, PythonThread, Run, Switches, Sync, Syncs, ThreadUse
+from hotlap.records import (
+    Compilation,
+    Finding,
+    LoaderStart,
+    PythonThread,
+    Run,
+    Sampled,
+    SampledLine,
+    SampledPhase,
+    Switches,
+    Sync,
+    Syncs,
+    ThreadUse,
+)
 
 FAST = Machine(bf16_matmul_speedup=1.8, bf16_conv_speedup=2.0, channels_last_conv_speedup=1.3)
 INFORMATION = {each.code for each in catalogue() if each.information}
@@ -61,6 +74,18 @@ def reads(*seconds: float, what: str = "item()", watched: int = 4, seen: int = 4
         for i, each in enumerate(seconds)
     ]
     return Syncs(watched=watched, lines=lines)
+
+
+def sampled(*lines: tuple[str, int, str | None, int, float], phase: str = "other") -> Sampled:
+    """Return lines of the working directory: file, number, what is called there, samples and seconds."""
+    made = [
+        SampledLine(
+            file=f"/{file}", line=line, function="train", called=called, phase=phase, samples=samples, seconds=seconds
+        )
+        for file, line, called, samples, seconds in sorted(lines, key=lambda line: -line[4])
+    ]
+    whole = SampledPhase(samples=sum(line.samples for line in made), seconds=sum(line.seconds for line in made))
+    return Sampled(steps=4, phases={phase: whole}, lines=made)
 
 
 CUDA = {"device": "cuda", "module_calls": 40}
@@ -151,6 +176,8 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": CUDA, "syncs": reads(0.06, seen=1)},
             {"syncs": reads(2e-6, 3e-6)},
             {"syncs": reads(0.03, what="x[mask]")},
+            # On a CPU what Python does around the reads is no wait for them.
+            {"phases": {"other": 0.05}, "syncs": reads(*[1e-5] * 20)},
         ],
     ),
     "HOST02": (
@@ -386,7 +413,11 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     ),
     "OTHER01": (
         {"phases": {"other": 0.05}},
-        [{"phases": {"other": 0.02}}, {"phases": {"other": 0.05}, "facts": {"probe_seconds": 0.045}}],
+        [
+            {"phases": {"other": 0.02}},
+            {"phases": {"other": 0.05}, "facts": {"probe_seconds": 0.045}},
+            {"happened": {"sampled": sampled(("train.py", 40, "step", 30, 0.003))}},
+        ],
     ),
     "MEASURE01": ({"n": 3}, [{"n": 20}]),
     "COMPUTE01": ({}, [{"phases": {"optimizer": 0.05}}, {"phases": {"loss": 0.09}}]),
@@ -593,6 +624,63 @@ def test_a_quarter_of_a_millisecond_of_python_is_ordinary_in_the_shortest_step()
     short = {"forward": 0.2e-3, "backward": 0.2e-3}
     assert "OTHER01" not in planted(recorded=steps([{**short, "other": 0.2e-3}] * 300))
     assert "OTHER01" in planted(recorded=steps([{**short, "other": 0.4e-3}] * 300))
+
+
+def test_on_a_cpu_a_read_costs_what_it_takes_and_nothing_waits() -> None:
+    finding = planted(phases={"other": 0.05}, syncs=reads(0.01, 0.002))["HOST01"]
+    assert finding.seconds == pytest.approx(0.012)
+    assert "wait" not in f"{finding.title} {finding.remedy} {finding.evidence}"
+    assert "wait" in planted(facts=CUDA, syncs=reads(0.06))["HOST01"].title
+
+
+SLOW_LINE = ("train.py", 48, "np.savez", 24, 0.04)
+
+
+def test_lines_that_no_phase_explains_are_named_with_their_part_of_it() -> None:
+    lines = sampled(SLOW_LINE, ("data.py", 7, None, 5, 0.008), ("train.py", 50, "x.sum", 1, 0.002))
+    finding = planted(phases={"other": 0.05}, happened={"sampled": lines})["OTHER01"]
+    assert finding.evidence[1:] == [
+        "train.py:48, in train: `np.savez`, about 40 ms of a step (80 % of 30 samples).",
+        "data.py:7, in train, about 8 ms of a step (16 % of 30 samples).",
+    ]
+    assert not finding.remedy.startswith("Name the suspects")
+
+
+def test_calls_of_one_line_are_named_together() -> None:
+    lines = sampled(("train.py", 21, "p.norm", 10, 0.02), ("train.py", 21, "p.quantile", 20, 0.03))
+    finding = planted(phases={"other": 0.05}, happened={"sampled": lines})["OTHER01"]
+    assert "train.py:21, in train: `p.quantile`, `p.norm`, about 50 ms of a step" in finding.evidence[1]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # Too few samples, steps that are not like the usual ones, another phase, many lines.
+        sampled(("train.py", 48, "np.savez", 9, 0.045)),
+        sampled(("train.py", 48, "np.savez", 20, 0.002)),
+        sampled(SLOW_LINE, phase="loss"),
+        sampled(*(("train.py", 40 + i, None, 3, 0.003) for i in range(16))),
+    ],
+)
+def test_lines_are_named_only_where_the_samples_show_them(lines: Sampled) -> None:
+    finding = planted(phases={"other": 0.05}, happened={"sampled": lines})["OTHER01"]
+    assert not any("train.py" in sentence for sentence in finding.evidence)
+    assert finding.remedy.startswith("Name the suspects")
+
+
+def test_reads_are_named_beside_the_lines_where_a_device_may_be_waited_for() -> None:
+    arguments = {"phases": {"other": 0.05}, "syncs": reads(0.001), "happened": {"sampled": sampled(SLOW_LINE)}}
+    read = "Tensors are read"
+    assert not any(read in sentence for sentence in planted(**arguments)["OTHER01"].evidence)
+    assert any(read in sentence for sentence in planted(**arguments, facts=CUDA)["OTHER01"].evidence)
+
+
+def test_a_loss_in_the_scripts_own_code_is_told_with_its_lines() -> None:
+    lines = {"sampled": sampled(("train.py", 12, "pairs", 20, 0.04), phase="loss")}
+    evidence = planted(phases={"loss": 0.05}, happened=lines)["LOSS01"].evidence
+    assert any(sentence.startswith("train.py:12, in train: `pairs`") for sentence in evidence)
+    called = planted(phases={"loss": 0.05}, happened=lines, facts=switches(loss_modules={"MSELoss": 0}))["LOSS01"]
+    assert not any("train.py" in sentence for sentence in called.evidence)
 
 
 def test_the_micro_batch_finding_fades_out_above_the_dispatch_size() -> None:

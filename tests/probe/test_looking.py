@@ -93,6 +93,39 @@ def test_one_may_watch_several_steps_and_the_next_pays_for_its_end() -> None:
     assert watched([look], 12) == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
 
 
+class StepByStep(Watching):
+    over = 0
+
+    def step_over(self) -> None:
+        self.over += 1
+        if self.fails_at == "step_over":
+            raise RuntimeError(self.name)
+
+
+def test_one_that_concludes_step_by_step_hears_of_each_and_is_kept_when_cut_off() -> None:
+    look = StepByStep("long", span=3)
+    assert watched([look], 12) == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    assert look.over == 2
+    looks = Looks([look], Clock())
+    looks.between(FIRST, 0, 1)
+    looks.stop()
+    assert [kind for kind, _ in looks.lines()] == ["long"]
+    failing = StepByStep("long", span=3, fails_at="step_over")
+    assert watched([failing], 9) == [FIRST, FIRST + 1]
+    assert not failing.open
+
+
+def test_one_may_leave_its_turn_out() -> None:
+    first, second = Watching("first", span=0), Watching("second")
+    assert watched([first, second], 20)[:1] == [FIRST + 2]
+    assert not first.steps
+
+
+def test_several_steps_in_a_row_are_no_longer_than_they_are() -> None:
+    """What a look costs is what its steps take beyond usual ones, so the next turn is no later for watching more."""
+    assert watched([Watching("long", span=5)], 40) == [*range(FIRST, FIRST + 6), *range(FIRST + 15, FIRST + 21)]
+
+
 def test_one_that_fails_is_given_up_and_the_others_go_on() -> None:
     good = Watching("good")
     bad = [Watching("begins badly", fails_at="begin"), Watching("ends badly", fails_at="end")]

@@ -57,6 +57,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         memory=memory_report(context),
         ranks=ranks.rows(context),
         syncs=run.syncs,
+        sampled=run.sampled,
         compilations=run.compilations,
         stages=context.stages,
         device=run.device,

@@ -161,6 +161,15 @@ OTHER_SHARE = 0.20
 #: ... and about this many seconds however short the step is.
 OTHER_SECONDS = 250e-6
 
+#: So many samples of a phase tell a line with half of them from one with a tenth ...
+SAMPLES = 10
+
+#: ... a line needs some of its own and a share that is worth looking at ...
+LINE_SAMPLES, LINE_SHARE = 3, 0.10
+
+#: ... and the watched steps must have spent about what the usual ones do: else what is slow happens in others.
+SAMPLED_SHARE = 0.5
+
 #: Forward and backward beyond this share: the step is computing, and little else is left to take away.
 COMPUTE_SHARE = 0.60
 
@@ -249,9 +258,6 @@ UNUSED_LOOKS = 3
 
 #: One watched step may be the one in ten that logs: a line is judged from this many watched steps on.
 SYNC_STEPS = 2
-
-#: So many reads in a step are no log: values are gone through one by one.
-READS_ONE_BY_ONE = 50
 
 #: Young objects are collected in any Python program, at about a hundredth of a short step; below 5 % nothing is wrong.
 GC_SHARE = 0.05

@@ -25,6 +25,7 @@ from hotlap.records import (
     Outcome,
     Run,
     RunInfo,
+    Sampled,
     Stages,
     Step,
     Syncs,
@@ -101,6 +102,11 @@ def syncs_of(lines: list[dict[str, Any]]) -> Syncs | None:
     return msgspec.convert(found[-1], Syncs, strict=False) if found else None
 
 
+def sampled_of(lines: list[dict[str, Any]]) -> Sampled | None:
+    found = [line for line in lines if line["k"] == "sampled"]
+    return msgspec.convert(found[-1], Sampled, strict=False) if found else None
+
+
 def stages_of(lines: list[dict[str, Any]]) -> Stages | None:
     """The last of their lines stands for those before it."""
     seen = [line for line in lines if line["k"] == "stages"]
@@ -142,6 +148,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, 
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
         notes=[line.get("text", "") for line in lines if line["k"] == "note"],
         syncs=syncs_of(lines),
+        sampled=sampled_of(lines),
         startup=startup_of(lines),
         compilations=compilations_of(lines, steps),
         loader_starts=loader_starts_of(lines, steps),

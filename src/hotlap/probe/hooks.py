@@ -33,6 +33,7 @@ from hotlap.probe.looking import Look
 from hotlap.probe.memory import MemoryLook
 from hotlap.probe.modules import seconds, wrap_modules
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.stack_samples import StackSamples
 from hotlap.probe.stages import Stages
 from hotlap.probe.syncs import Syncs
 from hotlap.probe.timeline import (
@@ -80,6 +81,9 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         wrap_incidentals(torch, recorder)
         recorder.make_looks = lambda: looks(torch, settings, recorder, stages)
         distributed.install(torch, recorder)
+        others = recorder.make_looks
+        # Last, because it watches the more steps the more are over.
+        recorder.make_looks = lambda: [*others(), *[StackSamples(torch, recorder)] * 2]
         recorder.fetches.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)

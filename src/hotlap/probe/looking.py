@@ -25,7 +25,11 @@ _NOTICEABLE = 0.02
 
 
 class Look(Protocol):
-    """What watches a step. Called in the training thread, between two steps; an error ends it, not the training."""
+    """What watches a step. Called in the training thread, between two steps; an error ends it, not the training.
+
+    One with a ``span`` watches so many steps in a row, none where it is 0 after ``begin``; its ``step_over``, if it has
+    one, is called between them.
+    """
 
     def begin(self) -> None:
         """The step that is watched has begun: its input is there, its first training work is about to run."""
@@ -51,6 +55,8 @@ class Looks:
         self.current: Look | None = None
         #: Steps that the current look still watches: one, unless it has a ``span``.
         self.left = 0
+        #: How many it has begun to watch.
+        self.watched = 0
         self.turn = 0
         self.gap = float(_LATER)
         self.began = 0
@@ -62,8 +68,9 @@ class Looks:
         """``steps`` are over, the last of which took ``last`` nanoseconds. Return whether the next is watched."""
         if self.current is not None:
             self.left -= 1
-            if self.left > 0:
+            if self.left > 0 and self._goes_on(self.current):
                 self.next = steps + 1
+                self.watched += 1
                 return True
             several = getattr(self.current, "span", 1) > 1
             self._end(steps)
@@ -82,8 +89,11 @@ class Looks:
                 look.undo()
             self._drop(look)
             return False
+        self.left, self.watched = getattr(look, "span", 1), 1
+        if not self.left:
+            self.next = steps + (_SOON if self.turn < len(self.looks) else round(self.gap))
+            return False
         self.current = look
-        self.left = getattr(look, "span", 1)
         self.began = now
         return True
 
@@ -100,9 +110,17 @@ class Looks:
             # Workers hand over in a rhythm; looks in another one, or every long wait would be in a watched step.
             self.next = steps + _SOON - 1 + self.turn % 2
             return
-        extra = max(0, self.clock() - self.began - self.usual)
+        extra = max(0, self.clock() - self.began - self.usual * self.watched)
         self.gap = max(self.gap * _RARER, extra / (_SHARE * max(self.usual, 1000)))
         self.next = steps + round(self.gap) + self.turn % 3
+
+    def _goes_on(self, look: Look) -> bool:
+        """Tell a look of several steps that one of them is over, if it wants to know. Return whether it goes on."""
+        try:
+            getattr(look, "step_over", bool)()
+        except Exception:
+            return False
+        return True
 
     def _drop(self, look: Look) -> None:
         self.looks = [each for each in self.looks if each is not look]
@@ -118,7 +136,8 @@ class Looks:
         """The training is over, perhaps in the middle of a step that is watched."""
         self.boundary = math.inf
         if self.current is not None:
-            look, cut_off = self.current, self.left > 1
+            # One that concludes step by step has whole ones.
+            look, cut_off = self.current, self.left > 1 and not hasattr(self.current, "step_over")
             self._end(0)
             if cut_off:
                 self._drop(look)

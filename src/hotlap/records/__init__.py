@@ -57,6 +57,7 @@ from hotlap.records.run import (
     RunInfo,
     Step,
 )
+from hotlap.records.sampled import Sampled, SampledLine, SampledPhase
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
@@ -104,6 +105,9 @@ __all__ = [
     "Run",
     "RunInfo",
     "SameTraining",
+    "Sampled",
+    "SampledLine",
+    "SampledPhase",
     "Stage",
     "StageRow",
     "StageTree",

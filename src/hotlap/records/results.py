@@ -13,6 +13,7 @@ from hotlap.records.memory import MemoryReport
 from hotlap.records.process import Compilation
 from hotlap.records.ranks import RankMeans
 from hotlap.records.run import Environment, Facts
+from hotlap.records.sampled import Sampled
 from hotlap.records.stages import StageTree
 from hotlap.records.syncs import Syncs
 
@@ -89,6 +90,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     #: The ranks side by side; empty where there is one, or where too few steps have a record on all.
     ranks: list[RankMeans] = []
     syncs: Syncs | None = None
+    #: Lines of the script that no mark explains; None where no step was watched for it.
+    sampled: Sampled | None = None
     compilations: list[Compilation] = []
     #: Where the time goes in the models; None where no step was watched for it.
     stages: StageTree | None = None

@@ -12,6 +12,7 @@ from hotlap.records.effect import SCHEMA
 from hotlap.records.memory import Memory
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import Rank
+from hotlap.records.sampled import Sampled
 from hotlap.records.stages import Stages
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
@@ -198,6 +199,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ranks: list[Rank] = []
     #: Where Python reads tensors; None where no step was watched.
     syncs: Syncs | None = None
+    #: Lines of the script that no mark explains; None where no step was watched for it.
+    sampled: Sampled | None = None
     #: Where the time goes in the models; None where no step was watched for it.
     stages: Stages | None = None
     #: What a GPU does in the phases; None where none computes, or no step was watched for it.

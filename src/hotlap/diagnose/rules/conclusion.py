@@ -5,6 +5,7 @@ from __future__ import annotations
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
 from hotlap.diagnose.rules.host import where
+from hotlap.diagnose.rules.lines import slow_lines
 from hotlap.diagnose.rules.precision import bf16_speedup
 from hotlap.diagnose.thresholds import (
     COMPUTE_SHARE,
@@ -17,6 +18,13 @@ from hotlap.diagnose.thresholds import (
 )
 from hotlap.records import Finding
 
+#: What to do where it is known which lines take the time.
+_KNOWN = (
+    "Make these lines cheaper or rarer: compute on whole tensors instead of value by value or tensor by tensor "
+    "(`torch._foreach_*`), do every N steps what need not be done in each, and let a loader's workers prepare data. "
+    'What is not in them, `with hotlap.phase("..."):` tells apart.'
+)
+
 
 class Unexplained(Rule):
     code = "OTHER01"
@@ -27,12 +35,15 @@ class Unexplained(Rule):
     )
     evidence_needed = (
         "The mean `other` of the steady steps without the probe's own cost. Up to a fifth of the step, or 0.25 ms, is "
-        "ordinary Python."
+        "ordinary Python. Where it goes is sampled every millisecond in some steps: the innermost line of the script "
+        "that runs while no phase does, and what it calls."
     )
     remedy = 'Name the suspects with `with hotlap.phase("..."):` and profile again.'
     limits = (
-        "It says that time is missing, not where. A log or a trace that covers part of the step also ends here. Where "
-        "a GPU is known to work nearly all the time, only the time in which it does not is at stake."
+        "Lines are named from ten samples on, where the watched steps spend about what the usual ones do; else it says "
+        "that time is missing, not where. Lines of Python of less than 5 ms may be taken for the next one that "
+        "computes in C. A log or a trace that covers part of the step also ends here. Where a GPU is known to work "
+        "nearly all the time, only the time in which it does not is at stake."
     )
 
     def check(self, context: Context) -> Finding | None:
@@ -42,11 +53,14 @@ class Unexplained(Rule):
         if seconds <= OTHER_SECONDS or named:
             return None
         evidence = [f"No phase explains {part(context, seconds)}."]
-        reads = context.run.syncs.lines if context.run.syncs else []
+        lines = slow_lines(context, "other", seconds)
+        evidence += lines
+        # On a CPU a read takes what it takes, and is among the lines.
+        reads = context.run.syncs.lines if context.run.syncs and (context.on_cuda or not lines) else []
         evidence += [f"Tensors are read: {where(line, context.run.info.cwd)}" for line in reads[:2] if line.count >= 1]
         if probe is not None:
             evidence.append(f"The probe's own {time(probe)} a step are not part of that.")
-        return self.finding(context, seconds, evidence, least=OTHER_SHARE)
+        return self.finding(context, seconds, evidence, least=OTHER_SHARE, remedy=_KNOWN if lines else None)
 
 
 _SCATTER = "median absolute deviation"

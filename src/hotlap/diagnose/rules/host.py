@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import busy_share
 from hotlap.diagnose.rules.base import Rule, part, plural, time
@@ -17,7 +19,6 @@ from hotlap.diagnose.thresholds import (
     LARGE_CALL,
     OVERSUBSCRIBED,
     QUEUE_SHARE,
-    READS_ONE_BY_ONE,
     SMALL_BATCH,
     SYNC_STEPS,
     THREADS_SHARE,
@@ -29,8 +30,7 @@ _COMPUTING = frozenset(
     {"nonzero()", "argwhere()", "unique()", "masked_select()", "equal()", "allclose()", "x[mask]", "x[mask] = y"}
     | {"str()", "format()"}
 )
-#: What takes values out of a tensor, to compute with them in Python.
-_TAKING_OUT = frozenset({"item()", "float()", "int()", "as an index", "tolist()", "numpy()"})
+_ON_CPU = "Compute with whole tensors, and read all values in one go (`tolist()`) every N steps."
 #: Lines that are named in the evidence.
 _NAMED = 3
 
@@ -55,9 +55,8 @@ class Syncs(Rule):
     limits = (
         "On a GPU the bound takes the host's and the device's work to overlap in full without the reads, so it is the "
         "smaller one of the wait and of the rest of the step. On a CPU nothing is waited for, and only what the calls "
-        "themselves take is at stake, or where 50 and more take values out one by one, the Python code around them "
-        "too: all of `other`. Reads in C++, and functions such as `torch.nonzero(x)` that are not called as methods, "
-        "are not seen; nor are tensor subclasses."
+        "themselves take is at stake; the Python code around them is `other`. Reads in C++, and functions such as "
+        "`torch.nonzero(x)` that are not called as methods, are not seen; nor are tensor subclasses."
     )
 
     def check(self, context: Context) -> Finding | None:
@@ -74,15 +73,10 @@ class Syncs(Rule):
         what = "Python waits for the device" if context.on_cuda else "Reading tensors takes Python"
         evidence = [f"{what} for {part(context, spent)}." if context.on_cuda else f"{what} {part(context, spent)}."]
         evidence += [where(line, context.run.info.cwd) for line in lines[:_NAMED]]
-        around = context.seconds("other") - (context.facts.probe_seconds or 0.0)
-        taken = sum(line.count for line in lines if line.what in _TAKING_OUT)
-        if not context.on_cuda and taken >= READS_ONE_BY_ONE and around > spent:
-            evidence.append(
-                "So many are made one by one, in Python that goes through tensors value by value: it is in the "
-                f"{part(context, around)} that no phase explains."
-            )
-            at_stake = around
-        return self.finding(context, at_stake, evidence)
+        if context.on_cuda:
+            return self.finding(context, at_stake, evidence)
+        finding = self.finding(context, at_stake, evidence, remedy=_ON_CPU)
+        return finding and msgspec.structs.replace(finding, title="Reading values out of tensors takes time")
 
 
 def where(line: Sync, cwd: str) -> str:

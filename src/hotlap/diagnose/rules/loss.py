@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, plural, time
+from hotlap.diagnose.rules.lines import slow_lines
 from hotlap.diagnose.thresholds import CLIP_SECONDS, CLIP_SHARE, LOSS_SECONDS, LOSS_SHARE
 from hotlap.records import Finding
 
@@ -18,7 +19,8 @@ class SlowLoss(Rule):
     evidence_needed = (
         "The mean `loss` of the steady steps: calls of loss modules and of networks that nobody trains after the model "
         "was called, and the script's own code between the model and backward. More than a fifth of the step and "
-        "0.25 ms. In the first six steps also which modules were called there."
+        "0.25 ms. In the first six steps also which modules were called there, and "
+        "where none is, samples of the lines that run (see OTHER01)."
     )
     remedy = (
         "Compute it with batched tensor operations instead of loops, on fewer scales or smaller crops, or compile it."
@@ -50,6 +52,8 @@ class SlowLoss(Rule):
             evidence.append(f"Loss modules that were called: {', '.join(plain)}.")
         if not modules:
             evidence.append("No loss module was called: it is computed in the script's own code.")
+            # Where the device's seconds count, those of the host's lines say where it waits.
+            evidence += [] if context.device_bound else slow_lines(context, "loss", seconds)
         evidence.append("What it costs in backward comes on top and is not part of this.")
         return self.finding(context, seconds, evidence, least=LOSS_SHARE, remedy=remedy)
 
