@@ -125,16 +125,9 @@ SKIPPED_STEPS = 4
 #: The probe promises less than this share of the step.
 PROBE_SHARE = 0.01
 
-#: A page fault takes at most about this long, and what the kernel takes beyond it, other system calls take: 1.7 to
-#: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.
-PAGE_FAULT_SECONDS = 10e-6
-
-#: The bound takes all of the kernel's time, and usual trainings have some of it: below a tenth of the step it is seldom
-#: a gain that can be shown.
+#: What page faults take varies from launch to launch, and clearing a page also brings it into the cache: below a tenth
+#: of the step it is seldom a gain that can be shown.
 FAULTS_SHARE = 0.10
-
-#: Where the kernel hands out huge pages by itself a fault clears 2 MiB, 512 times as much: a generous guess.
-HUGE_PAGE_FAULT_SECONDS = 1e-3
 
 #: Threads that take pages side by side spend more processor time than the step lasts; still something computes.
 FAULTS_AT_MOST = 0.9

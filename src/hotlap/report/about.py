@@ -35,6 +35,8 @@ _FACTS = {
     "fetch_uses_rng": "Fetching draws random numbers",
     "fetch_seconds": "Fetching one batch",
     "page_faults": "Page faults per step",
+    "steady_faults": "Page faults of the training thread in most steps",
+    "page_fault_seconds": "A page fault",
     "system_seconds": "Kernel time per step",
     "gc_seconds": "Garbage collection per step",
     "gc_collections": "Collections per step",
