@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from distributed_cases import CASES as DISTRIBUTED
-from planted import HEALTHY, SHORT, device, model, run, steps
+from planted import HEALTHY, SHORT, device, looped, model, run, steps
 from planted_memory import MEMORY
 
 from hotlap.diagnose import Machine, catalogue, diagnose, explain, rule
@@ -94,6 +94,7 @@ def compiled(*at: int, seconds: float = 2.0, reason: str | None = "0/0: len(flag
 
 
 EVEN_BLOCKS = model([1.0] * 6)
+CELL = {"stages": looped(300)}
 SLOW_BLOCK = model([1.0, 1.0, 10.0, 1.0])
 RECOMPUTED = model([1.0] * 6, recompute=True)
 CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
@@ -148,6 +149,20 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": {"gc_seconds": 0.002, "gc_collections": 3.0, "gc_full": 0.0}},
             {"facts": {"gc_seconds": 0.0, "gc_collections": 0.0}},
             {"facts": {"gc_seconds": None}},
+        ],
+    ),
+    "HOST10": (
+        CELL,
+        [
+            {"stages": looped(10)},
+            {"stages": looped(300, nodes=4.5)},
+            {"stages": looped(300, beside=1.0)},
+            {"stages": looped(300, nodes=0)},
+            {**CELL, "facts": {"device": "cuda"}},
+            {**CELL, "phases": {"loss": 0.5}},
+            {"stages": EVEN_BLOCKS},
+            {"stages": SLOW_BLOCK},
+            {},
         ],
     ),
     "HOST03": (

@@ -68,6 +68,20 @@ FETCH_TINY = 0.5
 DISPATCH_CPU = 60e-6
 DISPATCH_CUDA = 100e-6
 
+#: So many calls of a module for each call of what calls it are a loop over time steps, samples or patches. Layers that
+#: share their weights are called up to a dozen times.
+REPEATED_CALLS = 20
+
+#: An operator with its part of the module's call takes about this long on a CPU, whatever it computes: 2 to 3 us were
+#: measured for those of LSTMCell and Linear at a batch of 1.
+OPERATOR_CPU = 4e-6
+
+#: Operators that take so many times as long compute more than they are called, and are no case of calling.
+OPERATOR_AT_MOST = 2.0
+
+#: Calling less than a fifth of the step is not worth rewriting a loop.
+REPEATED_SHARE = 0.20
+
 #: Above the dispatch size the time at stake falls to nothing at this multiple of it, instead of at one edge.
 DISPATCH_FADE = 1.5
 
