@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.faults import fault_seconds, growth_faults
-from hotlap.diagnose.rules.base import Rule, part
+from hotlap.diagnose.rules.base import Rule, number, part
 from hotlap.diagnose.thresholds import FAULTS_SHARE
 from hotlap.records import Finding
 
@@ -46,6 +46,6 @@ class PageFaults(Rule):
         evidence = [
             f"{faults:,.0f} page faults of the training thread in most steps, {context.facts.page_faults or 0.0:,.0f} "
             "of all threads on average.",
-            f"One takes {each * 1e6:.2g} µs on this machine: {part(context, seconds)}.",
+            f"One takes {number(each * 1e6, 2)} µs on this machine: {part(context, seconds)}.",
         ]
         return self.finding(context, seconds, evidence, least=FAULTS_SHARE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.memory import device_growth, growth, held, of, retained, room, workers
-from hotlap.diagnose.rules.base import Rule, percent, plural, size, time
+from hotlap.diagnose.rules.base import Rule, number, percent, plural, size, time
 from hotlap.diagnose.thresholds import GROWTH_HORIZON, NEARLY_FULL, SWAP_FAULTS, SWAPPED
 from hotlap.records import Finding, Growth
 
@@ -149,7 +149,7 @@ class NearLimit(Rule):
         if swap:
             evidence.append(f"{size(swap)} of it were in swap.")
         if context.facts.major_faults:
-            evidence.append(f"{context.facts.major_faults:.2g} page faults a step had to read from a disk.")
+            evidence.append(f"{number(context.facts.major_faults, 2)} page faults a step had to read from a disk.")
         return self.warning("memory is in swap" if swapped else f"only {size(max(0, limit - used))} are left", evidence)
 
 

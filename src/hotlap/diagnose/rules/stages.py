@@ -34,6 +34,7 @@ class HeavyStage(Rule):
     )
     changes = ("compile", "precision")
     information = True
+    describes = True
 
     def check(self, context: Context) -> Finding | None:
         tree = context.stages
