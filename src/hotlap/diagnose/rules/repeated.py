@@ -36,8 +36,9 @@ class RepeatedCalls(Rule):
     )
     limits = (
         "The bound supposes that calling costs nothing, which one call for all comes near to. Whether the iterations "
-        "can be made in one call is for their owner to say. A loop over operators without a module in it is not seen. "
-        "On a GPU, HOST07 says when it waits for the host."
+        "can be made in one call is for their owner to say. A loop over operators without a module in it is not seen, "
+        "nor one of more calls than are told apart in a step that is watched (4000). On "
+        "a GPU, HOST07 says when it waits for the host."
     )
     changes = ("compile",)
 
@@ -49,11 +50,11 @@ class RepeatedCalls(Rule):
             f"{each.path} ({each.module}) {each.calls:,.0f} times"
             for each in sorted(found.called, key=lambda each: -each.calls)[:_NAMED]
         )
-        within = f" by {found.owner.path} ({found.owner.module})" if found.owner else ""
+        within = f"{found.owner.path} ({found.owner.module})" if found.owner else "The script"
         evidence = [
-            f"In a step are called{within}: {named}.",
-            f"Their {found.nodes:,.0f} operators take {time(found.forward / found.nodes)} of forward each; calling one "
-            f"takes about {time(OPERATOR_CPU)} whatever it computes.",
+            f"{within} calls in a step: {named}.",
+            f"Their {found.nodes:,.0f} operators take {time(found.forward / found.nodes)} of forward each; up to "
+            f"{time(OPERATOR_CPU)} are the call, whatever is computed.",
             f"Forward and backward of the loop take {part(context, found.seconds)}.",
         ]
         compiled = context.facts.compiled
