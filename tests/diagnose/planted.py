@@ -140,3 +140,20 @@ def model(blocks: Sequence[float], recompute: bool = False) -> Stages:
         made.append(stage(f"blocks.{number}.up", "Linear", block, seconds / 3, again))
         made.append(stage(f"blocks.{number}.down", "Linear", block, seconds / 3, again))
     return Stages(steps=3, stages=[*made, stage("head", "Linear", 0, 0.2)], outside=0.03)
+
+
+def looped(calls: int, *, seconds: float = 130e-6, nodes: float = 45, beside: float = 0.0) -> Stages:
+    """Return stages of a model that calls a cell so many times; each takes ``seconds`` of forward for its ``nodes``.
+
+    ``beside``: seconds of a layer that is called once.
+    """
+
+    def stage(path: str, cls: str, parent: int | None, times: int, forward: float, each: float) -> Stage:
+        return Stage(
+            path=path, module=cls, parent=parent, calls=times, nodes=each * times, forward=forward, backward=forward
+        )
+
+    made = [stage("Net", "Net", None, 1, 0.001, 1), stage("encoder", "Linear", 0, 1, beside, 2)]
+    made.append(stage("cell", "Cell", 0, calls, calls * seconds / 3, nodes / 3))
+    made.append(stage("cell.gates", "Linear", 2, calls, calls * seconds * 2 / 3, nodes * 2 / 3))
+    return Stages(steps=3, stages=made, outside=0.001)

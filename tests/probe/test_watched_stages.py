@@ -161,6 +161,13 @@ class InPlace(torch.nn.Module):
         return y.view(-1)
 
 
+def test_operators_are_counted_by_their_autograd_nodes(look: Stages) -> None:
+    """Of a module all its calls together: two a call, the product and what takes the time. Constants make none."""
+    net = Net(lambda net, x: net.b(net.a(net.a(x))) + 1.0, a=Work(1.0), b=Work(2.0))
+    stages = watched(look, lambda: net(torch.ones(3)).sum().backward(), times=2)["stages"]
+    assert {stage["path"]: stage["nodes"] for stage in stages} == {"Net": 1, "a": 4, "b": 2}
+
+
 def test_dictionaries_views_and_changes_in_place(look: Stages) -> None:
     def body(net: Any, x: Any) -> Any:
         found = net.several(net.same(x))

@@ -146,6 +146,30 @@ def test_a_healthy_training_reads_as_such() -> None:
     assert "hotlap run --with" not in shown
 
 
+def test_where_the_time_goes_is_no_promise() -> None:
+    """What describes a training has no number and no bound beside it; the record keeps the bound."""
+    described = made_up.finding(code="COMPUTE01", title="The step is bound", seconds=0.042, share=0.925, bound=13.41)
+    alone = made_up.diagnosis(findings=[described])
+    shown = render(terminal.profile(made_up.run(), alone), 80)
+    findings, where = shown.split("\nFindings\n")[1].split("\nWhere the time goes\n")
+    assert findings.strip() == "None: no known cause has time at stake."
+    assert "-  COMPUTE01  The step is bound" in where
+    assert "42.0 ms of a step (92.5 %), which is no fault." in where
+    assert "To make it cheaper:" in where
+    assert "13.4" not in shown
+    assert "nothing known is wrong: the step is bound" in " ".join(shown.split())
+
+
+def test_where_the_time_goes_comes_after_what_is_wrong() -> None:
+    described = made_up.finding(code="COMPUTE02", title="One stage", seconds=0.042, share=0.925, bound=13.41)
+    both = made_up.diagnosis(findings=[described, made_up.finding()])
+    shown = render(terminal.profile(made_up.run(), both), 80)
+    assert (
+        shown.index(f"1. {made_up.finding().code}") < shown.index("Where the time goes") < shown.index("-  COMPUTE02")
+    )
+    assert "13.4" not in shown
+
+
 def test_faster_but_another_training_is_not_sold_as_a_gain() -> None:
     """What was measured faster but trains differently is called that, and not adopted."""
     other = made_up.tuning(adopted=[], optimized=None, same_training=made_up.same_training(same=False))

@@ -101,8 +101,8 @@ def _on_host(seen: Stages, phases: Mapping[str, float]) -> tuple[list[_Node], _S
     forward, loss = (sum(each.forward for each in seen.stages if each.phase == phase) for phase in ("forward", "loss"))
     backward = sum(stage.backward for stage in seen.stages) + seen.outside
     recompute = sum(stage.recompute for stage in seen.stages)
-    by_phase = {"forward": _factor(phases, "forward", forward), "loss": min(1.0, _factor(phases, "loss", loss))}
-    factors = (by_phase["forward"], _factor(phases, "backward", backward), _factor(phases, "recompute", recompute))
+    by_phase = {"forward": scale(phases, "forward", forward), "loss": min(1.0, scale(phases, "loss", loss))}
+    factors = (by_phase["forward"], scale(phases, "backward", backward), scale(phases, "recompute", recompute))
     own: list[_Seconds] = [
         (each.forward * by_phase[each.phase], each.backward * factors[1], each.recompute * factors[2])
         for each in seen.stages
@@ -115,7 +115,7 @@ def _on_host(seen: Stages, phases: Mapping[str, float]) -> tuple[list[_Node], _S
     return _nodes(seen, own), outside
 
 
-def _factor(phases: Mapping[str, float], phase: str, watched: float) -> float:
+def scale(phases: Mapping[str, float], phase: str, watched: float) -> float:
     """By what the watched seconds are multiplied."""
     usual = phases.get(phase, 0.0)
     if watched <= 0 or usual <= 0 or usual > WATCHED_TOO_LITTLE * watched:

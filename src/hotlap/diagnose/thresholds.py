@@ -79,6 +79,20 @@ WAITING_WORKERS_LEAST = 8
 DISPATCH_CPU = 60e-6
 DISPATCH_CUDA = 100e-6
 
+#: So many calls of a module for each call of what calls it are a loop over time steps, samples or patches. Layers that
+#: share their weights are called up to a dozen times.
+REPEATED_CALLS = 20
+
+#: An operator with its part of the module's call takes about this long on a CPU, whatever it computes: 2 to 3 us were
+#: measured for those of LSTMCell and Linear at a batch of 1.
+OPERATOR_CPU = 4e-6
+
+#: Operators that take so many times as long compute more than they are called, and are no case of calling.
+OPERATOR_AT_MOST = 2.0
+
+#: Calling less than a fifth of the step is not worth rewriting a loop.
+REPEATED_SHARE = 0.20
+
 #: Above the dispatch size the time at stake falls to nothing at this multiple of it, instead of at one edge.
 DISPATCH_FADE = 1.5
 
@@ -138,16 +152,9 @@ SKIPPED_STEPS = 4
 #: The probe promises less than this share of the step.
 PROBE_SHARE = 0.01
 
-#: A page fault takes at most about this long, and what the kernel takes beyond it, other system calls take: 1.7 to
-#: 2.0 us were measured on 2 cores (``benchmarks/results/page_faults.json``); more threads wait for one another longer.
-PAGE_FAULT_SECONDS = 10e-6
-
-#: The bound takes all of the kernel's time, and usual trainings have some of it: below a tenth of the step it is seldom
-#: a gain that can be shown.
+#: What page faults take varies from launch to launch, and clearing a page also brings it into the cache: below a tenth
+#: of the step it is seldom a gain that can be shown.
 FAULTS_SHARE = 0.10
-
-#: Where the kernel hands out huge pages by itself a fault clears 2 MiB, 512 times as much: a generous guess.
-HUGE_PAGE_FAULT_SECONDS = 1e-3
 
 #: Threads that take pages side by side spend more processor time than the step lasts; still something computes.
 FAULTS_AT_MOST = 0.9

@@ -95,6 +95,7 @@ class Facts:
     def training_begins(self, thread: int) -> None:
         """What other threads call is not trained."""
         self.host.begin()
+        self.usage.begin()
         self.modules = [module for module in self.modules if self.threads[id(module)] == thread]
         self.frozen = [module for module in self.frozen if self.threads[id(module)] == thread]
 

@@ -53,6 +53,8 @@ class StepMarks:
         self.held: list[Any] = []
         self.by_module: dict[int, int] = {}
         self.visited = 0
+        #: By stage: the autograd nodes that its operators made.
+        self.nodes: dict[int, int] = {}
         #: Number of marks when each backward ended.
         self.trained: list[int] = []
         self.spoiled = False
@@ -61,10 +63,11 @@ class StepMarks:
 class _Seen:
     """What a step took: by stage the calls and the seconds of each kind, on the host and on the device."""
 
-    __slots__ = ("calls", "device", "host", "waiting")
+    __slots__ = ("calls", "device", "host", "nodes", "waiting")
 
     def __init__(self) -> None:
         self.calls: dict[int, int] = {}
+        self.nodes: dict[int, int] = {}
         self.host: dict[tuple[int, str], float] = {}
         self.device: dict[tuple[int, str], float] | None = None
         #: Events that the device may not have come to, and whose the time up to the next one is.
@@ -82,6 +85,7 @@ class StageTimes:
     def add(self, step: StepMarks, boundary: float) -> None:
         """``boundary``: when the step ended, in the seconds of its marks."""
         seen = _Seen()
+        seen.nodes = step.nodes
         # Where no backward follows before the step's end, nothing was trained: a validation, a metric. What comes after
         # the end is of the next step, and stands for the same calls before this one was watched.
         trained = max((count for count in step.trained if step.times[count - 1] <= boundary), default=0)
@@ -141,6 +145,7 @@ class StageTimes:
                 "parent": places.get(stage.parent),
                 "phase": stage.phase,
                 "calls": median_low(seen.calls.get(index, 0) for seen in self.seen),
+                "nodes": median_low(seen.nodes.get(index, 0) for seen in self.seen),
             }
             for kind in _KINDS:
                 fields[kind] = _median(host, index, kind)

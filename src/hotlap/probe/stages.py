@@ -286,6 +286,7 @@ class Stages:
         before = NONE
         for number, node in found:
             owner = owners[bisect_right(numbers, number) - 1]
+            step.nodes[owner] = step.nodes.get(owner, 0) + 1
             if owner != before or every:
                 handles.append(node.register_prehook(functools.partial(self._node_runs, owner)))
             before = owner

@@ -274,7 +274,10 @@ class Steps(_Now):
         if looked:
             times, ends = self.timeline.times, [0, *(index for index, _, _ in self.closed[-2:])]
             self.looks.boundary = times[ends[-1]] / SECOND
+            if not self.watched:
+                self.facts.usage.look(self.steps)
             self.watched = self.looks.between(self.steps, now, times[ends[-1]] - times[ends[-2]])
+            self.facts.usage.leave_out(self.steps)
         self.plain = self.begun and not self.looking and not self.watched and not levers.wanted
         self.attend = 0 if self.looking or self.watched else self.looks.next if self.looks.next > 0 else sys.maxsize
         if not looked:  # steps that are watched are set apart, so what watching costs is no part of the usual one
@@ -292,6 +295,7 @@ class Steps(_Now):
                 self.sizing, self.input_bytes = self.steps >= self.resident.next, 0
                 if self.resident.look(self.steps, writer):
                     self.record.looked.add(self.steps)
+                    self.facts.usage.leave_out(self.steps)
                     self.own -= self.clock() - began
         self._write_closed()
         if now > self.flush_by:
@@ -343,7 +347,7 @@ class Steps(_Now):
         self.timeline.pause(self.clock())
         if self.torch.cuda.is_initialized():
             self.torch.cuda.synchronize()
-        self.facts.use(self.steps, warm=not self.looking)
+        self.facts.use(self.steps, warm=not self.looking and not self.watched)
         self._write_closed(wait=True)
         self._write_facts()
         assert self.record.writer is not None

@@ -138,6 +138,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     world_size: int = 1
     #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).
     page_faults: float | None = None
+    #: Those of the training thread that three quarters of the steps have at the least, without what hotlap looks at.
+    steady_faults: float | None = None
+    #: Processor seconds that a page fault takes on this machine, beyond the writing.
+    page_fault_seconds: float | None = None
     system_seconds: float | None = None
     #: Garbage collections that the training thread ran in a step (mean): seconds, how many, and those of everything.
     gc_seconds: float | None = None

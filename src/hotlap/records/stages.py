@@ -20,6 +20,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     phase: Literal["forward", "loss"] = "forward"
     #: Calls in a step, without those that recompute. Calls and seconds are medians over the watched steps.
     calls: float = 0
+    #: Autograd nodes of its own in a step: about as many operators did its forward.
+    nodes: float = 0
     forward: float = 0.0
     backward: float = 0.0
     recompute: float = 0.0

@@ -37,6 +37,8 @@ _FACTS = {
     "fetch_cpu_seconds": "Computing in it, in a worker",
     "fetch_queue_seconds": "Wait for a core in it, in a worker",
     "page_faults": "Page faults per step",
+    "steady_faults": "Page faults of the training thread in most steps",
+    "page_fault_seconds": "A page fault",
     "system_seconds": "Kernel time per step",
     "gc_seconds": "Garbage collection per step",
     "gc_collections": "Collections per step",

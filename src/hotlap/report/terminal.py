@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from hotlap.records import Comparison, Diagnosis, Effect, Facts, Run, SameTraining, Trial, Tuning
+from hotlap.records import Comparison, Diagnosis, Effect, Facts, Finding, Run, SameTraining, Trial, Tuning
 from hotlap.report import device, proofs, ranks, reads, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
@@ -146,17 +146,32 @@ def _budget(diagnosis: Diagnosis) -> list[RenderableType]:
 
 def _findings(diagnosis: Diagnosis) -> list[RenderableType]:
     parts = heading("Findings")
-    if not diagnosis.findings:
-        return [*parts, prose("None: no known cause has time at stake.", indent=2)]
-    for rank, finding in enumerate(diagnosis.findings, 1):
+    named = [finding for finding in diagnosis.findings if not view.describes(finding)]
+    if not named:
+        parts.append(prose("None: no known cause has time at stake.", indent=2))
+    for rank, finding in enumerate(named, 1):
         if rank > 1:
             parts.append(blank())
-        parts.append(labelled(f"  {rank}. ", f"{finding.code}  {finding.title}", style="bold"))
-        parts.append(prose(text.stop(view.at_stake(finding)), indent=5))
-        parts += bullets(finding.evidence, indent=5)
-        parts.append(labelled("     Remedy: ", finding.remedy))
-        if finding.changes:
-            parts.append(labelled("     What hotlap tune tries: ", ", ".join(finding.changes)))
+        parts += _finding(finding, f"  {rank}. ", "     Remedy: ")
+    described = [finding for finding in diagnosis.findings if view.describes(finding)]
+    if described:
+        parts += heading("Where the time goes")
+    for rank, finding in enumerate(described):
+        if rank > 0:
+            parts.append(blank())
+        parts += _finding(finding, "  -  ", "     To make it cheaper: " if finding.seconds > 0 else "     Remedy: ")
+    return parts
+
+
+def _finding(finding: Finding, label: str, remedy: str) -> list[RenderableType]:
+    parts: list[RenderableType] = [
+        labelled(label, f"{finding.code}  {finding.title}", style="bold"),
+        prose(text.stop(view.at_stake(finding)), indent=5),
+        *bullets(finding.evidence, indent=5),
+        labelled(remedy, finding.remedy),
+    ]
+    if finding.changes:
+        parts.append(labelled("     What hotlap tune tries: ", ", ".join(finding.changes)))
     return parts
 
 

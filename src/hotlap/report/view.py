@@ -133,6 +133,14 @@ def informs_only(finding: Finding) -> bool:
         return finding.seconds <= 0 and finding.risk is None
 
 
+def describes(finding: Finding) -> bool:
+    """Whether a finding says where the time goes when nothing is wrong, so that its bound is no promise."""
+    try:
+        return rule(finding.code).describes
+    except (HotlapError, LookupError):
+        return False
+
+
 def causes(diagnosis: Diagnosis) -> list[Finding]:
     return [finding for finding in diagnosis.findings if not informs_only(finding)]
 
@@ -142,6 +150,8 @@ def at_stake(finding: Finding, sign: str = "x") -> str:
         return f"A risk: {finding.risk}"
     if finding.seconds <= 0:
         return "Nothing at stake" if informs_only(finding) else "What it costs is not measured"
+    if describes(finding):
+        return f"{text.seconds(finding.seconds)} of a step ({text.percent(finding.share)}), which is no fault"
     return (
         f"{text.seconds(finding.seconds)} of a step at stake ({text.percent(finding.share)}), "
         f"at most {text.ratio(finding.bound, sign)}"
@@ -171,6 +181,8 @@ def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str
         also = f" {risks[0].title.rstrip('.')}: {risks[0].risk}." if risks else ""
         gain = f", and ending that could give at most {text.ratio(first.bound, sign)}" if first.seconds > 0 else ""
         return f"{speed}; {title}{gain}.{also}"
+    if diagnosis.findings and describes(diagnosis.findings[0]) and diagnosis.findings[0].seconds > 0:
+        return f"{speed}; nothing known is wrong: {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     if diagnosis.findings:
         return f"{speed}; {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     return f"{speed}; no known cause has time at stake."

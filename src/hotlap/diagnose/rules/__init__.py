@@ -35,6 +35,7 @@ from hotlap.diagnose.rules.memory_growth import (
 from hotlap.diagnose.rules.numerics import NotFinite, Unmoved
 from hotlap.diagnose.rules.precision import ContiguousLayout, FullPrecision
 from hotlap.diagnose.rules.process import AnotherPace, LoaderStarts, SlowerAndSlower, SlowStart
+from hotlap.diagnose.rules.repeated import RepeatedCalls
 from hotlap.diagnose.rules.stages import HeavyStage, RecomputedStages
 from hotlap.diagnose.rules.threads import SharedLock
 from hotlap.diagnose.rules.update import NeedlessCheckpointing, SlowOptimizer
@@ -49,6 +50,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     SmallMicroBatch(),
     Syncs(),
     Garbage(),
+    RepeatedCalls(),
     SmallBatch(),
     Crowded(),
     FewThreads(),

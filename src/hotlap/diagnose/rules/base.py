@@ -29,6 +29,8 @@ class Rule:
     changes: ClassVar[tuple[str, ...]] = ()
     #: Whether it only informs: nothing is wrong with the training.
     information: ClassVar[bool] = False
+    #: Whether it says where the time goes when nothing is wrong. Its bound is no promise, and reports leave it out.
+    describes: ClassVar[bool] = False
     #: Whether it names something wrong that takes no time, or none that this record can tell: what may end a training,
     #: spoils it or slows it by an unknown amount. It comes after the causes that have seconds at stake.
     risk: ClassVar[bool] = False
@@ -94,11 +96,16 @@ def saved(speedup: float) -> float:
 
 def time(seconds: float) -> str:
     """Seconds as a person reads them: ``1.23 s``, ``12.3 ms``, ``45 µs``."""
-    if seconds >= 1:
-        return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
-    if seconds >= 1e-3:
-        return f"{seconds * 1e3:.3g} ms"
+    if seconds >= 0.9995:
+        return f"{number(seconds)} s"
+    if seconds >= 0.9995e-3:
+        return f"{number(seconds * 1e3)} ms"
     return f"{seconds * 1e6:.0f} µs"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """With so many significant digits, and all of those before the point: ``1.5``, ``310``, ``12,345``."""
+    return f"{value:.{digits}g}" if value < 10**digits - 0.5 else f"{value:,.0f}"
 
 
 def percent(share: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.rules.base import Rule, part, time
+from hotlap.diagnose.rules.base import Rule, number, part, time
 from hotlap.diagnose.thresholds import DISPATCH_CPU, DISPATCH_CUDA, DISPATCH_FADE
 from hotlap.records import Finding
 
@@ -41,7 +41,7 @@ class SmallMicroBatch(Rule):
         weight = min(1.0, (DISPATCH_FADE * size - per_call) / ((DISPATCH_FADE - 1) * size))
         at_stake = context.seconds("forward", "backward") * (1 - 1 / micro_batches) * max(0.0, weight)
         evidence = [
-            f"A step has {micro_batches:.3g} micro-batches"
+            f"A step has {number(micro_batches)} micro-batches"
             + (f" of {context.facts.batch_size} samples." if context.facts.batch_size else "."),
             f"A module call takes {time(per_call)} of forward on average ({calls} calls a step).",
             f"Forward and backward take {part(context, context.seconds('forward', 'backward'))}.",

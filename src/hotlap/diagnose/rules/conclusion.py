@@ -112,6 +112,7 @@ class ComputeBound(Rule):
     )
     changes = ("compile", "precision")
     information = True
+    describes = True
 
     def check(self, context: Context) -> Finding | None:
         seconds = context.compute
@@ -149,6 +150,7 @@ class Healthy(Rule):
     remedy = "Nothing to do."
     limits = "It means that no rule of this catalogue fired, not that nothing could be faster."
     information = True
+    describes = True
 
     def check(self, context: Context) -> Finding | None:
         if context.found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.ranks import COMPUTING, SYNC, Cause, Joined, heaviest, join, straggler, unevenness
-from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
+from hotlap.diagnose.rules.base import Rule, number, part, percent, plural, time
 from hotlap.diagnose.thresholds import (
     ACCUMULATES,
     EVERY_BACKWARD,
@@ -91,10 +91,9 @@ class ExposedSync(Rule):
             if parallel.overlapped is not None:
                 evidence.append(f"{time(parallel.overlapped)} of reducing run beside the computing of backward.")
             if parallel.parameter_bytes and parallel.buckets:
-                sizes = (
-                    f"{parallel.parameter_bytes / 1e6:.3g} MB of gradients in {plural(len(parallel.buckets), 'bucket')}"
-                )
-                evidence.append(f"{sizes}, by {parallel.backend or 'an unknown backend'}.")
+                buckets = plural(len(parallel.buckets), "bucket")
+                gradients = f"{number(parallel.parameter_bytes / 1e6)} MB of gradients in {buckets}"
+                evidence.append(f"{gradients}, by {parallel.backend or 'an unknown backend'}.")
                 if len(parallel.buckets) == 1 and parallel.parameter_bytes > 1 << 20:
                     remedy += " With a single bucket nothing overlaps: lower `bucket_cap_mb`."
             if parallel.comm_hook:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.rules.base import Rule, part, percent, plural, saved
+from hotlap.diagnose.rules.base import Rule, number, part, percent, plural, saved
 from hotlap.diagnose.thresholds import (
     FLOAT64_CPU,
     FLOAT64_CUDA,
@@ -71,7 +71,7 @@ class HalfOnCpu(Rule):
             return None
         evidence = [
             f"{'Autocast' if facts.autocast == 'float16' else 'The model'} computes in float16, on the CPU.",
-            f"A product of two small matrices takes {ratio:.3g} times as long in float16 as in float32 here.",
+            f"A product of two small matrices takes {number(ratio)} times as long in float16 as in float32 here.",
             f"Forward and backward take {part(context, context.compute)}.",
         ]
         return self.finding(context, context.compute * saved(ratio), evidence)

@@ -6,7 +6,7 @@ import msgspec
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import busy_share
-from hotlap.diagnose.rules.base import Rule, part, plural, time
+from hotlap.diagnose.rules.base import Rule, number, part, plural, time
 from hotlap.diagnose.thresholds import (
     COMPUTE_SHARE,
     COUNTED_BATCH,
@@ -81,7 +81,9 @@ class Syncs(Rule):
 
 def where(line: Sync, cwd: str) -> str:
     file = line.file.removeprefix(cwd.rstrip("/") + "/")
-    return f"{file}:{line.line}, in {line.function}: {line.what}, {line.count:.3g} times a step, {time(line.seconds)}."
+    return (
+        f"{file}:{line.line}, in {line.function}: {line.what}, {number(line.count)} times a step, {time(line.seconds)}."
+    )
 
 
 class Garbage(Rule):
@@ -109,10 +111,12 @@ class Garbage(Rule):
             return None
         evidence = [
             f"Collecting garbage takes {part(context, seconds)}.",
-            f"{count:.3g} collections a step, of {time(seconds / count)} each on average.",
+            f"{number(count)} collections a step, of {time(seconds / count)} each on average.",
         ]
         if context.facts.gc_full:
-            evidence.append(f"A full one, of all objects that are alive, every {1 / context.facts.gc_full:.3g} steps.")
+            evidence.append(
+                f"A full one, of all objects that are alive, every {number(1 / context.facts.gc_full)} steps."
+            )
         return self.finding(context, seconds, evidence, least=GC_SHARE)
 
 
@@ -141,6 +145,8 @@ class SmallBatch(Rule):
     def check(self, context: Context) -> Finding | None:
         facts, forward = context.facts, context.seconds("forward")
         calls, batch = facts.module_calls, facts.batch_size
+        if any(each.code == "HOST09" for each in context.found):
+            return None  # the same calls, with a nearer remedy
         if not calls or not batch or batch > SMALL_BATCH or context.micro_batches > 1 or facts.compiled or not forward:
             return None
         size = DISPATCH_CUDA if context.on_cuda else DISPATCH_CPU
@@ -206,7 +212,7 @@ def _queueing(context: Context) -> list[str]:
         f"The training thread is ready to run but without a core for {part(context, context.queue_seconds or 0.0)}."
     ]
     if facts.involuntary_switches is not None:
-        evidence.append(f"A core is taken from it {facts.involuntary_switches:.2g} times a step.")
+        evidence.append(f"A core is taken from it {number(facts.involuntary_switches, 2)} times a step.")
     return evidence
 
 
@@ -328,7 +334,7 @@ class Neighbours(Rule):
         evidence = _queueing(context)
         used, environment = _cores_in_use(context), context.run.info.environment
         if used is not None:
-            evidence.append(f"The training keeps {used:.2g} of {plural(environment.cores, 'core')} busy.")
+            evidence.append(f"The training keeps {number(used, 2)} of {plural(environment.cores, 'core')} busy.")
         if environment.load is not None:
             evidence.append(f"When the run began the machine had a load of {environment.load:.1f}.")
         return self.finding(context, seconds, evidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.faults import fault_seconds, growth_faults
-from hotlap.diagnose.rules.base import Rule, time
+from hotlap.diagnose.rules.base import Rule, number, part
 from hotlap.diagnose.thresholds import FAULTS_SHARE
 from hotlap.records import Finding
 
@@ -18,8 +18,9 @@ class PageFaults(Rule):
         "differ by it too, because the C library moves its thresholds by what it happens to see."
     )
     evidence_needed = (
-        "Page faults and processor time of the kernel in a step, both of the training process (getrusage), from the "
-        "sixth step on."
+        "Page faults of the training thread (getrusage) that three quarters of the steps have at the least, from the "
+        "sixth step on and without the steps that hotlap watches, times what a page fault is measured to take on this "
+        "machine: fetching a page and handing it back, against writing to one that is there."
     )
     remedy = (
         "Let the process keep what it frees: start it with `MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1`, or with "
@@ -27,8 +28,8 @@ class PageFaults(Rule):
         "`keep_freed_memory: true`."
     )
     limits = (
-        "The bound takes all of the kernel's time to be saved, as if one thread spent it while the others wait; where "
-        "they share it, less is. What clearing pages costs the caches is not in it. What the process grows by "
+        "A page fault was measured where nothing else asked for memory: threads that ask at the same time wait for one "
+        "another, and what clearing pages costs the caches is not in it. What the process grows by "
         "is left out. Faults also come from batches that workers hand over in shared memory, files that are mapped, "
         "memory shared with a process that forked, and "
         "validation. Memory that is kept is not there for other programs; with shapes that change at every step the "
@@ -41,8 +42,10 @@ class PageFaults(Rule):
         seconds = fault_seconds(context.facts, context.mean, growth_faults(context.run.memory.points))
         if seconds is None:
             return None
+        faults, each = context.facts.steady_faults or 0.0, context.facts.page_fault_seconds or 0.0
         evidence = [
-            f"{context.facts.page_faults:,.0f} page faults in a step.",
-            f"By the kernel's processor time they take at most {time(seconds)} of a step of {time(context.mean)}.",
+            f"{faults:,.0f} page faults of the training thread in most steps, {context.facts.page_faults or 0.0:,.0f} "
+            "of all threads on average.",
+            f"One takes {number(each * 1e6, 2)} µs on this machine: {part(context, seconds)}.",
         ]
         return self.finding(context, seconds, evidence, least=FAULTS_SHARE)

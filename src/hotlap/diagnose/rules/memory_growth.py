@@ -15,7 +15,7 @@ from hotlap.diagnose.memory import (
     room,
     workers,
 )
-from hotlap.diagnose.rules.base import Rule, percent, plural, size, time
+from hotlap.diagnose.rules.base import Rule, number, percent, plural, size, time
 from hotlap.diagnose.thresholds import GROWTH_HORIZON, GROWTH_LEAST, GROWTH_SHARE, NEARLY_FULL, SWAP_FAULTS, SWAPPED
 from hotlap.records import Finding, Growth
 
@@ -173,7 +173,7 @@ class NearLimit(Rule):
         if swap:
             evidence.append(f"{size(swap)} of it were in swap.")
         if context.facts.major_faults:
-            evidence.append(f"{context.facts.major_faults:.2g} page faults a step had to read from a disk.")
+            evidence.append(f"{number(context.facts.major_faults, 2)} page faults a step had to read from a disk.")
         return self.warning("memory is in swap" if swapped else f"only {size(max(0, limit - used))} are left", evidence)
 
 

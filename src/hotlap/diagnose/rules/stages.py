@@ -34,11 +34,13 @@ class HeavyStage(Rule):
     )
     changes = ("compile", "precision")
     information = True
+    describes = True
 
     def check(self, context: Context) -> Finding | None:
         tree = context.stages
-        noisy = any(finding.code == "MEASURE01" for finding in context.found)
-        if tree is None or noisy or context.share(context.compute) <= COMPUTE_SHARE:
+        # Too noisy, or said already, and with more of a reason.
+        said = any(finding.code in ("MEASURE01", "HOST09") for finding in context.found)
+        if tree is None or said or context.share(context.compute) <= COMPUTE_SHARE:
             return None
         heavy = [
             (path, row)
