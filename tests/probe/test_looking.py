@@ -123,7 +123,7 @@ def test_one_may_leave_its_turn_out() -> None:
 
 def test_several_steps_in_a_row_are_no_longer_than_they_are() -> None:
     """What a look costs is what its steps take beyond usual ones, so the next turn is no later for watching more."""
-    assert watched([Watching("long", span=5)], 40) == [*range(FIRST, FIRST + 6), *range(FIRST + 15, FIRST + 21)]
+    assert watched([Watching("long", span=5)], 40) == [*range(FIRST, FIRST + 6), *range(FIRST + 16, FIRST + 22)]
 
 
 def test_one_that_fails_is_given_up_and_the_others_go_on() -> None:
