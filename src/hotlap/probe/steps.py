@@ -27,6 +27,7 @@ from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
 from hotlap.probe.inputs import bytes_of
 from hotlap.probe.looking import Look, Looks
+from hotlap.probe.now import Now
 from hotlap.probe.record import Record
 from hotlap.probe.resident import Resident
 from hotlap.probe.timeline import OPTIMIZER, SECOND, TIDY, Timeline
@@ -46,47 +47,7 @@ _EVENTS_AHEAD = 1000
 _ident = threading.get_ident
 
 
-class _Now:
-    """What every step reads and writes.
-
-    In slots it is a few lines of the processor's caches. Between two operators of a training what the probe touched in
-    the last step is not there any more, so a step costs what it touches rather than what it computes.
-    """
-
-    __slots__ = (
-        "after_optimizer",
-        "attend",
-        "backward_since",
-        "begun",
-        "clock",
-        "closed",
-        "depth",
-        "fed",
-        "forward_since",
-        "frozen",
-        "in_backward",
-        "inner_losses",
-        "looking",
-        "losses",
-        "optimizers",
-        "plain",
-        "record",
-        "save_by",
-        "scaled",
-        "size",
-        "sizes",
-        "sizing",
-        "step_losses",
-        "step_sizes",
-        "stepped",
-        "steps",
-        "thread",
-        "timeline",
-        "watched",
-    )
-
-
-class Steps(_Now):
+class Steps(Now):
     """The state of the recording; ``Recorder`` moves it on."""
 
     def __init__(
