@@ -137,7 +137,11 @@ class Recorder(Steps):
             self.facts.switches.called(module, training, called)
         if called and id(module) in self.frozen and self.facts.switches.is_frozen(module):
             return FROZEN
-        return FORWARD if training else SAMPLING if module.training and not gradients else EVALUATION
+        if training:
+            return FORWARD
+        # What a compiler has made of a model is called without gradients, inside a function that has them.
+        makes_data = module.training and not gradients and not isinstance(module, self.torch.fx.GraphModule)
+        return SAMPLING if makes_data else EVALUATION
 
     def forward_ends(self, output: Any) -> None:
         """A call that returned one number may have computed a loss; what came before it will tell."""

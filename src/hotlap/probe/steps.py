@@ -369,8 +369,10 @@ class Steps(Now):
             self.timeline.unwind(0, now)
             kinds = self.timeline.kinds
             self._close(1 + max(i for i, kind in enumerate(kinds) if kind in (OPTIMIZER, TIDY)))
-        with suppress(Exception):  # a device that has failed can no longer be waited for
+        try:
             self._write_closed(wait=True)
+        except Exception as error:  # e.g. a device that has failed, which can no longer be waited for
+            self.record.writer.line("note", text=f"the recording ended after {self.record.steps} steps: {error!r}")
         self._write_facts()
         self.record.write_end(now, outcome)
         self.facts.forget_modules()
