@@ -41,6 +41,7 @@ def looked(seconds: float = 0.3) -> ThreadUse:
     watching.begin()
     for steps in range(0, 40, 10):
         watching.next = 0.0
+        watching.try_lock()
         watching.look(steps)
         until = time.perf_counter() + seconds / 4
         while time.perf_counter() < until:

@@ -291,6 +291,8 @@ LOCK_WAIT = 2.5e-3
 
 #: A thread that writes a log or fills a queue is at work for some per cent of the step.
 LOCK_SHARE = 0.10
+#: ... and so much where the lock itself was not seen to be held.
+LOCK_TURNS = 0.3
 
 #: A module call of this many seconds computes tensors that are worth sharing among threads: torch shares out from
 #: 32768 elements on, which take about 10 us an operation.

@@ -115,6 +115,7 @@ class Facts:
     def use(self, steps: int, warm: bool) -> None:
         """Look at what the process has used after so many steps; the first look at a ``warm`` one is the origin."""
         if warm:
+            self.host.threads.try_lock()
             self.usage.look(steps)
             kinds = {self.values.get(name) for name in ("autocast", "parameter_dtype")}
             self.switches.look(self.values.get("device") == "cpu" and "float16" in kinds)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from statistics import median
 from typing import Any
 
 _TASKS = "/proc/self/task"
@@ -24,7 +23,7 @@ _SHARE = 0.005
 _FEWEST = 5
 #: A thread that computes for so much of the time counts as one that is at work.
 _AT_WORK = 0.1
-#: The lock is let go of so often at most, twice a look, and only beside a Python thread that computes.
+#: The lock is let go of so often at most, once a look, and only beside a Python thread that computes.
 _TRIES = 8
 _SLEEP = 1e-4
 #: Python threads that are named.
@@ -46,11 +45,18 @@ class Threads:
         self.spent: Spent = {}
         #: Those that run Python, by the same number.
         self.names: dict[int, str] = {}
+        #: Whether one of them computed between the last two looks, and what it took to have the lock back.
+        self.busy = False
         self.waits: list[float] = []
 
     def begin(self) -> None:
         """Called in the thread that trains."""
         self.own = threading.get_native_id()
+
+    def try_lock(self) -> None:
+        """Before anything else lets go of the lock: the other thread may have made enough of what it makes then."""
+        if self.busy and len(self.waits) < _TRIES and _clock() >= self.next:
+            self.waits.append(_lock_wait())
 
     def look(self, steps: int) -> None:
         begun, work = _clock(), time.thread_time()
@@ -67,10 +73,9 @@ class Threads:
         self.spent = {**before, **now}
         if self.first is None:
             self.first = begun, steps, dict(now)
-        elif len(self.waits) < _TRIES:
-            busy = (now[tid][0] - before.get(tid, (0.0, 0.0))[0] for tid in self.names if tid in now)
-            if max(busy, default=0.0) > _AT_WORK * since:
-                self.waits += [_lock_wait(), _lock_wait()]
+        else:
+            ran = (now[tid][0] - before.get(tid, (0.0, 0.0))[0] for tid in self.names if tid in now)
+            self.busy = max(ran, default=0.0) > _AT_WORK * since
         self.last = begun, steps
         lately = (_LATER - 1) * (begun - self.first[0])
         self.next = begun + max(_APART, lately, (time.thread_time() - work) / _SHARE)
@@ -96,7 +101,7 @@ class Threads:
             "python": [
                 {"name": name, "running": on / steps, "ready": off / steps} for on, off, name in python[:_NAMED]
             ],
-            "lock_wait": median(self.waits) if self.waits else None,
+            "lock_wait": max(self.waits, default=None),
         }
 
 
@@ -118,20 +123,7 @@ def _spent() -> Spent:
 
 
 def _lock_wait() -> float:
-    """Seconds until a thread that let go of the interpreter's lock, for long enough to lose it, has it back.
-
-    What it waits for a core is not the lock's.
-    """
-    file = f"{_TASKS}/{threading.get_native_id()}/schedstat"
-    queued, begun = _ready(file), _clock()
+    """Seconds until a thread that let go of the interpreter's lock, for long enough to lose it, has it back."""
+    begun = _clock()
     time.sleep(_SLEEP)
-    waited = _clock() - begun - _SLEEP
-    return max(0.0, waited - (_ready(file) - queued))
-
-
-def _ready(file: str) -> float:
-    try:
-        with open(file, "rb") as opened:
-            return int(opened.read().split()[1]) * 1e-9
-    except (OSError, ValueError, IndexError):
-        return 0.0
+    return max(0.0, _clock() - begun - _SLEEP)

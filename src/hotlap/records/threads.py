@@ -25,6 +25,6 @@ class ThreadUse(msgspec.Struct, frozen=True, kw_only=True):
     at_work: int
     #: The busiest ones, besides the one that trains.
     python: list[PythonThread] = []
-    #: How long the training thread waited to have the interpreter's lock back once it had let go of it (median); None
-    #: where no other Python thread was busy enough to try.
+    #: How long the training thread waited to have the interpreter's lock back once it had let go of it, the longest
+    #: of some tries; None where no other Python thread was busy enough.
     lock_wait: float | None = None
