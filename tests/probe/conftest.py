@@ -47,7 +47,8 @@ def record(tmp_path: Path, machine: Environment) -> Callable[..., Recorded]:
         command = list(words)
         if not command[0].startswith("-"):
             command[0] = str(SCRIPTS / f"{command[0]}.py")
-        directory = tmp_path / "run"
+        names = ("run", *(f"run{number}" for number in range(2, 9)))
+        directory = next(tmp_path / name for name in names if not (tmp_path / name).exists())
         with Training([sys.executable, *command], directory, plan or Plan(), known_environment=machine) as training:
             training.wait()
         output = (directory / "output.log").read_text()

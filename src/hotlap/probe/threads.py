@@ -123,7 +123,20 @@ def _spent() -> Spent:
 
 
 def _lock_wait() -> float:
-    """Seconds until a thread that let go of the interpreter's lock, for long enough to lose it, has it back."""
-    begun = _clock()
+    """Seconds until a thread that let go of the interpreter's lock, for long enough to lose it, has it back.
+
+    What it waits for a core is not the lock's.
+    """
+    file = f"{_TASKS}/{threading.get_native_id()}/schedstat"
+    queued, begun = _ready(file), _clock()
     time.sleep(_SLEEP)
-    return max(0.0, _clock() - begun - _SLEEP)
+    waited = _clock() - begun - _SLEEP
+    return max(0.0, waited - (_ready(file) - queued))
+
+
+def _ready(file: str) -> float:
+    try:
+        with open(file, "rb") as opened:
+            return int(opened.read().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return 0.0
