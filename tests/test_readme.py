@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/method.md"]
+PAGES = [
+    "README.md",
+    "README.zh-CN.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/changes.md",
+    "docs/data.md",
+    "docs/method.md",
+]
 READMES = ["README.md", "README.zh-CN.md"]
 
 _EXCERPT = re.compile(r"<!-- from (?P<file>\S+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)

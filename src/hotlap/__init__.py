@@ -15,6 +15,10 @@ and marks for a training loop, which cost nothing when no probe is there::
     hotlap.metric("psnr", 31.2)
     hotlap.step()
 
+and the changes that a tuning found, for a script that is to have them by itself::
+
+    hotlap.apply(workers=2, autocast="bfloat16")
+
 This module imports nothing, because it is also loaded inside other people's training processes.
 """
 
@@ -26,9 +30,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hotlap.api import compare, diagnose, explain, profile, report, run, train, tune
+    from hotlap.probe.applying import apply
     from hotlap.probe.marks import metric, phase, step
 
 __all__ = [
+    "apply",
     "compare",
     "diagnose",
     "explain",
@@ -50,4 +56,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hotlap' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "apply":
+        return getattr(import_module("hotlap.probe.applying"), name)
     return getattr(import_module("hotlap.probe.marks" if name in _MARKS else "hotlap.api"), name)

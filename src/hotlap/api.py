@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hotlap.errors import UsageError
-from hotlap.records import Comparison, Diagnosis, Run, Tuning
+from hotlap.records import Comparison, Diagnosis, Goal, Run, Tuning
 
 #: A real training may be silent for long: between steps it may validate, or wait for a queue.
 _A_DAY = 86400.0
@@ -71,16 +71,16 @@ def profile(
 
 
 def _with_peak(run: Run, directory: Path, command: Sequence[str], progress: Callable[[str], None]) -> Run:
-    import sys
-
     from hotlap.estimate.peak import measured_peak
     from hotlap.launch.rundir import add_peak
+    from hotlap.tune.target import python_of
 
     progress("measuring what this machine reaches in a large matrix product")
     facts = run.facts
-    python = command[0] if "python" in Path(command[0]).name else sys.executable
     dtype = facts.autocast or facts.parameter_dtype or "float32"
-    return add_peak(directory, run, measured_peak(python, facts.device or "cpu", dtype, facts.threads or 1), dtype)
+    return add_peak(
+        directory, run, measured_peak(python_of(command), facts.device or "cpu", dtype, facts.threads or 1), dtype
+    )
 
 
 def diagnose(run: Run) -> Diagnosis:
@@ -98,22 +98,44 @@ def tune(
     target: str | Path | Sequence[str],
     *,
     budget: float = 600.0,
+    goal: Goal = "throughput",
+    quality: str | None = None,
+    planned_steps: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    set: Sequence[str] = (),  # noqa: A002 - the option's name
     run_dir: Path | None = None,
     fresh: bool = False,
     progress: Callable[[str], None] = _quiet,
 ) -> Tuning:
     """Tune a configuration of the reference trainer (a path), or any training command (a list of words).
 
+    ``goal``: what is to become better. ``quality``: a metric by which other trainings are compared at equal samples;
+    without one they are not tried. ``planned_steps``: those of the whole training, which a longer start is charged to.
+    ``engine``: this machine, or those of a Ray cluster.
+    ``set`` names keys and flags of the user's own with values to try, as in ``["TRAIN.BATCH_SIZE=1,2,4"]``.
+
     Raises:
+        UsageError: there is no such key, or it does not take such a value.
         ConfigError: the configuration is wrong.
         TrainingFailed: the training itself crashes, or never steps.
     """
+    from hotlap.tune.asked import asked
     from hotlap.tune.options import Options
     from hotlap.tune.search import tune as search
     from hotlap.tune.target import Target
 
     chosen = Target.of_config(Path(target)) if isinstance(target, (str, Path)) else Target.of_command(target)
-    return search(chosen, Options(budget=budget, run_dir=run_dir, fresh=fresh), progress)[0]
+    options = Options(
+        budget=budget,
+        goal=goal,
+        quality=quality,
+        planned_steps=planned_steps,
+        engine=engine,
+        run_dir=run_dir,
+        fresh=fresh,
+        asked=asked(set, chosen),
+    )
+    return search(chosen, options, progress)[0]
 
 
 def compare(

@@ -31,6 +31,11 @@ KEYS = {
     "mixed_precision_dtype": "bfloat16",
     "channels_last": False,
     "compile_model": False,
+    "compile_mode": "default",
+    "matmul_precision": "highest",
+    "cudnn_benchmark": False,
+    "threads": 0,
+    "collect_every": 0,
     "use_checkpoint": False,
     "keep_freed_memory": False,
     "optimizer_implementation": "auto",
@@ -70,10 +75,12 @@ def test_a_plain_training_is_offered_everything() -> None:
         "workers=1",
         "workers=2",
         "precision=bf16",
+        "matmul_precision=medium",
         "layout=channels_last",
         "optimizer=fused",
         "optimizer=foreach",
         "compile=default",
+        "compile=max-autotune",
     }
     assert all(change.inject for change in changes)
     assert skipped == []
@@ -198,3 +205,10 @@ def test_workers_that_mostly_wait_are_proposed_beyond_the_cores() -> None:
     assert {"workers=1", "workers=5", "workers=8"} <= waiting
     computing = ids(situation(**loading, fetch_cpu_seconds=0.06, fetch_queue_seconds=0.03))
     assert {each for each in computing if each.startswith("workers")} == {"workers=1"}
+
+
+@pytest.mark.parametrize(("norms", "numerics"), [(0, "rounding"), (None, "rounding"), (4, "trajectory")])
+def test_another_micro_batch_is_another_training_where_samples_see_each_other(norms: int | None, numerics: str) -> None:
+    """Batch normalization takes its statistics of the micro-batch."""
+    changes, _ = propose(situation(keys=KEYS, batch_norms=norms), 0.02)
+    assert {change.numerics for change in changes if change.name == "micro_batch"} == {numerics}

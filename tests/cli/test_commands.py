@@ -29,6 +29,11 @@ OPTIONS = {
     },
     "tune": {
         "--budget",  # how long one is willing to wait
+        "--set",  # what only the user's own keys can change
+        "--goal",  # memory, and the time until a quality, want other changes than throughput
+        "--quality",  # the user's word that other trainings may be tried, and what they are judged by
+        "--planned-steps",  # no script says how long it will train
+        "--engine",  # where the machines are
         "--output",
         "--report",
         "--force",
@@ -53,6 +58,7 @@ OPTIONS = {
     "report": {"--output", "--force", "--json"},
     "explain": {"--json"},
     "train": {"--json"},
+    "verify": {"--json"},
 }
 
 
@@ -116,6 +122,20 @@ def test_profile_as_json_can_be_cut_short_and_fail_on_a_finding(
     failed = hotlap("profile", "--steps", "20", "--fail-on", "DATA01,LOOP03", "--", sys.executable, path)
     assert failed.returncode == 1
     assert "found DATA01, which --fail-on asked for" in failed.stderr
+
+
+@pytest.mark.slow
+def test_compare_fails_on_a_regression(hotlap: Hotlap, script: Callable[..., Path]) -> None:
+    """B sleeps in every step: exit code 1, with the reason; the other way round it is none."""
+    path, slow = script(epochs=100), Path(script(epochs=100).parent, "slow.py")
+    slow.write_text(path.read_text().replace("loss.backward()", "loss.backward(); time.sleep(0.03)"))
+    commands = [f"{sys.executable} {each}" for each in (path, slow)]
+    options = ["--budget", "10s", "--fail-on", "regression"]
+    failed = hotlap("compare", "--a", commands[0], "--b", commands[1], *options)
+    assert failed.returncode == 1, failed.stderr
+    assert "B is a regression, which --fail-on asked for: it " in failed.stderr
+    passed = hotlap("compare", "--a", commands[1], "--b", commands[0], *options)
+    assert passed.returncode == 0, passed.stderr
 
 
 def test_explain_prints_the_finding_and_lists_all(hotlap: Hotlap) -> None:

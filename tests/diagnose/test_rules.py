@@ -18,6 +18,7 @@ from hotlap.diagnose.docs import PAGE, page
 from hotlap.errors import UsageError
 from hotlap.records import (
     Compilation,
+    Dataset,
     Finding,
     LoaderStart,
     PythonThread,
@@ -158,6 +159,14 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"recorded": RESTARTS[:90], "facts": {"persistent_workers": False}},
             {"recorded": STALLS, "facts": {"persistent_workers": False}},
             {"recorded": MIXED, "facts": {"persistent_workers": False}},
+        ],
+    ),
+    "DATA05": (
+        {"facts": {"dataset": Dataset(batches=3, padding=0.5)}},
+        [
+            {"facts": {"dataset": Dataset(batches=3, padding=0.15)}},
+            {"facts": {"dataset": Dataset(batches=3)}},
+            {"phases": {"other": 100.0}, "facts": {"dataset": Dataset(batches=3, padding=0.5)}},
         ],
     ),
     "BATCH01": (
@@ -598,7 +607,7 @@ def test_few_steps_have_no_bound_beyond_all_reason() -> None:
 
 def test_workers_that_are_fast_enough_but_uneven_are_told_to_work_ahead() -> None:
     finding = planted(phases={"data_wait": 0.03}, facts={"workers": 4, "fetch_seconds": 0.08})["DATA02"]
-    assert finding.changes == ["prefetch"]
+    assert finding.changes == ["prefetch", "any_order"]
     facts = {"workers": 4, "fetch_seconds": 0.08, "persistent_workers": False}
     assert "persistent_workers" in planted(phases={"data_wait": 0.03}, facts=facts)["DATA02"].changes
 
@@ -797,7 +806,7 @@ def test_many_slow_workers_that_deliver_in_rare_bursts_are_found() -> None:
 
 def test_persistent_workers_are_not_recommended_where_they_are_on() -> None:
     finding = planted(recorded=RESTARTS, facts={"persistent_workers": True})["DATA04"]
-    assert finding.changes == ["prefetch"]
+    assert finding.changes == ["prefetch", "any_order"]
     assert "persistent" not in finding.remedy
 
 

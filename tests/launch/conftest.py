@@ -36,7 +36,7 @@ def train(steps, seconds=0.001):
         if gate and gate.closed(now / 1e9):
             writer.line("gate", i=i + 1, t=now / 1e9)
             writer.flush()
-            word, length, count = gate.wait()
+            word, length, count, _ = gate.wait()
             if word == "go":
                 gate.go(time.perf_counter(), length, count)
             gate.free = word == "run"

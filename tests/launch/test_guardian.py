@@ -45,8 +45,10 @@ def test_daemons_end_with_the_context(start: Callable[..., Training], token: str
 
 
 _HOLDER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+# What a shell starts in the background ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from hotlap.launch import Plan, Training
 from hotlap.records import Environment
 known = Environment(hotlap="0", python="3")

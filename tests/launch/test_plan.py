@@ -39,3 +39,18 @@ def test_environment() -> None:
     assert found.memory == usable_memory() > 0
     assert found.python
     assert found.platform
+
+
+def test_environment_says_what_makes_two_results_comparable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cores by number, what is free, and the variables that set threads; a variable that is not set is not there."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    found = environment()
+    assert found.variables["OMP_NUM_THREADS"] == "3"
+    assert "MKL_NUM_THREADS" not in found.variables
+    assert len(found.affinity) >= found.cores
+    assert (found.machine_cores or 0) >= len(found.affinity)
+    assert found.memory is not None
+    assert found.memory_available is not None
+    assert 0 < found.memory_available <= found.memory or found.memory_limit is not None
+    assert found.kernel

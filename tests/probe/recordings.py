@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hotlap.records import Run
+
+SCRIPTS = Path(__file__).parent / "scripts"
 
 
 class Told(NamedTuple):
@@ -16,6 +19,12 @@ class Told(NamedTuple):
     began: float
     seconds: float
     more: dict[str, Any]
+
+
+#: Runs a script with levers pulled; returns what it found out, and the record.
+Pull = Callable[..., tuple[dict[str, Any], Run]]
+#: Lets steps pass with these settings; returns what the script saw in each but the first, and the record so far.
+Switch = Callable[[dict[str, Any] | None], tuple[list[dict[str, Any]], Run]]
 
 
 class Recorded(NamedTuple):

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from recordings import Recorded, Told, told
+from recordings import SCRIPTS, Recorded, Told, told
 
-from conftest import SCRIPTS
 from hotlap.diagnose import budget, diagnose
 from hotlap.launch import Plan, Training
 from hotlap.records import Environment

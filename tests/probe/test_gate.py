@@ -41,10 +41,11 @@ def test_opens_for_steps_and_for_time(gate: Gate) -> None:
 
 def test_words(gate: Gate) -> None:
     """Several words may arrive at once; each is heard by its own wait."""
-    descriptor = say(gate, "go 0.5 7\nrun\nquit\n")
-    assert gate.wait() == ("go", 0.5, 7)
-    assert gate.wait() == ("run", 0.0, 0)
-    assert gate.wait() == ("quit", 0.0, 0)
+    descriptor = say(gate, 'go 0.5 7\ngo 1 2 {"autocast": "bfloat16"}\nrun\nquit\n')
+    assert gate.wait() == ("go", 0.5, 7, None)
+    assert gate.wait() == ("go", 1.0, 2, {"autocast": "bfloat16"})
+    assert gate.wait() == ("run", 0.0, 0, None)
+    assert gate.wait() == ("quit", 0.0, 0, None)
     os.close(descriptor)
 
 

@@ -63,7 +63,7 @@ def test_collections_in_the_probes_own_code_do_not_count(watching: Host) -> None
 def test_what_the_kernel_counts_is_a_mean_over_the_steps(watching: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((1.0, 1.1, 1.5, 2.0))
     monkeypatch.setattr(host, "_clock", lambda: next(times))
-    monkeypatch.setattr(host, "_queue_seconds", lambda file: queued)
+    monkeypatch.setattr(host, "queued_seconds", lambda file: queued)
     queued = 1.0
     watching.use(10)
     queued = 1.4
@@ -75,6 +75,29 @@ def test_what_the_kernel_counts_is_a_mean_over_the_steps(watching: Host, monkeyp
     assert found["queue_seconds"] == pytest.approx(0.04)
     assert found["cpu_seconds"] is not None
     assert found["cpu_seconds"] >= 0
+
+
+def test_what_happens_while_the_training_is_held_is_none_of_its_steps(
+    watching: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second at the gate, with idle cores and a collection, between two steps of a tenth of a second."""
+    clock = [0.0]
+    monkeypatch.setattr(host, "_clock", lambda: clock[0])
+    monkeypatch.setattr(host.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(host, "_idle_seconds", lambda: clock[0])
+    watching.looked = -1.0
+    watching.use(0)
+    clock[0] = 1.0
+    watching.pause()
+    clock[0] = 2.0
+    gc.collect()
+    watching.resume()
+    clock[0] = 3.0
+    watching.use(20)
+    found = watching.collect()
+    assert found["counted_seconds"] == pytest.approx(2.0 / 20)
+    assert found["idle_cores"] == pytest.approx(1.0)
+    assert found["gc_collections"] == 0
 
 
 def test_where_the_kernel_does_not_say_it_is_not_known(watching: Host, monkeypatch: pytest.MonkeyPatch) -> None:

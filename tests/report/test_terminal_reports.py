@@ -175,6 +175,9 @@ def test_faster_but_another_training_is_not_sold_as_a_gain() -> None:
     other = made_up.tuning(adopted=[], optimized=None, same_training=made_up.same_training(same=False))
     shown = " ".join(render(terminal.tuning(other), 80).split())
     assert shown.startswith("Nothing adopted: what the search kept is faster in fresh processes, but it is another")
+    # Given up after a few seeds, when the speed was not sure yet.
+    early = " ".join(render(terminal.tuning(replace(other, judgement="unclear")), 80).split())
+    assert early.startswith("Nothing adopted: what the search kept is unclear in fresh processes, and it is another")
     unsure = made_up.tuning(adopted=[], optimized=None, same_training=None)
     assert "whether it is the same training is unclear" in " ".join(render(terminal.tuning(unsure), 80).split())
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hotlap
-from hotlap.train.config import TrainConfig
+from hotlap.train.config import RestorationConfig
 
 Metrics = list[tuple[str, float]]
 
@@ -31,10 +31,10 @@ def _same_generators_after() -> Any:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Callable[..., TrainConfig]:
+def small(tmp_path: Path) -> Callable[..., RestorationConfig]:
     """Make a configuration whose training takes a fraction of a second."""
 
-    def make(**changes: Any) -> TrainConfig:
+    def make(**changes: Any) -> RestorationConfig:
         values: dict[str, Any] = {
             "output_dir": str(tmp_path / "run"),
             "steps": 4,
@@ -47,6 +47,6 @@ def small(tmp_path: Path) -> Callable[..., TrainConfig]:
             "save_every": 0,
             "device": "cpu",
         }
-        return TrainConfig(**(values | changes))
+        return RestorationConfig(**(values | changes))
 
     return make

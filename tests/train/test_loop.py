@@ -10,24 +10,25 @@ import pytest
 import torch
 
 from hotlap.errors import ConfigError, RunError, TrainingFailed
-from hotlap.train import TrainConfig, main, summary
+from hotlap.train import main, summary
+from hotlap.train.config import RestorationConfig
 from hotlap.train.loop import train
 from hotlap.train.optimizers import build_optimizer, build_schedule
 
-Make = Callable[..., TrainConfig]
+Make = Callable[..., RestorationConfig]
 
 
-def lines(config: TrainConfig) -> list[dict[str, Any]]:
+def lines(config: RestorationConfig) -> list[dict[str, Any]]:
     path = Path(config.output_dir) / "log.jsonl"
     return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
 
 
-def losses(config: TrainConfig) -> list[float]:
+def losses(config: RestorationConfig) -> list[float]:
     train(config)
     return [line["loss"] for line in lines(config) if "loss" in line]
 
 
-def weights(config: TrainConfig) -> dict[str, torch.Tensor]:
+def weights(config: RestorationConfig) -> dict[str, torch.Tensor]:
     content = torch.load(Path(config.output_dir) / "checkpoint.pt", weights_only=True)
     model: dict[str, torch.Tensor] = content["model"]
     return model
@@ -61,15 +62,17 @@ def test_resuming_is_bit_identical_to_not_stopping(small: Make, tmp_path: Path, 
     checkpoint = _checkpoint_after(3, stopped)
     train(msgspec.structs.replace(stopped, resume=str(checkpoint)))
 
-    def without_speed(config: TrainConfig) -> list[dict[str, Any]]:
-        return [{key: value for key, value in line.items() if key != "samples_per_second"} for line in lines(config)]
+    def without_speed(config: RestorationConfig) -> list[dict[str, Any]]:
+        kept = [line for line in lines(config) if "health" not in line]
+        times = ("samples_per_second", "data_time_ms")
+        return [{key: value for key, value in line.items() if key not in times} for line in kept]
 
     assert without_speed(stopped) == without_speed(whole)
     expected = weights(whole)
     assert all(torch.equal(value, expected[name]) for name, value in weights(stopped).items())
 
 
-def _checkpoint_after(step: int, config: TrainConfig) -> Path:
+def _checkpoint_after(step: int, config: RestorationConfig) -> Path:
     """Train until the checkpoint of that step is there, as if the power had failed right after."""
     path = Path(config.output_dir) / "checkpoint.pt"
     real = torch.isfinite
@@ -90,7 +93,7 @@ def _checkpoint_after(step: int, config: TrainConfig) -> Path:
         patch.setattr(torch, "isfinite", isfinite)
         with pytest.raises(PowerFailedError):
             train(config)
-    assert torch.load(path, weights_only=True)["step"] == step
+    assert torch.load(path, weights_only=True)["progress"]["step"] == step
     return path
 
 
@@ -179,7 +182,7 @@ def test_a_broken_training_is_not_saved(small: Make) -> None:
 def test_the_learning_rate_warms_up_and_decays(small: Make) -> None:
     config = small(steps=10, warmup_steps=4, lr=1.0)
     optimizer = build_optimizer(torch.nn.Linear(1, 1), config)
-    schedule = build_schedule(optimizer, config)
+    schedule = build_schedule(optimizer, config, config.steps)
     rates = []
     for _ in range(config.steps):
         rates.append(schedule.get_last_lr()[0])
@@ -214,6 +217,35 @@ def test_fp16_on_a_cpu_is_refused(small: Make) -> None:
         train(small(use_mixed_precision=True, mixed_precision_dtype="float16"))
 
 
+def test_an_early_stopped_training_has_nothing_to_go_on_with(small: Make) -> None:
+    config = small(optimizer="sgd", lr=3e-2, steps=50, validate_every=1, patience=2, schedule="constant", save_every=1)
+    stopped = train(config)
+    checkpoint = str(Path(config.output_dir) / "checkpoint.pt")
+    again = train(msgspec.structs.replace(config, resume=checkpoint))
+    assert (again["steps"], again["psnr"]) == (stopped["steps"], stopped["psnr"])
+
+
+def test_a_validation_that_is_no_number_is_not_the_best(small: Make, tmp_path: Path) -> None:
+    config = small(optimizer="sgd", lr=1e12, grad_clip=0.0, steps=30, log_every=30, validate_every=3, patience=5)
+    with pytest.raises(TrainingFailed):
+        train(config)
+    assert not (tmp_path / "run" / "best.pt").exists()
+
+
+def test_a_running_mean_is_not_dropped_without_a_word(small: Make, tmp_path: Path) -> None:
+    train(small(ema_decay=0.9, steps=1))
+    checkpoint = str(tmp_path / "run" / "checkpoint.pt")
+    with pytest.raises(ConfigError, match="has running mean of the weights: set ema_decay as it was"):
+        train(small(resume=checkpoint))
+
+
+def test_a_key_that_would_do_nothing_is_refused(small: Make) -> None:
+    with pytest.raises(ConfigError, match="patience is 2, and validate_every 0"):
+        small(patience=2, validate_every=0)
+    with pytest.raises(ConfigError, match="warmup_steps is 50, and the training has 4 steps"):
+        train(small(steps=0, epochs=1, batch_size=256, patch_size=8, warmup_steps=50))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_refused(small: Make) -> None:
     with pytest.raises(ConfigError, match="sees no GPU"):
@@ -239,10 +271,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused(small: Make, tmp_path: Path) 
         train(small(resume=str(tmp_path / "junk.pt")))
 
 
-def test_no_file_but_the_log_and_the_checkpoint_remains(small: Make) -> None:
+def test_no_file_but_the_log_the_configuration_and_the_checkpoint_remains(small: Make) -> None:
     config = small(save_every=1)
     train(config)
-    assert sorted(path.name for path in Path(config.output_dir).iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    assert sorted(path.name for path in Path(config.output_dir).iterdir()) == [
+        "checkpoint.pt",
+        "config.json",
+        "log.jsonl",
+    ]
 
 
 def test_main_returns_what_one_line_for_people_says(
@@ -256,3 +292,65 @@ def test_main_returns_what_one_line_for_people_says(
     assert captured.out == ""
     assert "dB against the noisy input" in summary(result)
     assert "step 4/4" in captured.err
+
+
+def test_epochs_say_how_long(small: Make) -> None:
+    """1024 patches in batches of 256 are four micro-batches; what fills no step is left."""
+    config = small(steps=0, epochs=2, batch_size=256, accumulation_steps=3, patch_size=8)
+    assert train(config)["steps"] == 2
+    assert train(msgspec.structs.replace(config, steps=1))["steps"] == 1
+    with pytest.raises(ConfigError, match="less than one step"):
+        train(small(steps=0, epochs=1, batch_size=512, accumulation_steps=3))
+
+
+def test_the_last_batch_is_what_is_left(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    real = torch.nn.functional.l1_loss
+
+    def l1_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        return real(x, y)
+
+    monkeypatch.setattr(torch.nn.functional, "l1_loss", l1_loss)
+    train(small(steps=3, batch_size=600, patch_size=8, drop_last=False))
+    assert sizes == [600, 424, 600]
+
+
+def test_patches_grow_with_the_epochs(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    real = torch.nn.functional.l1_loss
+
+    def l1_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        sizes.append(x.shape[-1])
+        return real(x, y)
+
+    monkeypatch.setattr(torch.nn.functional, "l1_loss", l1_loss)
+    train(small(steps=6, batch_size=512, patch_size={0: 8, 1: 12, 2: 16}, num_workers=1, persistent_workers=True))
+    assert sizes == [8, 8, 12, 12, 16, 16]
+
+
+def test_the_running_mean_of_the_weights_is_validated(small: Make, tmp_path: Path) -> None:
+    """It lags behind, is in the checkpoint, and goes on bit by bit."""
+    plain = train(small())
+    config = small(ema_decay=0.9)
+    averaged = train(config)
+    assert averaged["loss"] == plain["loss"]
+    assert averaged["psnr"] != plain["psnr"]
+    train(small(ema_decay=0.9, steps=2, schedule="constant", output_dir=str(tmp_path / "part")))
+    checkpoint = str(tmp_path / "part" / "checkpoint.pt")
+    rest = train(small(ema_decay=0.9, schedule="constant", resume=checkpoint))
+    assert rest["psnr"] == train(small(ema_decay=0.9, schedule="constant"))["psnr"]
+
+
+def test_a_training_that_gets_no_better_ends(small: Make, tmp_path: Path) -> None:
+    """After two validations without a better one; the best is kept, and the checkpoint is the last."""
+    config = small(optimizer="sgd", lr=3e-2, steps=50, validate_every=1, patience=2, schedule="constant")
+    result = train(config)
+    assert result["stopped_early"]
+    assert result["steps"] < 50
+    values = [line["val_psnr"] for line in lines(config) if "val_psnr" in line]
+    assert result["best"] == max(values)
+    assert values.index(max(values)) == len(values) - 3
+    best = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
+    assert best["progress"]["step"] == result["steps"] - 2
+    assert "stopped early" in summary(result)

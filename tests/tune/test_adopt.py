@@ -47,6 +47,9 @@ def changed_lines(before: str, after: str) -> list[str]:
     [
         ("seed", 2, ["- seed: 1   # lucky", "+ seed: 2   # lucky"]),
         ("data.workers", 4, ["-   workers: 0        # processes", "+   workers: 4        # processes"]),
+        ("data.sizes", [1, 3], ["-   sizes: [1, 2]", "+   sizes: [1, 3]"]),
+        ("data.sizes", ["a: b"], ["-   sizes: [1, 2]", "+   sizes: ['a: b']"]),
+        ("data.sizes", [1, 2], []),
         ("data.path", "c", ['-   path: "a # b"', "+   path: c"]),
         ("data.path", "c # d", ['-   path: "a # b"', "+   path: 'c # d'"]),
         (
@@ -96,6 +99,9 @@ def test_a_new_key_stands_at_the_end_of_its_mapping() -> None:
         ("---\na: 1\n...\n", {"a": 2}, "---\na: 2\n...\n"),
         ("base: &b {lr: 1}\nmine:\n  <<: *b\n", {"mine.lr": 2}, "base: &b {lr: 1}\nmine:\n  <<: *b\n  lr: 2\n"),
         ("1: a\n'yes': b\n", {"1": "c", "yes": "d"}, "1: c\n'yes': d\n"),
+        ("a: [8,8, 4] # n\n", {"a": [8, 4]}, "a: [8, 4] # n\n"),
+        ("a: {b: [8,8]}\n", {"a.b": [8, 4, 2]}, "a: {b: [8,4,2]}\n"),
+        ("a: !!float 1e-4 # x\n", {"a": 2e-4}, "a: !!float 0.0002 # x\n"),
         ("a: 0x10 # sixteen\n", {"a": 16}, "a: 0x10 # sixteen\n"),
         ("a: 1\n", {"off": 1}, "a: 1\n'off': 1\n"),
     ],
@@ -109,6 +115,12 @@ def test_bytes_around_an_edit_stay(text: str, edits: dict[str, object], expected
     ("text", "edits", "reason"),
     [
         ("x: 0\na: [1]", {"a": 1}, "line 2: 'a' is a list, not a single value"),
+        ("a:\n- 1", {"a": [2]}, "line 1: 'a' is a list, not a single value"),
+        ("a: [1,\n 2]", {"a": [2]}, "line 1: the value of 'a' goes over several lines"),
+        ("b: &b 1\na: [*b]", {"a": [2]}, "line 2: 'a' holds more than plain values"),
+        ("a: [[1]]", {"a": [2]}, "line 1: 'a' holds more than plain values"),
+        ("a: &x [1]\nb: *x", {"a": [2]}, "line 1: the value of 'a' carries an anchor"),
+        ("a: [1]", {"a": [{}]}, "'a' cannot be set to"),
         ("a: {b: 1}", {"a": 1}, "line 1: 'a' is a mapping, not a single value"),
         ("a: &x 1\nb: *x", {"a": 2}, "line 1: the value of 'a' carries an anchor"),
         ("a: !!float 1", {"a": 2}, "line 1: the value of 'a' carries a tag"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ from scripts import SLOW_FETCH
 
 from hotlap.errors import TrainingFailed
 from hotlap.launch import Limits
-from hotlap.records import Comparison, read_record
-from hotlap.tune.compare import compare
+from hotlap.records import Comparison, Effect, Environment, SameTraining, read_record
+from hotlap.tune.compare import compare, regression
 from hotlap.tune.options import Options
 
 pytestmark = pytest.mark.slow
@@ -69,3 +71,53 @@ def test_a_training_beyond_the_memory_limit_is_ended() -> None:
     command = [sys.executable, "quick.py"]
     with pytest.raises(TrainingFailed, match="memory"):
         compared(command, command, budget=10, limits=Limits(memory=1 << 20))
+
+
+def test_another_load_on_the_machine_is_named_in_the_result() -> None:
+    """A process per core spins while A is compared with itself, which is not called faster or slower."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
+    try:
+        command = [sys.executable, "quick.py"]
+        comparison, _ = compared(command, command, budget=10)
+    finally:
+        for each in spinning:
+            each.kill()
+            each.wait()
+    assert comparison.judgement in ("not faster", "unclear")
+    assert any("another load held" in warning for warning in comparison.warnings)
+
+
+def made_up(judgement: Any, ratio: float, low: float, high: float, same: bool | None = True) -> Comparison:
+    return Comparison(
+        name="x",
+        date="",
+        a=["a"],
+        b=["b"],
+        environment=Environment(hotlap="0", python="3"),
+        effect=Effect(ratio=ratio, low=low, high=high, n=9, confidence=0.99, pairs=[]),
+        judgement=judgement,
+        same_training=SameTraining(same=same, numerics="rounding", evidence="losses shift"),
+        a_step_seconds=1.0,
+        b_step_seconds=1.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("comparison", "reason"),
+    [
+        (made_up("slower", 0.8, 0.7, 0.9), "it is slower: 0.80x [0.70, 0.90], 9 pairs"),
+        (made_up("faster", 1.2, 1.1, 1.3, same=False), "it is another training: losses shift"),
+        (made_up("unclear", 0.9, 0.6, 1.3), "it looks slower, and that it is not could not be shown"),
+        (made_up("not faster", 0.95, 0.9, 1.01), "it looks slower"),
+        (made_up("unclear", 0.99, 0.6, 1.3), None),
+        (made_up("not faster", 1.0, 0.99, 1.01), None),
+        (made_up("unclear", 1.3, 0.9, 1.7), None),
+        (made_up("faster", 1.3, 1.2, 1.7, same=None), None),
+    ],
+)
+def test_what_is_a_regression(comparison: Comparison, reason: str | None) -> None:
+    """Slower, another training, or unclear and leaning to the slow side by more than the minimum gain."""
+    told = regression(comparison)
+    assert (told or "").startswith(reason or "")
+    assert (told is None) == (reason is None)

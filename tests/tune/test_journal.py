@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hotlap.errors import RunError
+from hotlap.records import Environment
 from hotlap.tune.journal import open_journal
 
 
@@ -78,3 +79,38 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         open_journal("tune-x", tmp_path / "file", fresh=False)
+
+
+def test_what_goes_on_in_another_environment_says_what_changed(tmp_path: Path) -> None:
+    """The first one is kept, however often it goes on."""
+    first = Environment(hotlap="0", python="3", cpu="EPYC", kernel="6.1", governor="performance")
+    journal = open_journal("tune-x", tmp_path, fresh=False)
+    assert journal.changed_since(first) == []
+    journal.close()
+    for _ in range(2):
+        again = open_journal("tune-x", tmp_path, fresh=False)
+        other = Environment(hotlap="0", python="3", cpu="EPYC", kernel="6.2", governor="powersave")
+        assert again.changed_since(other) == [
+            "measured in several goes: the kernel was 6.1, and is 6.2",
+            "measured in several goes: the governor of the cores' clocks was performance, and is powersave",
+        ]
+        assert again.changed_since(first) == []
+        again.close()
+
+
+@pytest.mark.parametrize(("unfinished", "goes_on"), [(True, True), (False, False)])
+def test_what_a_budget_had_no_time_for_another_one_has(tmp_path: Path, unfinished: bool, goes_on: bool) -> None:
+    """With all its seconds; a result that is complete is measured anew."""
+    journal = open_journal("tune-x", tmp_path, fresh=False)
+    journal._opened -= 100.0
+    journal.once("a", int, lambda: 1)
+    journal.close()
+    (journal.directory / "result.json").write_text(json.dumps({"unfinished": unfinished}))
+    again = open_journal("tune-x", tmp_path, fresh=False)
+    assert (again.directory == journal.directory) == goes_on
+    assert ("a" in again.entries) == goes_on
+    assert again.spent() < 50.0
+    again.close()
+    fresh = open_journal("tune-x", tmp_path, fresh=True)
+    assert fresh.entries == {}
+    fresh.close()

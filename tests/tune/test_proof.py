@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from diagnosed import DIAGNOSIS
 
-from hotlap.records import Budget, Diagnosis
-from hotlap.tune.proof import FEWEST_STEPS, STEPS, Launch, proof_steps, prove, same_training
-
-DIAGNOSIS = Diagnosis(
-    findings=[],
-    will_not_help=[],
-    step_seconds=0.1,
-    phases={},
-    throughput=None,
-    budget=Budget(wall=1, startup=0, warmup=0, steps=1, validation=0, checkpoint=0, logging=0, end=0),
-    steady_from=0,
-    steady_steps=10,
-)
+from hotlap.tune.disturbances import Block, BlockPair
+from hotlap.tune.proof import FEWEST_STEPS, STEPS, Launch, borne_out, proof_steps, prove, same_training, warnings_of
 
 
 def launch(ratio: float, **quality: dict[str, float]) -> Launch:
@@ -39,7 +29,7 @@ def launch(ratio: float, **quality: dict[str, float]) -> Launch:
         ([2.0, 2.02, 1.98, 2.0, 2.01, 2.0, 2.0, 2.0, 2.0], 5, "faster"),
         ([1.0, 1.001, 0.999, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 5, "not faster"),
         ([0.5, 0.51, 0.49, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], 5, "slower"),
-        ([1.5, 1.0, 0.8, 1.4, 0.9, 1.1, 1.2, 0.9, 1.3], 9, "unclear"),
+        ([1.5, 1.0, 0.8, 1.4, 0.9, 1.1, 1.2, 0.9, 1.3] * 3, 27, "unclear"),
     ],
 )
 def test_it_stops_at_the_first_planned_look_that_is_clear(ratios: list[float], pairs: int, judgement: str) -> None:
@@ -50,7 +40,9 @@ def test_it_stops_at_the_first_planned_look_that_is_clear(ratios: list[float], p
         made.append(number)
         return launch(ratios[number])
 
-    launches, effect, verdict = prove(pair, 0.01, 0.02, lambda message: None, lambda: 1e6)
+    launches, effect, verdict = prove(
+        lambda numbers: [pair(number) for number in numbers], 0.01, 0.02, lambda message: None, lambda: 1e6
+    )
     assert made == list(range(pairs))
     assert len(launches) == effect.n == pairs
     assert verdict == judgement
@@ -58,14 +50,16 @@ def test_it_stops_at_the_first_planned_look_that_is_clear(ratios: list[float], p
 
 def test_no_look_is_begun_that_would_take_longer_than_the_time_left() -> None:
     """But the first one is always taken, however short the time."""
-    clock = iter([10.0, 10.0, -20.0, -20.0, -20.0])
+    clock = iter([10.0, -20.0, -20.0])
     made: list[int] = []
 
     def pair(number: int) -> Launch:
         made.append(number)
         return launch([1.5, 1.0, 0.8, 1.4, 0.9][number])
 
-    _, effect, verdict = prove(pair, 0.01, 0.02, lambda message: None, lambda: next(clock))
+    _, effect, verdict = prove(
+        lambda numbers: [pair(number) for number in numbers], 0.01, 0.02, lambda message: None, lambda: next(clock)
+    )
     assert made == [0, 1, 2, 3, 4]
     assert effect.n == 5
     assert verdict == "unclear"
@@ -87,3 +81,34 @@ def test_a_metric_counts_only_where_every_launch_has_it() -> None:
     assert same_training(complete, "rounding", deterministic=True).metric == "psnr"
     incomplete = [*complete[:2], launch(1.0, baseline_quality=both)]
     assert same_training(incomplete, "rounding", deterministic=True).metric is None
+
+
+def stalling(number: int) -> Launch:
+    """B's parts are 10 % faster, but for one, in which it stands still for as long as four parts take."""
+    parts = []
+    for part in range(6):
+        held = 5.0 if part == number % 6 else 1.0
+        a = Block(throughput=100.0, seconds=1.0, step=0.01, longest=0.012)
+        b = Block(throughput=110.0 / held, seconds=held / 1.1, step=0.01, longest=0.012 if held == 1.0 else 3.6)
+        parts.append(BlockPair(number=number, a=a, b=b))
+    return launch(1.1, parts=parts)
+
+
+def test_a_gain_that_all_the_time_together_does_not_bear_out_is_unclear() -> None:
+    """The median part leaves out what B does to itself now and then; the result says both figures."""
+    launches, effect, verdict = prove(
+        lambda numbers: [stalling(number) for number in numbers], 0.01, 0.02, lambda message: None, lambda: 1e6
+    )
+    assert effect.low > 1
+    assert verdict == "unclear"
+    told = warnings_of(launches, verdict, effect, cores=2)
+    assert any("all the time that was measured, stalls included, 0.66x" in each for each in told)
+    assert any("5 of 60 blocks hold a stall" in each for each in told)
+
+
+def test_a_gain_that_all_the_time_bears_out_stands() -> None:
+    """And records that do not have it are judged as before."""
+    assert borne_out("faster", [1.05, 0.99, 1.1]) == "faster"
+    assert borne_out("faster", []) == "faster"
+    assert borne_out("slower", [1.2, 1.1]) == "unclear"
+    assert borne_out("not faster", [1.2, 1.1]) == "not faster"

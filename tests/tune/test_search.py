@@ -62,7 +62,14 @@ def test_a_training_that_waits_for_its_data_gets_workers(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["runs", "train.py"]
     assert read_record(directory / "result.json", Tuning) == tuning
     assert processes_of(folder) == []
-    assert any("no-op arm" in line for line in said)
+    # In 30 minutes: the patch applies, and was run.
+    assert tuning.handover is not None
+    assert (tuning.handover.files, tuning.handover.same) == (["train.py"], True)
+    before = (folder / "train.py").read_bytes()
+    subprocess.run(["patch", "-p1", "-i", directory / "changes.patch"], check=True, stdout=subprocess.DEVNULL)
+    assert f"num_workers={tuning.adopted[0].value}" in (folder / "train.py").read_text()
+    (folder / "train.py").write_bytes(before)
+    assert any("against itself" in line for line in said)
     # One worker being faster does not keep two from being tried in its place.
     assert os.cpu_count() == 1 or "workers=2" in {trial.change.id for trial in tuning.trials}
 
@@ -115,13 +122,13 @@ def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
     with subprocess.Popen(command("10m"), **streams, start_new_session=True) as first:
         deadline = time.monotonic() + 120
         journal: list[str] = []
-        while len(journal) < 2 and time.monotonic() < deadline:
+        while len(journal) < 3 and time.monotonic() < deadline:
             journal = [
                 line for path in folder.glob(".hotlap/runs/*/journal.jsonl") for line in path.read_text().splitlines()
             ]
             time.sleep(0.05)
         os.kill(first.pid, signal.SIGKILL)
-    assert len(journal) >= 2
+    assert len(journal) >= 3
     deadline = time.monotonic() + 10
     while processes_of(folder) and time.monotonic() < deadline:
         time.sleep(0.05)

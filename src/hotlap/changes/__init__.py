@@ -7,17 +7,63 @@ A family answers with changes, or with a reason why it has none. Advice knows wh
 
 from __future__ import annotations
 
-from hotlap.changes import allocator, batch, checkpointing, compiling, layout, loader, optimizer, precision
+import msgspec
+
+from hotlap.changes import (
+    allocator,
+    batch,
+    checkpointing,
+    collecting,
+    compiling,
+    copies,
+    distributed,
+    larger_batch,
+    layout,
+    lengths,
+    loader,
+    model,
+    optimizer,
+    padding,
+    perceptual,
+    precision,
+    reporting,
+    samples,
+    switches,
+    threads,
+)
+from hotlap.changes.conflicts import conflicts
+from hotlap.changes.memory import predicted
 from hotlap.changes.situation import Situation
 from hotlap.records import Change, Trial
 
 #: In this order changes are tried: what is cheap to try and bounded by a finding first, compilation last.
-FAMILIES = (loader, checkpointing, allocator, precision, layout, optimizer, batch, compiling)
+FAMILIES = (
+    samples,
+    loader,
+    collecting,
+    copies,
+    distributed,
+    checkpointing,
+    allocator,
+    threads,
+    precision,
+    layout,
+    optimizer,
+    switches,
+    reporting,
+    lengths,
+    padding,
+    batch,
+    compiling,
+    perceptual,
+    larger_batch,
+    model,
+)
 
 #: Changes that could give less than this come after all others.
 WORTH_IT = 1.1
 
-__all__ = ["FAMILIES", "Situation", "propose"]
+__all__ = ["FAMILIES", "Situation", "asked", "conflicts", "predicted", "propose"]
 
 
 def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Trial]]:
@@ -28,15 +74,39 @@ def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Tr
     wanted: list[Change] = []
     skipped: list[Trial] = []
     for family in FAMILIES:
-        for change in family.propose(situation):
-            if change.bound is not None and change.bound < 1 + minimum:
+        for proposed in family.propose(situation):
+            change = msgspec.structs.replace(proposed, memory=predicted(proposed, situation))
+            obstacle = conflicts([change], situation)
+            if obstacle:
+                skipped.append(_skipped(change, f"not tried: {obstacle}"))
+            elif change.bound is not None and change.bound < 1 + minimum:
                 least = f"a gain counts from {1 + minimum:.3f}x on"
                 why = f"not tried: it could give at most {change.bound:.3f}x, and {least}"
-                skipped.append(
-                    Trial(change=change, against=[], effect=None, judgement="not faster", kept=False, why=why)
-                )
+                skipped.append(_skipped(change, why))
             else:
                 wanted.append(change)
     # With little time, what can hardly pay must not take it from what can.
     wanted.sort(key=lambda change: change.bound is not None and change.bound < WORTH_IT)
     return wanted, skipped
+
+
+def asked(name: str, value: str, situation: Situation) -> Change:
+    """Return the change that the user asks for by name and value, proposed or not.
+
+    Raises:
+        ValueError: there is none, or it cannot be here; the reason.
+    """
+    proposed = [change for family in FAMILIES for change in family.propose(situation)]
+    found = next((change for change in proposed if (change.name, change.value) == (name, value)), None)
+    found = found or precision.asked(name, value, situation)
+    if found is None:
+        known = ", ".join(change.id for change in proposed)
+        raise ValueError(f"there is no change {name}={value} for this training; there are {known}")
+    obstacle = conflicts([found], situation)
+    if obstacle:
+        raise ValueError(f"{found.id} cannot be tried: {obstacle}")
+    return found
+
+
+def _skipped(change: Change, why: str) -> Trial:
+    return Trial(change=change, against=[], effect=None, judgement="not faster", kept=False, why=why)

@@ -23,7 +23,8 @@ def propose(situation: Situation) -> list[Change]:
             name="micro_batch",
             value=f"{new_size}x{new_steps}",
             title=f"micro-batch {new_size}, {new_steps} to a step",
-            numerics="rounding",
+            # Statistics of another micro-batch are other numbers, and not other roundings.
+            numerics="trajectory" if situation.facts.batch_norms else "rounding",
             edits={"batch_size": new_size, "accumulation_steps": new_steps},
             bound=situation.bound("forward", "loss", "backward", "recompute", "data_wait", "other"),
             note=f"the effective batch stays {size * steps}",

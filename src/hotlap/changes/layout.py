@@ -8,7 +8,8 @@ from hotlap.records import Change
 
 def propose(situation: Situation) -> list[Change]:
     facts = situation.facts
-    if not facts.convolutions or facts.channels_last:
+    # None where no kernel has four dimensions: convolutions of sequences and of volumes.
+    if not facts.convolutions or facts.channels_last is not False:
         return []
     return [
         Change(
@@ -17,6 +18,7 @@ def propose(situation: Situation) -> list[Change]:
             title="channels_last memory format",
             numerics="rounding",
             inject={"channels_last": True},
+            live=True,
             edits={"channels_last": True},
             bound=situation.bound("forward", "backward", "recompute"),
         )

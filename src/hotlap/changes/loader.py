@@ -1,4 +1,4 @@
-"""Processes that prepare batches beside the training."""
+"""Processes that prepare batches beside the training, and what is set for them."""
 
 from __future__ import annotations
 
@@ -48,4 +48,49 @@ def propose(situation: Situation) -> list[Change]:
                 bound=bound,
             )
         )
+    return changes + _further_ahead(situation)
+
+
+def _further_ahead(situation: Situation) -> list[Change]:
+    """Of workers that are fast enough on average: with more batches ready, a slow one does not stop the training."""
+    facts = situation.facts
+    if not facts.workers:
+        return []
+    bound = situation.bound_of(_uneven_wait(situation))
+    changes = [
+        Change(
+            name="prefetch",
+            value=str(count),
+            title=f"{count} batches ahead of each worker",
+            numerics="exact",
+            inject={"prefetch_factor": count},
+            edits={"prefetch_factor": count},
+            bound=bound,
+            note=f"takes the memory of {facts.workers * (count - (facts.prefetch_factor or 2))} more batches",
+        )
+        for count in (4, 8)
+        if count > (facts.prefetch_factor or 2)
+    ]
+    if facts.workers > 1:
+        changes.append(
+            Change(
+                name="any_order",
+                value="true",
+                title="batches in the order in which they are ready",
+                # Which batch comes first depends on what the machine does besides.
+                numerics="trajectory",
+                inject={"any_order": True},
+                bound=bound,
+                note="the order of the samples is another one in every run",
+            )
+        )
     return changes
+
+
+def _uneven_wait(situation: Situation) -> float:
+    """Seconds of the wait for data that are there although the workers are fast enough on average."""
+    facts, wait = situation.facts, situation.diagnosis.phases.get("data_wait", 0.0)
+    if facts.fetch_seconds is None or not facts.workers:
+        return wait
+    made_in = facts.fetch_seconds * (facts.micro_batches or 1) / facts.workers
+    return max(0.0, situation.step_seconds - max(made_in, situation.step_seconds - wait))

@@ -3,7 +3,8 @@
     argv ──> split at `--` ──> cyclopts (before it)  +  the training command (after it) ──> the command's function
                                                                                              └─> exit code
 
-Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train`` itself.
+Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train`` and
+``hotlap verify``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 import cyclopts
 
-from hotlap.cli import commands, reading  # noqa: F401  (they enter themselves into the application)
+from hotlap.cli import commands, reading, trainings  # noqa: F401  (they enter themselves into the application)
 from hotlap.cli.options import app
 from hotlap.errors import EXIT_INTERRUPTED, HotlapError, UsageError
 

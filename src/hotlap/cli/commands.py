@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 from cyclopts import Parameter
 
 from hotlap.cli.options import (
@@ -27,6 +28,7 @@ from hotlap.cli.options import (
     training_words,
 )
 from hotlap.errors import FindingsPresent, RunError, TrainingFailed, UsageError
+from hotlap.records import Goal
 from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
 
 if TYPE_CHECKING:
@@ -124,6 +126,11 @@ def tune(
     /,
     *,
     budget: Budget = "10m",
+    goal: Goal = "throughput",
+    quality: str | None = None,
+    planned_steps: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="", allow_leading_hyphen=True)] = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     report: Page = None,
     force: Force = False,
@@ -148,10 +155,25 @@ def tune(
     ----------
     config
         A configuration of `hotlap train`. The faster one is written next to it as NAME_optimized.yaml.
+    goal
+        What is to become better: samples per second, peak memory (at no less than 0.6 of the speed), seconds until the
+        loss that the baseline ends with, or device hours.
+    quality
+        Try other trainings, too (larger batches, lighter models), and compare them at equal samples by this metric: one
+        that the training reports with `hotlap.metric` or prints, as in `psnr: 28.3`, or `loss`.
+    planned_steps
+        Steps of the whole training. A change that takes longer to start than it saves over them is dropped.
+    engine
+        Measure on this machine, a comparison on each of its GPUs at once, or on the machines of a Ray cluster (the one
+        of RAY_ADDRESS), which see the same files.
+    set_
+        Try these values of a key or a flag of your own, too: `--set TRAIN.BATCH_SIZE=1,2,4` or
+        `--set=--batch-size=16,32`. Can be given several times.
     output
         Write the faster configuration to this file instead.
     """
-    from hotlap.tune.adopt import edit_yaml, unified_diff
+    from hotlap.records import write_whole
+    from hotlap.tune.asked import asked
     from hotlap.tune.search import tune as search
     from hotlap.tune.target import Target
 
@@ -169,18 +191,23 @@ def tune(
         output = output or config.with_name(f"{config.stem}_optimized{config.suffix}")
     may_write("--output", output, force=force)
     may_write("--report", report, force=force)
-    options = _options(budget, memory_limit, run_dir, fresh)
+    options = msgspec.structs.replace(
+        _options(budget, memory_limit, run_dir, fresh),
+        goal=goal,
+        quality=quality,
+        planned_steps=planned_steps,
+        engine=engine,
+        asked=asked(set_ or [], target),
+    )
     with Progress() as progress:
+        for line in target.told():
+            progress.say(line)
         tuning, directory = search(target, options, progress)
     written = None
-    edits = target.edits(tuning.adopted)
-    if edits and output is not None and target.config is not None:
-        from hotlap.records import write_whole
-
-        tuned = edit_yaml(target.text, edits)
-        write_whole(output, tuned)
-        write_whole(directory / "changes.patch", unified_diff(target.text, tuned, target.config))
-        written = output
+    rewritten = target.rewritten(tuning.adopted)
+    for source, (_, tuned) in rewritten.items():
+        written = output or directory / f"{Path(source).stem}_optimized{Path(source).suffix}"
+        write_whole(written, tuned)
     page = directory / "report.html"
     _write_page(page, directory)
     _write_page(report, directory)
@@ -190,13 +217,21 @@ def tune(
         from hotlap.report import terminal
 
         print_view(terminal.tuning(tuning))
-        if written is not None:
-            sys.stdout.write("\n" + (directory / "changes.patch").read_text())
-    for what, path in (("configuration", written), ("result", directory / "result.json"), ("page", page)):
+    patch = directory / "changes.patch" if tuning.handover and tuning.handover.patch else None
+    if patch is not None and not json:
+        sys.stdout.write("\n" + patch.read_bytes().decode(errors="replace"))
+    for what, path in (
+        ("configuration", written),
+        ("patch", patch),
+        ("result", directory / "result.json"),
+        ("page", page),
+    ):
         if path is not None:
             progress.say(f"{what}: {_short(path)}")
     if tuning.adopted:
-        progress.say(f"train with it: {_how_to_run(target.config, written, directory)}")
+        # What no key is for is in no file.
+        whole = None if target.levers(tuning.adopted) else written
+        progress.say(f"train with it: {_how_to_run(target.config, whole, directory)}")
 
 
 @app.command(usage='Usage: hotlap compare [OPTIONS] --a "COMMAND" --b "COMMAND"')
@@ -210,7 +245,9 @@ def compare(
     fail_on: Annotated[
         str | None,
         Parameter(
-            help="Leave with exit code 1 if B is one of: slower, not-faster, other-training. Unclear counts too."
+            help="Leave with exit code 1 if B is one of: regression (slower, or another training; unclear counts where "
+            "the median pair is slower by more than 2%), slower, not-faster (unclear counts), other-training (not "
+            "shown to be the same counts)."
         ),
     ] = None,
     memory_limit: MemoryLimit = None,
@@ -232,6 +269,7 @@ def compare(
         The second training command, in quotes.
     """
     from hotlap.tune.compare import compare as compare_commands
+    from hotlap.tune.compare import regression
 
     cases = [case.strip() for case in (fail_on or "").split(",") if case.strip()]
     for case in cases:
@@ -256,9 +294,12 @@ def compare(
     there = [case for case in cases if case in seen]
     if there:
         raise FindingsPresent(f"B is {' and '.join(there)}, which --fail-on asked for")
+    reason = regression(comparison)
+    if "regression" in cases and reason is not None:
+        raise FindingsPresent(f"B is a regression, which --fail-on asked for: {reason}")
 
 
-_REGRESSIONS = ("slower", "not-faster", "other-training")
+_REGRESSIONS = ("regression", "slower", "not-faster", "other-training")
 
 
 @app.command(usage="Usage: hotlap run --with RESULT [-- COMMAND]")
@@ -290,24 +331,6 @@ def run(
         raise UsageError(f"{with_} adopted no change, so there is nothing to train with")
     print(f"hotlap: training with {', '.join(change.id for change in result.adopted)}", file=sys.stderr)
     return api.run(result, command, run_dir=run_dir)
-
-
-@app.command
-def train(config: Path, /, *, json: Json = False) -> None:
-    """Train one of the reference trainings.
-
-    `hotlap train configs/restoration.yaml`
-
-    Parameters
-    ----------
-    config
-        The configuration; every key is explained in the files of the folder configs.
-    """
-    from hotlap.train import main as train_config
-    from hotlap.train import summary
-
-    result = train_config(config)
-    print_json(result) if json else print(summary(result), flush=True)
 
 
 def _options(budget: str, memory_limit: str | None, run_dir: Path | None, fresh: bool) -> Options:
@@ -343,4 +366,5 @@ def _short(path: Path) -> str:
 def _how_to_run(config: str | None, written: Path | None, directory: Path) -> str:
     if config is not None and written is not None:
         return f"hotlap train {shlex.quote(_short(written))}"
-    return f"hotlap run --with {shlex.quote(_short(directory))} -- COMMAND"
+    command = "" if config is not None else " -- COMMAND"
+    return f"hotlap run --with {shlex.quote(_short(directory))}{command}"

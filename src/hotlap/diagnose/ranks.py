@@ -22,11 +22,9 @@ from hotlap.diagnose.thresholds import (
     JOINED_STEPS_AT_MOST,
     UNEQUAL_SAMPLES,
 )
-from hotlap.records import Rank, RankMeans
+from hotlap.records import COMPUTING, Rank, RankMeans
 
 SYNC = "gradient_sync"
-#: What a rank does with its own data on its own processor.
-COMPUTING = ("sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
 #: Phases after the synchronisation of a step: the others wait for them in the next one.
 _AFTER = ("optimizer", "validation", "checkpoint", "logging")
 

@@ -104,6 +104,8 @@ MACHINE_GAIN = 1.05
 OPTIMIZER_SHARE = 0.05
 RECOMPUTE_SHARE = 0.05
 LOOP_SHARE = 0.05
+#: Positions of sequences that are padding in all rows of a batch: below it, there is little to cut.
+PADDING_SHARE = 0.2
 #: Making data is part of the method: only where it sets the pace is there something to gain.
 SAMPLING_SHARE = 0.3
 

@@ -16,13 +16,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from hotlap.records import DevicePhase, DevicePhases
+from hotlap.records import COMPUTING, DevicePhase, DevicePhases
 
 #: An event that the device came to within so many nanoseconds after it was recorded found next to nothing before it:
 #: recording and noticing it takes some 10 us, and the operation that was handed over last may still run.
 _AT_ONCE = 100_000
-#: Phases in which the training hands work over to the device all the time.
-_COMPUTING = frozenset({"sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer"})
 _SECOND = 1e9
 
 
@@ -88,7 +86,7 @@ def _seen(step: dict[str, Any]) -> _Seen:
         # While the host waits for data it hands nothing over.
         _add(seen.at_most, name, busy if name == "data_wait" else max(0, ends - begins))
         dry = slack is not None and ends + slack - handed_over <= _AT_ONCE
-        if name in _COMPUTING:
+        if name in COMPUTING:
             seen.marks += 1
             seen.dry += dry
         if dry:

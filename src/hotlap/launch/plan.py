@@ -39,6 +39,10 @@ class Plan:
     #: Trace a few steps; see ``hotlap.probe.tracing``.
     trace: bool = False
     silent: bool = False
+    #: Of the environment, set for the training.
+    variables: dict[str, str] = field(default_factory=dict)
+    #: Texts that run in the place of the script's files; see ``hotlap.probe.replaced``.
+    copies: dict[str, str] = field(default_factory=dict)
 
     def settings(self, directory: Path) -> str:
         """The text of ``probe.json``."""
@@ -56,12 +60,13 @@ class Plan:
                 "looks": not self.gated and not self.silent,
                 "trace": self.trace,
                 "silent": self.silent,
+                "copies": self.copies,
             }
         )
 
     def environ(self, directory: Path) -> dict[str, str]:
         """The environment of the training, in which Python starts the probe before anything else."""
-        environ = dict(os.environ)
+        environ = dict(os.environ) | self.variables
         environ["HOTLAP_PROBE"] = str(directory / "probe.json")
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_SITE), environ.get("PYTHONPATH")]))
         if self.contained:

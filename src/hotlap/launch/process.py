@@ -77,6 +77,8 @@ class Training:
         #: How it ended, None while it runs.
         self.exit: Exit | None = None
         self.frozen = False
+        #: The first step of the last block.
+        self.leading: Step | None = None
         #: What the probe has written, all but the steps of a training that is not gated.
         self.lines: list[dict[str, Any]] = []
         self.started = time.perf_counter()
@@ -241,18 +243,20 @@ class Training:
         wanted = self._gates + 1
         return self._wait(lambda: self._gates >= wanted, _LOOK_AT_GATE)
 
-    def block(self, seconds: float, steps: int) -> list[Step] | None:
+    def block(self, seconds: float, steps: int, settings: dict[str, Any] | None = None) -> list[Step] | None:
         """Let the training run for at least so long and so many steps; return them, None if it ended instead.
 
-        The first step of a block holds the wait itself and the cold caches after it, and is left out.
+        The first step of a block holds the wait itself and the cold caches after it, and is left out. ``settings``
+        are those of the probe's levers from now on, None for those that it has.
         """
         self.thaw()
         self.poll()
         before = len(self.lines)
-        self._say(f"go {seconds:.6f} {steps + 1}\n")
+        self._say(f"go {seconds:.6f} {steps + 1}{'' if settings is None else f' {json.dumps(settings)}'}\n")
         if not self.wait_for_gate():
             return None
-        return steps_of(self.lines[before:])[1:]
+        self.leading, *block = steps_of(self.lines[before:])
+        return block
 
     def release(self) -> None:
         """Let the training run to its end, ungated."""

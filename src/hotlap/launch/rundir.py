@@ -26,6 +26,7 @@ from hotlap.records import (
     Run,
     RunInfo,
     Sampled,
+    Sites,
     Stages,
     Step,
     Syncs,
@@ -107,6 +108,11 @@ def sampled_of(lines: list[dict[str, Any]]) -> Sampled | None:
     return msgspec.convert(found[-1], Sampled, strict=False) if found else None
 
 
+def sites_of(lines: list[dict[str, Any]]) -> Sites | None:
+    found = [line for line in lines if line["k"] == "sites"]
+    return msgspec.convert(found[-1], Sites, strict=False) if found else None
+
+
 def stages_of(lines: list[dict[str, Any]]) -> Stages | None:
     """The last of their lines stands for those before it."""
     seen = [line for line in lines if line["k"] == "stages"]
@@ -141,14 +147,17 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, 
     if (info.outcome, info.reason) == UNFINISHED:
         # Known to have lived as long as its last step.
         info = msgspec.structs.replace(info, ended=max([info.ended, *(step.t + step.wall for step in steps)]))
+    unapplied: list[str] = next((line["notes"] for line in reversed(lines) if line["k"] == "levers"), [])
     return Run(
         info=info,
         facts=facts_of(lines),
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
-        notes=[line.get("text", "") for line in lines if line["k"] == "note"],
+        notes=[line.get("text", "") for line in lines if line["k"] == "note"] + unapplied,
+        unapplied=unapplied,
         syncs=syncs_of(lines),
         sampled=sampled_of(lines),
+        sites=sites_of(lines),
         startup=startup_of(lines),
         compilations=compilations_of(lines, steps),
         loader_starts=loader_starts_of(lines, steps),

@@ -21,6 +21,11 @@ from typing import Any, NoReturn
 
 #: The probe of this process, once a script has imported torch.
 active: Any = None
+#: What this process was told, from outside or by the script itself, and torch once the levers are installed in it.
+told: Settings | None = None
+installed: ModuleType | None = None
+#: For the record, of what happened before there is one.
+notes: list[str] = []
 
 
 class Settings:
@@ -45,19 +50,26 @@ class Settings:
         self.trace: bool = raw.get("trace", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
+        #: Texts that run in the place of the script's files; see ``replaced``.
+        self.copies: dict[str, str] = raw.get("copies", {})
 
 
 def start(settings_path: str) -> None:
+    global told
     with open(settings_path) as file:
-        settings = Settings(json.load(file))
+        settings = told = Settings(json.load(file))
     started = time.perf_counter()
+    if settings.copies:
+        from hotlap.probe import replaced
+
+        replaced.install(settings.copies)
     if settings.contain:
         from hotlap.probe import contain
 
         contain.install(settings.contain, settings.run_dir)
     if settings.seed_offset:
         _shift_seeds_of_random(settings.seed_offset)
-    after_import("torch", lambda module: _install(module, settings, started))
+    after_import("torch", lambda module: install(module, settings, started))
     if not settings.silent:
         from hotlap.probe import frameworks
 
@@ -67,11 +79,11 @@ def start(settings_path: str) -> None:
         after_import("numpy", lambda module: _shift_seeds_of_numpy(module, settings.seed_offset))
 
 
-def _install(torch: ModuleType, settings: Settings, started: float) -> None:
+def install(torch: ModuleType, settings: Settings, started: float) -> None:
     from hotlap.probe import hooks
 
-    global active
-    active = hooks.install(torch, settings, started)
+    global active, installed
+    active, installed = hooks.install(torch, settings, started), torch
 
 
 def _finish_before_exit() -> None:

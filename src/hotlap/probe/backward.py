@@ -15,7 +15,7 @@ ident = threading.get_ident
 
 
 def wrap_backward(torch: Any, recorder: Recorder) -> None:
-    compiling, clock, tensor = torch.compiler.is_dynamo_compiling, recorder.clock, torch.Tensor
+    compiling, clock = torch.compiler.is_dynamo_compiling, recorder.clock
     original = torch.autograd.backward
 
     @functools.wraps(original)
@@ -30,14 +30,7 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
         stack.append(BACKWARD)
         timeline.times.append(clock())
         timeline.kinds.append(BACKWARD)
-        recorder.backward_since = True
-        if recorder.size is not None:
-            recorder.sizes.append(recorder.size)
-            recorder.size = None
-        if recorder.scaled:
-            recorder.scaled = False
-        elif type(tensors) is tensor:
-            recorder.loss(tensors, recorder.losses)
+        recorder.backward_of(tensors)
         recorder.in_backward = True
         try:
             return original(tensors, *args, **kwargs)
@@ -51,7 +44,7 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
                 timeline.unwind(0, clock())
 
     def carefully(original: Callable[..., Any], kind: str, tensors: Any, args: Any, kwargs: Any) -> Any:
-        if levers.wanted:
+        if levers.engaged:
             levers.before_backward()
         timeline = recorder.here()
         if timeline is None or recorder.in_backward or timeline.opaque():
@@ -62,14 +55,7 @@ def wrap_backward(torch: Any, recorder: Recorder) -> None:
         open_spans = len(timeline.stack)
         timeline.push(clock(), kind)
         if kind is BACKWARD:
-            recorder.backward_since = True
-            if recorder.size is not None:
-                recorder.sizes.append(recorder.size)
-                recorder.size = None
-            if recorder.scaled:
-                recorder.scaled = False
-            else:
-                recorder.loss(tensors, recorder.losses)
+            recorder.backward_of(tensors)
         elif not depth:
             recorder.loss(tensors, recorder.inner_losses)
         # A module that is called now, outside checkpoint() too, is recomputed.

@@ -63,6 +63,7 @@ def install(torch: Any, recorder: Recorder) -> None:
         make(self, *args, **kwargs)
         if not replicas.known:
             wrap_sync(torch, recorder, replicas)
+            recorder.facts.data_parallel = replicas.settings
         replicas.known.append(weakref.ref(self))
 
     parallel.__init__ = __init__
@@ -85,6 +86,29 @@ class Replicas:
 
     def alive(self) -> list[Any]:
         return [module for each in self.known if (module := each()) is not None]
+
+    def logged(self) -> list[Any]:
+        return [module for module in self.alive() if module.logger is not None]
+
+    def settings(self) -> dict[str, Any] | None:
+        """What they are set to; None when there is none (any more)."""
+        modules = self.logged()
+        if not modules:
+            return None
+        first = modules[0]._get_ddp_logging_data()
+        buckets = first.get("rebuilt_bucket_sizes") or first.get("bucket_sizes") or ""
+        return {
+            "models": len(modules),
+            "backend": first.get("backend_name"),
+            "parameter_bytes": first.get("total_parameter_size_bytes"),
+            "buckets": [int(size) for size in buckets.split(",") if size.strip()],
+            "find_unused_parameters": any(module.find_unused_parameters for module in modules),
+            "static_graph": all(module.static_graph for module in modules),
+            "gradient_as_bucket_view": all(module.gradient_as_bucket_view for module in modules),
+            "comm_hook": first.get("comm_hook") or None,
+            "backwards": self.backwards,
+            "syncs": self.syncs,
+        }
 
     def synchronise(self) -> bool:
         """Whether the backward that begins now will: as the last forward with gradients has arranged it."""
@@ -192,15 +216,12 @@ class SyncLook:
 
     def begin(self) -> None:
         self.syncs = self.replicas.syncs
-        modules = self._modules()
+        modules = self.replicas.logged()
         for module in modules:
             module._set_ddp_runtime_logging_sample_rate(1)
         # A compiler would compile again what is patched.
         if any(module.find_unused_parameters and not module.static_graph for module in modules) and not has_compiled():
             self._time_searches(type(modules[0]))
-
-    def _modules(self) -> list[Any]:
-        return [module for module in self.replicas.alive() if module.logger is not None]
 
     def _time_searches(self, parallel: Any) -> None:
         original = parallel._post_forward
@@ -219,7 +240,7 @@ class SyncLook:
         parallel._post_forward = _post_forward
 
     def undo(self) -> None:
-        for module in self._modules():
+        for module in self.replicas.logged():
             module._set_ddp_runtime_logging_sample_rate(_SAMPLE_RATE)
         if self.search is not None:
             (parallel, original), self.search = self.search, None
@@ -232,7 +253,7 @@ class SyncLook:
         self.undo()
         exposed = overlapped = 0.0
         unused: list[int] = []
-        for module in self._modules():
+        for module in self.replicas.logged():
             module.logger.set_runtime_stats_and_log()
             data = module._get_ddp_logging_data()
             communication = data.get("backward_comm_time", 0) * _NANOSECOND
@@ -248,30 +269,13 @@ class SyncLook:
         self._describe()
 
     def _describe(self) -> None:
-        modules = self._modules()
-        if not modules:
-            return
-        every = [module._get_ddp_logging_data() for module in modules]
-        first = every[0]
-        buckets = first.get("rebuilt_bucket_sizes") or first.get("bucket_sizes") or ""
-        self.described = {
-            "models": len(modules),
-            "backend": first.get("backend_name"),
-            "parameter_bytes": first.get("total_parameter_size_bytes"),
-            "buckets": [int(size) for size in buckets.split(",") if size.strip()],
-            "find_unused_parameters": any(module.find_unused_parameters for module in modules),
-            "static_graph": all(module.static_graph for module in modules),
-            "gradient_as_bucket_view": all(module.gradient_as_bucket_view for module in modules),
-            "comm_hook": first.get("comm_hook") or None,
-        }
+        self.described = self.replicas.settings() or self.described
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         self._describe()
         if not self.described:
             return []
         seen: dict[str, Any] = {
-            "backwards": self.replicas.backwards,
-            "syncs": self.replicas.syncs,
             "looks": len(self.exposed),
         }
         if self.exposed:

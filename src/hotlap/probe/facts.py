@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from hotlap.allocator import allocator
-from hotlap.probe import levers
+from hotlap.probe import applying, dataset, levers
+from hotlap.probe.blocks import blocks
 from hotlap.probe.compiled import has_compiled, is_compiled
 from hotlap.probe.harmless import harmless
 from hotlap.probe.host import Host
+from hotlap.probe.levers.memory import CUDA_ALLOCATION
+from hotlap.probe.repeated import repeated_blocks
 from hotlap.probe.settings import Switches
 from hotlap.probe.timeline import VALIDATION
 from hotlap.probe.usage import Usage
+
+#: Options of an optimizer that not every implementation of it has.
+_OPTIONS = ("amsgrad", "maximize", "capturable", "differentiable")
+#: Packages without which some changes cannot be made.
+_PACKAGES = ("bitsandbytes", "torchao")
 
 
 def batch_dimension(torch: Any, batch: Any) -> int | None:
@@ -63,7 +72,12 @@ class Facts:
         self.live_modules: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.live_optimizers: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.calls = 0
+        #: Of what each model was called with to train, by its id, in the first steps.
+        self.shapes: dict[int, set[tuple[int, ...]]] = {}
         self.batch_size: int | None = None
+        self.micro_batches = 0
+        #: Says what a data parallel model is set to, once there is one.
+        self.data_parallel: Callable[[], dict[str, Any] | None] = lambda: None
         self.checkpointing = False
         self.device = "cpu"
         self.host = Host()
@@ -98,6 +112,13 @@ class Facts:
         self.usage.begin()
         self.modules = [module for module in self.modules if self.threads[id(module)] == thread]
         self.frozen = [module for module in self.frozen if self.threads[id(module)] == thread]
+
+    @harmless
+    def called_with(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A model is called to train."""
+        first = next((value for value in (*args, *kwargs.values()) if isinstance(value, self.torch.Tensor)), None)
+        if first is not None:
+            self.shapes.setdefault(id(module), set()).add(tuple(first.shape))
 
     @harmless
     def inner_call(self) -> None:
@@ -140,15 +161,25 @@ class Facts:
             parameter_tensors=len(parameters),
             parameter_dtype=str(first.dtype).removeprefix("torch.") if first is not None else None,
             convolutions=sum(isinstance(child, torch.nn.modules.conv._ConvNd) for child in inner),
+            batch_norms=sum(isinstance(child, torch.nn.modules.batchnorm._BatchNorm) for child in inner),
             compiled=any(is_compiled(child) for child in inner) or has_compiled(),
             allocator=allocator(),
             huge_pages=_huge_pages(),
+            cudnn_benchmark=bool(torch.backends.cudnn.benchmark),
+            cuda_allocator=next((os.environ[name] for name in CUDA_ALLOCATION if name in os.environ), None),
+            blocks=sum(len(blocks(torch, module)) for module in modules),
+            optimizer_bits=_state_bits(self.live_optimizers.values()),
             module_calls=min(self.calls, values.get("module_calls", self.calls)),
         )
+        # Where a script mixes the old and the new way to say it, the old one raises.
+        with suppress(RuntimeError):
+            values["matmul_precision"] = torch.get_float32_matmul_precision()
         # A kernel of 1 x 1, or of one channel, is laid out in both ways at once.
         kernels = [p for p in parameters if p.dim() == 4 and p.shape[1] > 1 and max(p.shape[2:]) > 1]
         if kernels:
             values["channels_last"] = all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+        found = [blocks for module in modules for blocks in repeated_blocks(torch, module).values()]
+        values["repeated_blocks"] = sum(len(blocks) for blocks in found)
 
     def forget_modules(self) -> None:
         """The script may want to free them, and some must not outlive its process group."""
@@ -167,6 +198,13 @@ class Facts:
             }
 
     @harmless
+    def iteration_begins(self, name: str, loader: Any, iterator: Any) -> None:
+        known = self.loaders[name]
+        if "dataset" not in known:
+            known["dataset"] = dataset.describe(self.torch, loader)
+        dataset.look_at_batches(self.torch, iterator, known["dataset"])
+
+    @harmless
     def optimizer_begins(self, optimizer: Any) -> None:
         with suppress(TypeError):
             self.live_optimizers[id(optimizer)] = optimizer
@@ -178,7 +216,11 @@ class Facts:
             optimizer=_name(type(optimizer)),
             optimizer_foreach=group.get("foreach"),
             optimizer_fused=group.get("fused"),
+            optimizer_options=[name for name in _OPTIONS if any(each.get(name) for each in optimizer.param_groups)],
+            importable=[name for name in _PACKAGES if _importable(name)],
         )
+        if isinstance(group.get("weight_decay"), (int, float)):
+            self.values["weight_decay"] = float(group["weight_decay"])
 
     def collect(self, probe_seconds: float, roles: dict[str, str]) -> dict[str, Any]:
         scale = 1 if sys.platform == "darwin" else 1024
@@ -187,7 +229,11 @@ class Facts:
             **self.values,
             **(training[0] if training else {}),
             "batch_size": self.batch_size,
+            "micro_batches": self.micro_batches or None,
+            "data_parallel": self.data_parallel(),
             "checkpointing": self.checkpointing,
+            "applied": applying.applied or None,
+            "input_shapes": max(map(len, self.shapes.values()), default=None),
             "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
             "probe_seconds": probe_seconds,
             **self.host.collect(),
@@ -196,7 +242,25 @@ class Facts:
         }
         if self.values.get("device") == "cuda":
             collected["peak_device_memory"] = self.torch.cuda.max_memory_allocated()
+        if "dataset" in collected:
+            collected["dataset"] = dataset.collected(collected["dataset"])
         return {name: value for name, value in collected.items() if value is not None}
+
+
+def _importable(name: str) -> bool:
+    """Without importing it: that takes seconds."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _state_bits(optimizers: Iterable[Any]) -> int | None:
+    """Bits of a number in the largest tensor of the state; of a quantised one, of the codes that it is made of."""
+    states = [state for optimizer in optimizers for state in list(optimizer.state.values()) if isinstance(state, dict)]
+    tensors = [value for state in states for value in state.values() if hasattr(value, "element_size")]
+    largest = max(tensors, key=lambda tensor: int(tensor.numel()), default=None)
+    return None if largest is None else 8 * int(getattr(largest, "codes", largest).element_size())
 
 
 def _name(optimizer: type) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import signal
 import struct
-import sys
 import threading
 import time
 from contextlib import suppress
 from typing import Any
+
+from hotlap.probe.randomness import RandomState
+from hotlap.probe.threads import queued_seconds
 
 _RECORD = struct.Struct("ddddd")
 #: The random generators are compared for so many batches: it costs as much as a small batch.
@@ -74,7 +75,7 @@ class Fetches:
                 self.in_worker = True
                 self.notice_stops()
                 self.queued_before = queued_seconds()
-            state = _random_state(torch) if self.compared < _COMPARED else None
+            state = RandomState(torch) if self.compared < _COMPARED else None
             self.continued = False
             worked, start = work(), clock()
             batch = original(fetcher, indices)
@@ -85,7 +86,7 @@ class Fetches:
                 self.count += 1
             if state is not None:
                 self.compared += 1
-                self.draws = self.draws or _random_state(torch) != state
+                self.draws = self.draws or RandomState(torch) != state
             if self.in_worker and now - self.saved_at > self.interval:
                 self._save(now)
             return batch
@@ -134,21 +135,3 @@ class Fetches:
             waited = min(queued, max(0.0, seconds - computed))
             found.update(fetch_cpu_seconds=computed / in_workers, fetch_queue_seconds=waited / in_workers)
         return found
-
-
-def queued_seconds() -> float | None:
-    """Seconds in which this thread was ready to run and had no core; None where the kernel does not say."""
-    try:
-        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) * 1e-9
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _random_state(torch: Any) -> tuple[Any, ...]:
-    states: list[Any] = [torch.random.get_rng_state().numpy().tobytes(), hash(random.getstate())]
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        state = numpy.random.get_state(legacy=True)
-        states += [state[1].tobytes(), state[2]]
-    return tuple(states)

@@ -34,6 +34,7 @@ from hotlap.probe.looking import Look
 from hotlap.probe.memory import MemoryLook
 from hotlap.probe.modules import seconds, wrap_modules
 from hotlap.probe.recorder import Recorder
+from hotlap.probe.sites import watch_sites
 from hotlap.probe.stack_samples import StackSamples
 from hotlap.probe.stages import Stages
 from hotlap.probe.syncs import Syncs
@@ -47,6 +48,7 @@ from hotlap.probe.timeline import (
     TIDY,
     Timeline,
 )
+from hotlap.probe.zeroing import wrap_zeroing
 
 ident = threading.get_ident
 
@@ -62,7 +64,7 @@ _CHECKPOINT_OPTIONS = (
 
 def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     """Wrap torch. Return the recorder; None where nothing is recorded and no lever needs a wrapper."""
-    levers.install(torch, settings.levers, settings.seed_offset)
+    levers.install(torch, settings.levers, settings.seed_offset, measured=settings.gated)
     ablations.install(torch, settings.without)
     if settings.silent and not settings.levers:
         return None
@@ -73,8 +75,10 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     wrap_backward(torch, recorder)
     wrap_checkpointing(torch, recorder)
     wrap_optimizers(torch, recorder)
+    wrap_zeroing(torch, recorder)
     if not settings.silent:
         watch_loader_starts(torch, recorder)
+        watch_sites(torch, recorder.sites)
         wrap_loaders(torch, recorder)
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
@@ -170,6 +174,7 @@ def wrap_loaders(torch: Any, recorder: Recorder) -> None:
                 recorder.pop()
         iterator._hotlap_loader = loader
         recorder.facts.loader_begins(loader, self)
+        recorder.facts.iteration_begins(loader, self, iterator)
         return iterator
 
     iterator.__next__ = __next__
@@ -186,6 +191,8 @@ def wrap_checkpointing(torch: Any, recorder: Recorder) -> None:
         if compiling():
             return original(function, *args, **kwargs)
         recorder.facts.checkpointing = True
+        if recorder.looking:
+            recorder.sites.checkpointed()
         if levers.checkpointing_off():
             return function(*args, **{name: kwargs[name] for name in kwargs if name not in _CHECKPOINT_OPTIONS})
 
@@ -217,7 +224,7 @@ def wrap_optimizers(torch: Any, recorder: Recorder) -> None:
             timeline.times.append(clock())
             timeline.kinds.append(OPTIMIZER)
             return
-        if levers.wanted:
+        if levers.engaged:
             levers.before_optimizer(optimizer)
         recorder.optimizer_begins(optimizer)
 

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
-from hotlap.probe.threads import Threads
+from hotlap.probe.threads import Threads, queued_seconds, schedstat
 
 #: Seconds between two looks at what the kernel counts, which take some microseconds each.
 _APART = 0.2
@@ -18,6 +18,8 @@ _APART = 0.2
 _FEWEST = 5
 
 _PROBE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+#: Except for what the training was told to do.
+_LEVERS = os.path.join(_PROBE, "levers", "")
 
 _ident = threading.get_ident
 _clock = time.perf_counter
@@ -57,7 +59,7 @@ class Host:
     def begin(self) -> None:
         """Called in the thread that trains."""
         self.thread = _ident()
-        self.file = f"/proc/self/task/{threading.get_native_id()}/schedstat"
+        self.file = schedstat()
         self.threads.begin()
         gc.callbacks.append(self._collecting)
 
@@ -71,7 +73,8 @@ class Host:
         if phase == "start":
             # What the probe allocates does not count as the script's.
             caller = sys._getframe().f_back
-            own = caller is not None and caller.f_code.co_filename.startswith(_PROBE)
+            file = caller.f_code.co_filename if caller is not None else ""
+            own = file.startswith(_PROBE) and not file.startswith(_LEVERS)
             self.began = 0.0 if own else _clock()
         elif self.began:
             self.gc_seconds += _clock() - self.began
@@ -89,6 +92,20 @@ class Host:
         self.first = self.first or self.last
         self.threads.look(steps)
 
+    def pause(self) -> None:
+        """The training is held from now on; what the machine does meanwhile is none of its steps'."""
+        self.held = self._used()
+
+    def resume(self) -> None:
+        if self.first is None:
+            return
+        (used, steps), now = self.first, self._used()
+        moved: list[Any] = [
+            None if old is None or before is None or after is None else old + (after - before)
+            for old, before, after in zip(used, self.held, now, strict=True)
+        ]
+        self.first = _Used(*moved), steps
+
     def _used(self) -> _Used:
         process = resource.getrusage(resource.RUSAGE_SELF)
         # Only Linux counts for a thread.
@@ -100,7 +117,7 @@ class Host:
             gc_full=self.gc_full,
             cpu_seconds=process.ru_utime + process.ru_stime,
             thread_seconds=time.thread_time(),
-            queue_seconds=_queue_seconds(self.file),
+            queue_seconds=queued_seconds(self.file),
             voluntary_switches=thread.ru_nvcsw if thread is not None else None,
             involuntary_switches=thread.ru_nivcsw if thread is not None else None,
             idle_seconds=_idle_seconds(),
@@ -132,14 +149,5 @@ def _idle_seconds() -> float | None:
         with open("/proc/stat", "rb") as opened:
             fields = opened.readline().split()
         return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _queue_seconds(file: str) -> float | None:
-    """Nanoseconds on a core, nanoseconds waiting for one, turns: three figures in a line."""
-    try:
-        with open(file, "rb") as opened:
-            return int(opened.read().split()[1]) * 1e-9
     except (OSError, ValueError, IndexError):
         return None

@@ -41,8 +41,9 @@ def reading(torch: Any, tensor: Any, loss: Any) -> Any:
     return None
 
 
-def mean(readings: Sequence[Any]) -> float | None:
+def total(readings: Sequence[Any]) -> float | None:
+    """What the step's gradient is the gradient of: micro-batches add to it."""
     if len(readings) == 1 and isinstance(readings[0], float):
         return readings[0]
     values = [found if isinstance(found, float) else found.value() for found in readings]
-    return sum(values) / len(values) if values else None
+    return sum(values) if values else None

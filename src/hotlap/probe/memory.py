@@ -239,10 +239,19 @@ class MemoryLook:
         for tensor in tensors:
             with suppress(Exception):  # sparse, quantised or made up: it has no storage to speak of
                 local = getattr(tensor, "_local_tensor", tensor)
-                if local.device.type == self.device:
-                    storage = local.untyped_storage()
-                    claimed[storage._cdata] = storage.nbytes()
+                for part in self._made_of(local):
+                    if part.device.type == self.device:
+                        storage = part.untyped_storage()
+                        claimed[storage._cdata] = storage.nbytes()
         return sum(claimed.values()) - before
+
+    def _made_of(self, tensor: Any) -> Iterator[Any]:
+        """One that only looks like a tensor of its size (a quantised state) is made of others, which hold the bytes."""
+        if type(tensor) in (self.torch.Tensor, self.torch.nn.Parameter) or not hasattr(tensor, "__tensor_flatten__"):
+            yield tensor
+            return
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from self._made_of(getattr(tensor, name))
 
 
 def _counters(torch: Any, index: int | None) -> dict[str, Any]:

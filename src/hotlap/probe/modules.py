@@ -84,12 +84,12 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
 
     def outermost(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An outermost call where something is unusual: see the condition above."""
-        if not levers.wanted and isinstance(module, loss_module) and recorder.push(LOSS):
+        if not levers.engaged and isinstance(module, loss_module) and recorder.push(LOSS):
             return loss(module, args, kwargs)
         kind = None if tracing() else recorder.forward_begins(module, args, kwargs)
         if kind is None:
             return call(module, *args, **kwargs)
-        if levers.wanted:
+        if levers.engaged:
             args = levers.before_forward(module, args, kwargs, gradients() and kind != RECOMPUTE)
         counts = kind and recorder.outermost_begins(kind)
         depth, recorder.depth = recorder.depth, 1
@@ -99,7 +99,7 @@ def wrap_modules(torch: Any, recorder: Recorder, stages: Stages) -> None:
             recorder.depth = depth
             if counts:
                 recorder.outermost_ends(kind)
-            if levers.wanted:
+            if levers.engaged:
                 levers.after_forward()
         if counts and kind == FORWARD:
             recorder.forward_ends(output)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hotlap import probe
 from hotlap.probe import harmless, levers
 from hotlap.probe.attribution import Plan, new_input
 from hotlap.probe.facts import Facts
 from hotlap.probe.fetching import Fetches
-from hotlap.probe.losses import mean
+from hotlap.probe.losses import total
 from hotlap.probe.timeline import SECOND, Timeline
 from hotlap.probe.writer import Writer
 
@@ -41,6 +42,9 @@ class Record:
         #: Which steps were looked at from close by.
         self.looked: set[int] = set()
         self.noted: set[str] = set()
+        self.lever_notes: list[str] = []
+        #: Where things happen in the script, as it was written last.
+        self.sites: dict[str, Any] = {}
 
     def new_input(self, kinds: list[str]) -> int | None:
         """See ``attribution.new_input``. ``kinds``: the marks since the last optimizer step ended."""
@@ -79,7 +83,7 @@ class Record:
                 self.last_batch = of_batches[batches + plan.batches[-1]] or 0
             samples.append(sum(sizes) if size is None and sizes else size)
             losses.append(
-                step_losses[0] if len(step_losses) == 1 and type(step_losses[0]) is float else mean(step_losses)
+                step_losses[0] if len(step_losses) == 1 and type(step_losses[0]) is float else total(step_losses)
             )
             start = end
             batches += plan.handed_over
@@ -94,6 +98,7 @@ class Record:
         assert self.writer is not None
         count = len(samples)
         looked = [i for i in range(self.steps, self.steps + count) if i in self.looked] if self.looked else None
+        self.facts.micro_batches = max(self.facts.micro_batches, plan.micro_batches)
         if self.facts.batch_size is None and samples[0] is not None:
             self.facts.batch_size = samples[0] // plan.micro_batches
         if plan.number is None:
@@ -121,8 +126,14 @@ class Record:
         assert self.writer is not None
         self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **self.fetches.collect())
         for kind, fields in seen:
-            self.writer.line(kind, **fields)
-        for note in [*levers.notes, *harmless.notes]:
+            if kind != "sites" or fields != self.sites:
+                self.writer.line(kind, **fields)
+            self.sites = fields if kind == "sites" else self.sites
+        if levers.notes != self.lever_notes:
+            # They belong to the settings of the moment, so the latest take the place of those before.
+            self.lever_notes = list(levers.notes)
+            self.writer.line("levers", notes=self.lever_notes)
+        for note in [*probe.notes, *harmless.notes]:
             if note not in self.noted:
                 self.noted.add(note)
                 self.writer.line("note", text=note)

@@ -131,10 +131,13 @@ class Recorder(Steps):
                 self.size = facts.batch_dimension(self.torch, (args, kwargs))
             if self.looking:
                 self.facts.module_called(module, training)
+                if training:
+                    self.facts.called_with(module, args, kwargs)
             if not training and not called:
                 self.facts.switches.evaluated(module)
         if self.looking:
             self.facts.switches.called(module, training, called)
+            self.sites.called(module, training, args, kwargs)
         if called and id(module) in self.frozen and self.facts.switches.is_frozen(module):
             return FROZEN
         if training:
@@ -189,6 +192,19 @@ class Recorder(Steps):
         if self.begun and _ident() == self.thread:
             self.loss(outputs, self.losses)
             self.scaled = True
+
+    def backward_of(self, tensors: Any) -> None:
+        """The backward that trains has begun, from these."""
+        self.backward_since = True
+        if self.looking:
+            self.sites.backward()
+        if self.size is not None:
+            self.sizes.append(self.size)
+            self.size = None
+        if self.scaled:
+            self.scaled = False
+        else:
+            self.loss(tensors, self.losses)
 
     def loss(self, tensor: Any, losses: list[Any]) -> None:
         found = reading(self.torch, self.tensor, tensor)

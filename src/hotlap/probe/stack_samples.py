@@ -20,7 +20,6 @@ import dis
 import linecache
 import os
 import sys
-import sysconfig
 from collections import deque
 from contextlib import suppress
 from types import CodeType, FrameType
@@ -28,6 +27,7 @@ from typing import Any
 
 from hotlap.probe.attribution import Plan
 from hotlap.probe.timeline import BATCH, FORWARD, GAP, SECOND
+from hotlap.probe.whose import Whose
 
 #: Seconds of training that the first look watches, and in how many steps at most. Later ones watch so many times that
 #: as long as there are fewer samples than are enough, but one step where gaps were a small share of what was watched.
@@ -48,11 +48,6 @@ _KEPT, _WRITTEN, _CALLED = 500, 12, 60
 _END = 1.0
 #: What is the training's own code: the phases that gaps of the timeline become.
 _PHASES = ("other", "loss")
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-#: Trainings that come with this package.
-_TRAININGS = (os.path.join(_PACKAGE, "train") + os.sep, os.path.join(_PACKAGE, "workloads") + os.sep)
-_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 #: Code, instruction and line of a frame, and its module's names, to tell what is called there.
 _Place = tuple[CodeType, int, int, dict[str, Any]]
@@ -91,10 +86,7 @@ class StackSamples:
         self.seen: dict[str, list[int]] = {}
         self.found: dict[tuple[str, int, str, str | None, str], list[int]] = {}
         self.called: dict[tuple[CodeType, int], str | None] = {}
-        self.folders: dict[str, str] = {}
-        paths = sysconfig.get_paths()
-        self.ours = tuple({os.path.join(paths[name], "") for name in ("stdlib", "platstdlib")} | {_folder_of(os)})
-        self.torch = _folder_of(torch)
+        self.whose = Whose(torch)
         # A child must not be forked while another thread holds locks.
         os.register_at_fork(before=self.undo)
 
@@ -198,7 +190,7 @@ class StackSamples:
                 code = frame.f_code
                 if (code, frame.f_lasti) in watch.enclosing:
                     break
-                whose = self._whose(code.co_filename)
+                whose = self.whose(code.co_filename)
                 if whose == "probe":
                     return False, None
                 if whose == "script" or (whose == "library" and place is None):
@@ -209,21 +201,6 @@ class StackSamples:
             return True, place
         finally:
             del frame  # it holds tensors
-
-    def _whose(self, file: str) -> str:
-        """Whose code it is: "script", "library", "torch" for what explains nothing, or "probe"."""
-        found = self.folders.get(file)
-        if found is None:
-            if file.startswith(_PACKAGE) and not file.startswith(_TRAININGS):
-                found = "probe"
-            elif file.startswith((self.torch, "<frozen ", "<eval_with_key>")) or "torchinductor" in file:
-                found = "torch"
-            elif any(part in file for part in _INSTALLED):
-                found = "library"
-            else:
-                found = "torch" if file.startswith(self.ours) else "script"
-            self.folders[file] = found
-        return found
 
     # what the samples mean
 
@@ -290,10 +267,6 @@ class StackSamples:
                 },
             )
         ]
-
-
-def _folder_of(module: Any) -> str:
-    return os.path.join(os.path.dirname(os.path.abspath(str(module.__file__))), "")
 
 
 def _add(counts: dict[Any, list[int]], key: Any, nanoseconds: int) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from hotlap.probe import Settings, facts, levers
+from hotlap.probe import Settings, applying, facts, levers
 from hotlap.probe.attribution import first_work
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
@@ -30,6 +30,7 @@ from hotlap.probe.looking import Look, Looks
 from hotlap.probe.now import Now
 from hotlap.probe.record import Record
 from hotlap.probe.resident import Resident
+from hotlap.probe.sites import Sites
 from hotlap.probe.timeline import OPTIMIZER, SECOND, TIDY, Timeline
 from hotlap.probe.writer import Writer
 
@@ -61,6 +62,7 @@ class Steps(Now):
         self.clock = clock
         self.enabled = not settings.silent
         self.fetches = Fetches(settings.run_dir)
+        self.sites = Sites(torch)
         self.time_mark: Callable[[], float] = lambda: 0.0
         self.time_inner_call: Callable[[], float] = lambda: 0.0
         #: Makes what looks at single steps from close by.
@@ -239,7 +241,7 @@ class Steps(Now):
                 self.facts.usage.look(self.steps)
             self.watched = self.looks.between(self.steps, now, times[ends[-1]] - times[ends[-2]])
             self.facts.usage.leave_out(self.steps)
-        self.plain = self.begun and not self.looking and not self.watched and not levers.wanted
+        self.plain = self.begun and not self.looking and not self.watched and not levers.engaged
         self.attend = 0 if self.looking or self.watched else self.looks.next if self.looks.next > 0 else sys.maxsize
         if not looked:  # steps that are watched are set apart, so what watching costs is no part of the usual one
             self.own += self.clock() - now
@@ -314,11 +316,15 @@ class Steps(Now):
         assert self.record.writer is not None
         self.record.writer.line("gate", i=self.steps, t=self.clock() / SECOND)
         self.record.writer.flush()
-        word, seconds, steps = gate.wait()
+        self.facts.host.pause()
+        said = gate.wait()
+        self.facts.host.resume()
+        if said.settings is not None:
+            levers.switch({**applying.applied, **said.settings})
         self.timeline.pop(self.clock())
-        if word == "go":
-            gate.go(self.clock() / SECOND, seconds, steps)
-        elif word == "run":
+        if said.word == "go":
+            gate.go(self.clock() / SECOND, said.seconds, said.steps)
+        elif said.word == "run":
             gate.free = True
         else:
             self.leave("stopped")
@@ -332,7 +338,7 @@ class Steps(Now):
         for action in self.before_facts:
             with suppress(Exception):
                 action()
-        self.record.write_facts(self._cost(), self.looks.lines())
+        self.record.write_facts(self._cost(), [*self.looks.lines(), ("sites", self.sites.collect())])
 
     def event(self, kind: str, thread: int | None = None, **fields: Any) -> None:
         """A line about something that happened, left out where ``thread`` is another one than that which trains."""

@@ -127,16 +127,22 @@ def _lock_wait() -> float:
 
     What it waits for a core is not the lock's.
     """
-    file = f"{_TASKS}/{threading.get_native_id()}/schedstat"
-    queued, begun = _ready(file), _clock()
+    file = schedstat()
+    queued, begun = queued_seconds(file) or 0.0, _clock()
     time.sleep(_SLEEP)
     waited = _clock() - begun - _SLEEP
-    return max(0.0, waited - (_ready(file) - queued))
+    return max(0.0, waited - ((queued_seconds(file) or 0.0) - queued))
 
 
-def _ready(file: str) -> float:
+def schedstat() -> str:
+    """Where the kernel counts for this thread."""
+    return f"{_TASKS}/{threading.get_native_id()}/schedstat"
+
+
+def queued_seconds(file: str | None = None) -> float | None:
+    """Seconds in which a thread, by default this one, was ready without a core; None where the kernel does not say."""
     try:
-        with open(file, "rb") as opened:
+        with open(file or schedstat(), "rb") as opened:
             return int(opened.read().split()[1]) * 1e-9
     except (OSError, ValueError, IndexError):
-        return 0.0
+        return None

@@ -15,6 +15,8 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.ablations import Ablation, Ablations
+from hotlap.records.comparable import differences
+from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.files import read_record, write_record, write_whole
@@ -38,7 +40,10 @@ from hotlap.records.results import (
     Comparison,
     Diagnosis,
     Finding,
+    Goal,
+    Handover,
     Judgement,
+    Limit,
     NumericsClass,
     SameTraining,
     Trial,
@@ -47,6 +52,7 @@ from hotlap.records.results import (
 )
 from hotlap.records.run import (
     BETWEEN,
+    COMPUTING,
     PHASES,
     UNCOUNTED,
     Environment,
@@ -58,6 +64,7 @@ from hotlap.records.run import (
     Step,
 )
 from hotlap.records.sampled import Sampled, SampledLine, SampledPhase
+from hotlap.records.sites import LoaderSite, ModelSite, OptimizerSite, Site, Sites
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
@@ -66,6 +73,7 @@ from hotlap.records.trace import Operator, Trace
 
 __all__ = [
     "BETWEEN",
+    "COMPUTING",
     "PHASES",
     "SCHEMA",
     "UNCOUNTED",
@@ -76,6 +84,7 @@ __all__ = [
     "Comparison",
     "Compilation",
     "DataParallel",
+    "Dataset",
     "DevicePhase",
     "DevicePhases",
     "Diagnosis",
@@ -83,9 +92,13 @@ __all__ = [
     "Environment",
     "Facts",
     "Finding",
+    "Goal",
     "GraphCount",
     "Growth",
+    "Handover",
     "Judgement",
+    "Limit",
+    "LoaderSite",
     "LoaderStart",
     "Memory",
     "MemoryAccount",
@@ -93,8 +106,10 @@ __all__ = [
     "MemoryReport",
     "MemorySample",
     "Metric",
+    "ModelSite",
     "NumericsClass",
     "Operator",
+    "OptimizerSite",
     "Outcome",
     "ProcessMemory",
     "PythonThread",
@@ -108,6 +123,8 @@ __all__ = [
     "Sampled",
     "SampledLine",
     "SampledPhase",
+    "Site",
+    "Sites",
     "Stage",
     "StageRow",
     "StageTree",
@@ -122,6 +139,7 @@ __all__ = [
     "Trial",
     "Tuning",
     "WillNotHelp",
+    "differences",
     "read_record",
     "write_record",
     "write_whole",

@@ -118,11 +118,21 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     bound: float | None = None
     #: What it needs or costs, in a sentence.
     note: str = ""
+    #: Whether its levers can be switched while the training runs (``hotlap.probe.levers.Lever.live``).
+    live: bool = False
+    #: By how many bytes it is predicted to change the peak of memory, at least and at most (``changes.memory``). None
+    #: where that cannot be told.
+    memory: tuple[int, int | None] | None = None
+    #: Whether it alters what the loss measures (its terms, the data), so that losses say nothing of quality.
+    alters_loss: bool = False
 
     @property
     def id(self) -> str:
         return f"{self.name}={self.value}"
 
+
+#: What a tuning is after; see ``hotlap.tune.goals``.
+Goal = Literal["throughput", "memory", "time-to-quality", "cost"]
 
 Judgement = Literal["faster", "not faster", "slower", "unclear"]
 
@@ -146,6 +156,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """A measured comparison of one more change against the best set so far."""
 
     change: Change
+    #: Changes that were tried together with it.
+    beside: list[Change] = []
     #: Ids of the changes that were already on in both arms.
     against: list[str]
     effect: Effect | None
@@ -155,7 +167,55 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     #: Seconds from start to the first step's end, including compilation.
     first_step: float | None = None
+    #: By how many seconds its start is longer than that of the set that it was tried on.
+    extra_start: float | None = None
     peak_memory: int | None = None
+    #: Whether both took turns in one process; what was adopted was measured again in processes of its own.
+    live: bool = False
+
+    @property
+    def id(self) -> str:
+        return " + ".join(change.id for change in [self.change, *self.beside])
+
+    @property
+    def title(self) -> str:
+        return " + ".join(change.title for change in [self.change, *self.beside])
+
+
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """How what was adopted gets into the user's files."""
+
+    #: In the directory of the tuning; None where nothing can be edited.
+    patch: str | None
+    #: The command with its flags changed; None where no flag is.
+    command: list[str] | None = None
+    #: Files that it edits: configurations, and those of the script.
+    configurations: list[str] = []
+    files: list[str] = []
+    #: Settings that are written as a user would, and those that ``hotlap.apply`` makes, with the reason.
+    native: list[str] = []
+    by_apply: dict[str, str] = {}
+    #: Whether the patched script trained as the proven run did; None where that is unknown, or no script was edited.
+    same: bool | None = None
+    evidence: str = ""
+    #: The patched script against the script as it is, in blocks; None where no script was edited.
+    effect: Effect | None = None
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a training is from what its machine can do."""
+
+    #: Floating-point operations of a step, 2 for each multiply-add.
+    flops: float
+    #: Per second, in a large matrix product of this type.
+    peak: float
+    dtype: str
+    #: Of a steady step of the baseline.
+    step_seconds: float
+
+    @property
+    def share(self) -> float:
+        return self.flops / self.step_seconds / self.peak
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +241,22 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect | None
     judgement: Judgement
     same_training: SameTraining | None
+    #: What was to become better (``hotlap.tune.goals``); ``effect`` is a ratio of that.
+    goal: Goal = "throughput"
+    #: Throughput in the same pairs, where the goal is another.
+    speed: Effect | None = None
+    #: Median peak of the pairs in bytes: of the baseline, and of the set that was claimed.
+    peaks: tuple[int, int] | None = None
+    #: The no-op arm inside one process.
+    live_no_op: Effect | None = None
     break_even_steps: int | None = None
+    #: None where operations could not be counted, or something was adopted.
+    limit: Limit | None = None
+    #: Where it lies, from where it was made.
+    directory: str = ""
+    handover: Handover | None = None
+    #: Whether the budget left no time for something; the same command again goes on from here.
+    unfinished: bool = False
     #: Why the figures may be shaky, each a sentence.
     warnings: list[str] = []
 

@@ -7,12 +7,14 @@ from typing import Any, Literal
 import msgspec
 
 from hotlap.records.ablations import Ablations
+from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhases
 from hotlap.records.effect import SCHEMA
 from hotlap.records.memory import Memory
 from hotlap.records.process import Compilation, LoaderStart, Startup
-from hotlap.records.ranks import Rank
+from hotlap.records.ranks import DataParallel, Rank
 from hotlap.records.sampled import Sampled
+from hotlap.records.sites import Sites
 from hotlap.records.stages import Stages
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
@@ -38,6 +40,9 @@ PHASES = (
     "other",
 )
 
+#: What a process does with its own data on its own processor, or hands over to its GPU.
+COMPUTING = ("sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
+
 #: Phases that happen between steps rather than in every one of them.
 BETWEEN = ("validation", "checkpoint", "logging")
 #: Those that throughput leaves out: a block that happens to hold one would look slow.
@@ -56,7 +61,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     micro_batches: int = 1
     #: Samples in all micro-batches, None where the batch dimension could not be seen.
     samples: int | None = None
-    #: Mean of the losses that backward was called on (before gradient scaling).
+    #: Sum of the losses that backward was called on (before gradient scaling): of it the gradients are.
     loss: float | None = None
     #: Seconds that the controller held this step back; not part of ``wall``.
     paused: float = 0.0
@@ -78,6 +83,26 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     gpus: list[str] = []
     #: One-minute load average when the run began.
     load: float | None = None
+    #: Share of the minute before in which something waited for a core (/proc/pressure/cpu).
+    pressure: float | None = None
+    kernel: str = ""
+    #: Cores of the machine, those that this process may be put on, and how many of them at once (cgroup).
+    machine_cores: int | None = None
+    affinity: list[int] = []
+    cpu_quota: float | None = None
+    #: Bytes; of the cgroup, and what was free when the run began.
+    memory_limit: int | None = None
+    memory_available: int | None = None
+    #: Of the cores' clocks; None where the machine does not say, as most virtual ones.
+    governor: str | None = None
+    boost: bool | None = None
+    virtual: bool | None = None
+    huge_pages: str | None = None
+    #: What torch was built for, and the driver that is there.
+    cuda: str | None = None
+    driver: str | None = None
+    #: Variables that say how many threads there are, and which allocator.
+    variables: dict[str, str] = {}
 
 
 Outcome = Literal["finished", "stopped", "crashed", "hung", "out_of_memory", "interrupted"]
@@ -116,12 +141,35 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     autocast: str | None = None
     channels_last: bool | None = None
     convolutions: int | None = None
+    #: Layers whose output for a sample depends on the others of its micro-batch.
+    batch_norms: int | None = None
     compiled: bool | None = None
+    #: Blocks that occur several times in lists or sequences of the model.
+    repeated_blocks: int | None = None
+    #: Different shapes that a model's first input had in the first steps: of the model with the most of them.
+    input_shapes: int | None = None
+    #: Of float32: "highest", "high" (TF32) or "medium" (bfloat16).
+    matmul_precision: str | None = None
+    cudnn_benchmark: bool | None = None
+    #: Settings of torch's allocator on a GPU in the environment.
+    cuda_allocator: str | None = None
     module_calls: int | None = None
     optimizer: str | None = None
     optimizer_foreach: bool | None = None
     optimizer_fused: bool | None = None
+    #: Bits of a number in the optimizer's state.
+    optimizer_bits: int | None = None
+    #: Whether it is told to do anything else than its plain arithmetic: amsgrad, maximize, capturable, differentiable.
+    optimizer_options: list[str] = []
+    #: Weight decay of its first group.
+    weight_decay: float | None = None
+    #: Of the packages that some changes need, those that this interpreter would find.
+    importable: list[str] = []
+    #: Whether gradients are filled with zeros (``set_to_none=False``).
+    zeroed_gradients: bool | None = None
     batch_size: int | None = None
+    #: The most in a step.
+    micro_batches: int | None = None
     workers: int | None = None
     prefetch_factor: int | None = None
     persistent_workers: bool | None = None
@@ -134,7 +182,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: Of that, in workers: on a core, and ready to run but without one. The rest waits for storage or a network.
     fetch_cpu_seconds: float | None = None
     fetch_queue_seconds: float | None = None
+    dataset: Dataset = Dataset()
     checkpointing: bool | None = None
+    #: What this rank's model says of itself, where it is data parallel.
+    data_parallel: DataParallel | None = None
+    #: Parts of the model that could be recomputed one by one: blocks of the same class in a row, or the largest parts.
+    blocks: int | None = None
     world_size: int = 1
     #: Minor page faults of the training process in a step (mean), and processor time in the kernel in it (seconds).
     page_faults: float | None = None
@@ -175,6 +228,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: What hotlap itself cost per step (seconds, mean), measured by the probe around its own code.
     probe_seconds: float | None = None
     switches: Switches = Switches()
+    #: Levers that the script pulls itself, with ``hotlap.apply``.
+    applied: dict[str, Any] = {}
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,6 +253,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     loader_starts: list[LoaderStart] = []
     #: What the probe wants to be read: a change that could not be applied, a file it could not write.
     notes: list[str] = []
+    #: Those of them that are about changes of the settings of the moment.
+    unapplied: list[str] = []
     memory: Memory = Memory()
     #: Every rank that left a record here, rank 0 first; empty where there is only one process that trains.
     ranks: list[Rank] = []
@@ -205,6 +262,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     syncs: Syncs | None = None
     #: Lines of the script that no mark explains; None where no step was watched for it.
     sampled: Sampled | None = None
+    #: Where in the script things happen; None where the probe did not see a training.
+    sites: Sites | None = None
     #: Where the time goes in the models; None where no step was watched for it.
     stages: Stages | None = None
     #: What a GPU does in the phases; None where none computes, or no step was watched for it.

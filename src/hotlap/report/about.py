@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hotlap.records import Environment, Facts, Switches, ThreadUse
+from hotlap.records import DataParallel, Dataset, Environment, Facts, Switches, ThreadUse
 from hotlap.report import text
 
 #: Fields of ``Facts`` in the order of the page, with their words.
@@ -18,7 +18,13 @@ _FACTS = {
     "autocast": "Autocast of the script",
     "channels_last": "Channels last",
     "convolutions": "Convolutions",
+    "batch_norms": "Batch normalizations",
     "compiled": "Compiled",
+    "repeated_blocks": "Repeated blocks of the model",
+    "input_shapes": "Shapes of the model's input in the first steps",
+    "matmul_precision": "Precision of float32 products",
+    "cudnn_benchmark": "Convolutions chosen by trying",
+    "cuda_allocator": "Settings of the allocator on a GPU",
     "graph_breaks": "Graph breaks of compiled code",
     "recompile_limit": "Compilations of a function at most",
     "module_calls": "Calls of modules per step",
@@ -26,7 +32,16 @@ _FACTS = {
     "optimizer": "Optimizer",
     "optimizer_foreach": "Optimizer with foreach",
     "optimizer_fused": "Fused optimizer",
+    "optimizer_bits": "Bits of the optimizer's state",
+    "optimizer_options": "Options of the optimizer",
+    "weight_decay": "Weight decay",
+    "zeroed_gradients": "Gradients filled with zeros",
+    "blocks": "Blocks that could be recomputed",
+    "importable": "Libraries that could be used",
     "batch_size": "Batch size",
+    "micro_batches": "Micro-batches of a step",
+    "dataset": "Data set",
+    "data_parallel": "Data parallel model",
     "workers": "Loader workers",
     "prefetch_factor": "Prefetch factor",
     "persistent_workers": "Persistent workers",
@@ -58,6 +73,7 @@ _FACTS = {
     "peak_device_memory": "Peak memory of the device",
     "probe_seconds": "Cost of the probe per step",
     "switches": "Switches of torch and the environment",
+    "applied": "Changes that the script applies with hotlap.apply",
 }
 
 
@@ -66,7 +82,7 @@ def facts_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
     rows, unknown = [], []
     for field, words in _FACTS.items():
         value = getattr(facts, field)
-        if value is None or value == Switches():
+        if value is None or value in (Switches(), Dataset(), {}, []):
             unknown.append(words)
         else:
             rows.append((words, _fact(field, value)))
@@ -102,10 +118,14 @@ def machine(facts: Facts, environment: Environment) -> str:
 def _fact(field: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, Switches):
-        usual = Switches()
+    if isinstance(value, (Switches, Dataset, DataParallel)):
+        usual = type(value)()
         seen = {name: it for name, it in msgspec.structs.asdict(value).items() if it != getattr(usual, name)}
         return ", ".join(f"{name.replace('_', ' ')}: {_switch(it)}" for name, it in seen.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={it}" for name, it in value.items())
     if isinstance(value, ThreadUse):
         others = "".join(f", {each.name} {text.seconds(each.running)} per step" for each in value.python)
         return f"{value.wanting:.2g} at once want a core{others}"

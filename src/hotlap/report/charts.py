@@ -55,7 +55,7 @@ def pairs(rows: Sequence[Row]) -> Markup:
         return Markup("")
     scale = _ratios([row.effect for row in rows])
     bottom = 8.0 + 50 * len(rows)
-    parts = svg.horizontal_axis(scale, bottom, "throughput against the reference (ratio)", top=4)
+    parts = svg.horizontal_axis(scale, bottom, "against the reference (ratio)", top=4)
     parts.append(svg.line(scale(1), 4, scale(1), bottom, "one"))
     for i, row in enumerate(rows):
         y = 8.0 + 50 * i
@@ -63,7 +63,7 @@ def pairs(rows: Sequence[Row]) -> Markup:
         parts.append(svg.label(99, y + 13, row.note, anchor="end", class_="tick halo"))
         parts += _pairs_row(row, scale, y + 30)
     words = "; ".join(f"{row.name} {text.effect_sentence(row.effect, '×')}" for row in rows)
-    return svg.svg(bottom + 38, "Ratio of throughput, pair by pair", words, *parts)
+    return svg.svg(bottom + 38, "Ratio to the reference, pair by pair", words, *parts)
 
 
 def _ratios(effects: Sequence[Effect]) -> svg.Scale:
@@ -102,7 +102,7 @@ def _pairs_row(row: Row, scale: svg.Scale, y: float) -> list[Markup]:
 def tuning_pairs(tuning: Tuning) -> Markup:
     rows = [Row("no-op", "changes nothing", tuning.no_op, "quiet")]
     rows += [
-        Row(trial.change.id, verdicts.fate(trial), trial.effect, "kept" if trial.kept else "quiet")
+        Row(trial.id, verdicts.fate(trial), trial.effect, "kept" if trial.kept else "quiet")
         for trial in tuning.trials
         if trial.effect is not None
     ]
@@ -140,9 +140,7 @@ def memory_bars(tuning: Tuning) -> Markup:
     if baseline:
         rows.append(("baseline", baseline, "quiet"))
     rows += [
-        (trial.change.id, trial.peak_memory, "kept" if trial.kept else "quiet")
-        for trial in tuning.trials
-        if trial.peak_memory
+        (trial.id, trial.peak_memory, "kept" if trial.kept else "quiet") for trial in tuning.trials if trial.peak_memory
     ]
     if not any(trial.peak_memory for trial in tuning.trials):
         return Markup("")

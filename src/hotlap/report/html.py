@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from hotlap.diagnose import diagnose
 from hotlap.errors import TrainingFailed
 from hotlap.records import Comparison, Diagnosis, Facts, Run, Tuning
-from hotlap.report import about, charts, compilations, proofs, text, traces, verdicts, view
+from hotlap.report import about, charts, compilations, pareto, proofs, text, traces, verdicts, view
 from hotlap.report.secrets import MASK
 
 
@@ -48,7 +48,15 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(code=_code, sentence=text.sentence)
     environment.globals.update(compilation=compilations)
     environment.globals.update(
-        MASK=MASK, about=about, charts=charts, proofs=proofs, text=text, traces=traces, verdicts=verdicts, view=view
+        MASK=MASK,
+        about=about,
+        charts=charts,
+        pareto=pareto,
+        proofs=proofs,
+        text=text,
+        traces=traces,
+        verdicts=verdicts,
+        view=view,
     )
     return environment
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Finding, Run, SameTraining, Trial, Tuning
-from hotlap.report import device, proofs, ranks, reads, text, traces, verdicts, view
+from hotlap.report import device, pareto, proofs, ranks, reads, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.compilations import compilations
@@ -83,9 +83,22 @@ def tuning(tuning: Tuning) -> Report:
     if not tuning.adopted:
         parts += _findings(diagnosis)
     parts += _will_not_help(diagnosis)
+    parts += _speed_against_memory(tuning)
     if tuning.adopted:
-        parts += [*heading("To use it"), *(prose(command, indent=2) for command in verdicts.reproduce(tuning))]
+        parts += heading("To use it")
+        for stage, how in verdicts.adoption(tuning):
+            parts += [prose(stage, indent=2), *(prose(line, indent=4) for line in how)]
     return Report(parts)
+
+
+def _speed_against_memory(tuning: Tuning) -> list[RenderableType]:
+    lines = [
+        f"{text.ratio(each.speed)} {text.size(each.peak)}{' *' if each.front else ''}: {each.label}"
+        for each in pareto.points(tuning)
+    ]
+    if not lines:
+        return []
+    return [*heading("Speed against peak memory (* nothing measured is both faster and smaller)"), *bullets(lines)]
 
 
 def comparison(comparison: Comparison) -> Report:
@@ -190,7 +203,7 @@ def _trials(tuning: Tuning) -> list[RenderableType]:
 
     rows = [["change", "effect", "interval", "pairs", "fate", "numerics"]]
     rows.append(row("baseline (no-op)", tuning.no_op, "exact", "reference"))
-    rows += [row(trial.change.id, trial.effect, trial.change.numerics, verdicts.fate(trial)) for trial in tuning.trials]
+    rows += [row(trial.id, trial.effect, trial.change.numerics, verdicts.fate(trial)) for trial in tuning.trials]
     header, no_op, *lines = table(rows, "<><><<", header=True)
     parts = [
         *heading("Changes tried"),

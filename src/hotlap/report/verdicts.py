@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from hotlap.records import Comparison, Diagnosis, Effect, SameTraining, Trial, Tuning
+from hotlap.records import Comparison, Diagnosis, Effect, Limit, SameTraining, Trial, Tuning
 from hotlap.report import text, view
 from hotlap.report.secrets import mask
 
@@ -31,13 +31,35 @@ def fate(trial: Trial) -> Literal["kept", "dropped", "not run"]:
 
 def trial_sentence(trial: Trial) -> str:
     """Return what was changed, what it was compared with, and why it had its fate."""
-    title = text.upper_first(trial.change.title.rstrip(".")) or trial.change.id
+    title = text.upper_first(trial.title.rstrip(".")) or trial.id
     against = trial.against if trial.effect is not None else []
-    replaced = [each for each in against if each.partition("=")[0] == trial.change.name]
+    names = {change.name for change in [trial.change, *trial.beside]}
+    replaced = [each for each in against if each.partition("=")[0] in names]
     kept = [each for each in against if each not in replaced]
     on_top = f", instead of {', '.join(replaced)}" if replaced else ""
     on_top += f", on top of {', '.join(kept)}" if kept else ""
     return text.stop(f"{title}{on_top}: {text.lower_first(trial.why)}" if trial.why.strip() else title + on_top)
+
+
+#: What "faster" and "slower" are for the goals that are none of speed.
+_WORDS = {
+    "memory": {"faster": "smaller in memory", "not faster": "not smaller in memory", "slower": "larger in memory"},
+    "time-to-quality": {"faster": "sooner at the same loss", "not faster": "no sooner", "slower": "later"},
+    "cost": {"faster": "cheaper", "not faster": "not cheaper", "slower": "dearer"},
+}
+
+
+_GOALS = {
+    "throughput": "Throughput",
+    "memory": "Less memory",
+    "time-to-quality": "Sooner at the same loss",
+    "cost": "Samples per device hour",
+}
+
+
+def judged(tuning: Tuning) -> str:
+    """The judgement in the words of the goal."""
+    return _WORDS.get(tuning.goal, {}).get(tuning.judgement, tuning.judgement)
 
 
 def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
@@ -45,14 +67,19 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
     same = tuning.same_training.same if tuning.same_training else None
     if not tuning.adopted and tuning.effect is not None:
         but = ""
-        if tuning.judgement == "faster" and same is not True:
-            but = (
-                ", but it is another training" if same is False else ", but whether it is the same training is unclear"
-            )
+        if same is False:
+            but = ", but it is another training" if tuning.judgement == "faster" else ", and it is another training"
+        elif same is None and tuning.judgement == "faster":
+            but = ", but whether it is the same training is unclear"
         figures = text.effect_sentence(tuning.effect, sign)
-        return f"Nothing adopted: what the search kept is {tuning.judgement} in fresh processes{but}: {figures}."
+        return f"Nothing adopted: what the search kept is {judged(tuning)} in fresh processes{but}: {figures}."
+    kept = [trial.id for trial in tuning.trials if trial.kept]
+    if not tuning.adopted and kept:
+        return f"Nothing proven: the search kept {', '.join(kept)}, and the budget left no time to prove it."
     if not tuning.adopted:
-        if not tuning.trials:
+        if not tuning.trials or all(
+            trial.why.startswith("not tried: ") and "time" not in trial.why for trial in tuning.trials
+        ):
             return "Nothing to gain: no change was worth a trial."
         measured = sum(trial.effect is not None for trial in tuning.trials)
         unmeasured = len(tuning.trials) - measured
@@ -67,7 +94,15 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
     changes = ", ".join(text.shorten(change.id, 40) for change in tuning.adopted)
     but = {True: "", False: "; it is another training", None: "; whether it is the same training is unclear"}[same]
     figures = text.effect_sentence(tuning.effect, sign)
-    return f"{tuning.judgement.capitalize()}: {figures}, with {changes}{but}."
+    return f"{text.upper_first(judged(tuning))}: {figures}, with {changes}{but}."
+
+
+def limit_sentence(limit: Limit) -> str:
+    """How far the training is from what the machine can do."""
+    return (
+        f"a step reaches {text.percent(limit.share)} of what this machine does in a large {limit.dtype} matrix "
+        "product; the rest is memory traffic, small operations, Python and waiting"
+    )
 
 
 def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
@@ -78,7 +113,13 @@ def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
         rows.append(("With the changes", view.speed(tuning.optimized, tuning.facts)))
     rows.append(("Adopted", ", ".join(change.id for change in tuning.adopted) or "nothing"))
     if tuning.effect is not None:
-        rows.append(("Final effect", f"{text.effect_sentence(tuning.effect, sign)}, {tuning.judgement}"))
+        rows.append(("Final effect", f"{text.effect_sentence(tuning.effect, sign)}, {judged(tuning)}"))
+    if tuning.speed is not None and tuning.goal != "throughput":
+        rows.append(("Throughput", text.effect_sentence(tuning.speed, sign)))
+    if tuning.limit is not None:
+        rows.append(("Of the limit", limit_sentence(tuning.limit)))
+    if tuning.peaks is not None:
+        rows.append(("Peak memory", f"{text.size(tuning.peaks[0])} -> {text.size(tuning.peaks[1])}"))
     if tuning.same_training is not None:
         rows.append(("Same training", same_word(tuning.same_training)))
     if tuning.adopted:
@@ -90,7 +131,38 @@ def reproduce(tuning: Tuning) -> list[str]:
     """Return what to type to train with the adopted changes, the source untouched."""
     # The configuration is in the result: its keys are set in a copy.
     command = "" if tuning.config is not None else f" -- {text.command(tuning.command)}"
-    return [f"hotlap run --with .hotlap/runs/{shlex.quote(tuning.name)}/result.json{command}"]
+    return [f"hotlap run --with {_place(tuning)}/result.json{command}"]
+
+
+def _place(tuning: Tuning) -> str:
+    """Its directory, as one types it."""
+    directory = tuning.directory or f".hotlap/runs/{tuning.name}"
+    return "/".join(part and shlex.quote(part) for part in directory.split("/"))
+
+
+def adoption(tuning: Tuning) -> list[tuple[str, list[str]]]:
+    """How to train with what was adopted, in stages: without an edit, and with the patch."""
+    stages = [("In 5 minutes, the source untouched:", reproduce(tuning))]
+    handover = tuning.handover
+    if handover is None:
+        return stages
+    if handover.patch is not None:
+        files = ", ".join([*handover.configurations, *handover.files])
+        told = [f"git apply {_place(tuning)}/{handover.patch}    edits {files}"]
+        if handover.native:
+            told.append(f"Written as a user would: {', '.join(handover.native)}.")
+        told += [f"By hotlap.apply: {name} ({why})." for name, why in handover.by_apply.items()]
+        if handover.command is not None:
+            told.insert(1, f"{text.command(handover.command)}    is the command then")
+        told += [text.sentence(handover.evidence)] if handover.evidence else []
+        if handover.effect is not None:
+            told.append(f"The patched script against yours, in blocks: {text.effect_sentence(handover.effect)}.")
+        stages.append(("In 30 minutes, with a patch:", told))
+    elif handover.command is not None:
+        stages.append(("As a command:", [text.command(handover.command)]))
+    elif handover.evidence:
+        stages.append(("With a patch:", [text.sentence(handover.evidence)]))
+    return stages
 
 
 def comparison_headline(comparison: Comparison, sign: str = "x") -> str:
@@ -162,7 +234,7 @@ def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
     effect, before, after = tuning.effect, tuning.diagnosis, tuning.optimized
     tiles: list[view.Tile] = []
     if effect is not None:
-        tiles.append(_effect_tile("Throughput", effect, sign))
+        tiles.append(_effect_tile(_GOALS[tuning.goal], effect, sign))
     tiles.append(("A step", _from_to(before, after), "median"))
     rates = [text.rate(each.throughput) for each in (before, after) if each and text.known(each.throughput)]
     if rates:

@@ -2,68 +2,111 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from hotlap.train.config import EPOCH_SAMPLES, TrainConfig
-
-Batch = tuple[Tensor, Tensor]
+from hotlap.errors import ConfigError
+from hotlap.train.config import TrainConfig
+from hotlap.train.ranks import Ranks
+from hotlap.workloads import Batch, EpochDataset
 
 
 class ShuffledEpoch(Sampler[int]):
-    """Numbers of one epoch's samples, shuffled by seed and epoch alone, from ``start`` on.
+    """Numbers of one epoch's samples for one rank, shuffled by seed and epoch alone, from ``start`` on.
 
-    The epoch is inside the number, epoch * EPOCH_SAMPLES + i: workers that persist from epoch to epoch never hear of a
+    The epoch is inside the number, epoch * epoch_samples + i: workers that persist from epoch to epoch never hear of a
     new one otherwise.
     """
 
-    def __init__(self, seed: int, samples: int) -> None:
+    def __init__(self, dataset: EpochDataset, config: TrainConfig, ranks: Ranks) -> None:
         self.epoch = 0
         self.start = 0
-        self._seed = seed
-        #: A whole number of batches.
-        self.samples = samples
+        self._dataset = dataset
+        self._seed = config.seed
+        self._ranks = ranks
+        #: Samples of a micro-batch of all ranks together.
+        self._together = config.batch_size * ranks.world
+        if config.drop_last:
+            # Whole steps, so that every division of a step into micro-batches trains on the same samples.
+            step = self._together * config.accumulation_steps
+            unit = step if step <= dataset.epoch_samples else self._together
+        else:
+            # What is left makes a smaller batch, the same on every rank.
+            unit = ranks.world
+        self._samples = dataset.epoch_samples // unit * unit
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + self.epoch) % 2**32)
-        order = torch.randperm(EPOCH_SAMPLES, generator=generator)[self.start : self.samples]
-        yield from (order + self.epoch * EPOCH_SAMPLES).tolist()
+        order = torch.randperm(self._dataset.epoch_samples, generator=generator)[: self._samples].tolist()
+        order = self._dataset.grouped(order, self._together, generator)
+        rank, world, size = self._ranks.rank, self._ranks.world, self._together
+        mine = [number for i in range(0, len(order), size) for number in order[i : i + size][rank::world]]
+        first = self.epoch * self._dataset.epoch_samples
+        yield from (first + number for number in mine[self.start :])
 
     def __len__(self) -> int:
-        return self.samples - self.start
+        return self._samples // self._ranks.world - self.start
 
 
 class Batches:
     """Micro-batches without end, epoch after epoch, that know where they are and can begin anywhere."""
 
-    def __init__(self, dataset: Dataset[Batch], config: TrainConfig, device: torch.device, consumed: int = 0) -> None:
+    def __init__(self, dataset: EpochDataset, config: TrainConfig, ranks: Ranks, consumed: int = 0) -> None:
         #: Micro-batches that the training has taken; the workers may be ahead.
         self.consumed = consumed
-        size = config.batch_size
-        self._per_epoch = EPOCH_SAMPLES // size
-        self._sampler = ShuffledEpoch(config.seed, self._per_epoch * size)
-        self._batch_size = size
-        workers = config.num_workers
+        #: Seconds that the training has waited for them.
+        self.waited = 0.0
+        self._sampler = ShuffledEpoch(dataset, config, ranks)
+        self._size = config.batch_size
+        self.per_epoch = math.ceil(len(self._sampler) / self._size)
+        if not self.per_epoch:
+            raise ConfigError(
+                f"an epoch has {dataset.epoch_samples} samples, fewer than {config.path('batch_size')} "
+                f"({config.batch_size}) on {ranks.world} ranks: lower it"
+            )
+        self._on_device = dataset.on_device(ranks.device)
+        workers = config.workers(ranks.world)
         self._loader: DataLoader[Batch] = DataLoader(
-            dataset,
-            batch_size=size,
+            dataset,  # type: ignore[arg-type]  # a Dataset is what has __getitem__
+            batch_size=self._size,
             sampler=self._sampler,
+            drop_last=config.drop_last,
+            collate_fn=dataset.collate,
             num_workers=workers,
             prefetch_factor=config.prefetch_factor if workers else None,
             persistent_workers=config.persistent_workers and workers > 0,
-            pin_memory=config.pin_memory and device.type == "cuda",
-            drop_last=True,
+            pin_memory=config.pin_memory and ranks.device.type == "cuda",
             # The loader draws a seed for its workers: not from the global generator, which would then depend on it.
             generator=torch.Generator().manual_seed(config.seed),
         )
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
-            self._sampler.epoch, done = divmod(self.consumed, self._per_epoch)
-            self._sampler.start = done * self._batch_size
-            for batch in self._loader:
+            self._sampler.epoch, done = divmod(self.consumed, self.per_epoch)
+            self._sampler.start = done * self._size
+            batches = iter(self._loader) if self._on_device is None else self._on_device(self._numbers())
+            while True:
+                began = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - began
+                if batch is None:
+                    break
                 self.consumed += 1
                 yield batch
+
+    def _numbers(self) -> list[list[int]]:
+        order = list(self._sampler)
+        return [order[i : i + self._size] for i in range(0, len(order), self._size)]
+
+
+def move(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:
+    def moved(x: Tensor) -> Tensor:
+        layout = torch.channels_last if config.channels_last and x.dim() == 4 else torch.preserve_format
+        return x.to(device, non_blocking=config.pin_memory, memory_format=layout)
+
+    return tuple(map(moved, batch))

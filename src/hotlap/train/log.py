@@ -1,4 +1,7 @@
-"""The record of a training: ``log.jsonl`` for programs, and a line on stderr for people."""
+"""The record of a training: ``log.jsonl`` for programs, and lines for people on stderr.
+
+The lines are our own, or those of the project that VRT-Spike comes from.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +13,90 @@ from typing import Any
 import msgspec
 
 from hotlap.errors import RunError
+from hotlap.train.config import TrainConfig, VrtSpikeConfig
+from hotlap.train.health import Health
+from hotlap.train.ranks import Ranks
+
+_GB = 2**30
+_MB = 2**20
 
 
 class Log:
-    """Appends one JSON object a line; a line that was cut off by a crash is dropped on resume."""
+    """Appends one JSON object a line; a line that was cut off by a crash is dropped on resume. Rank 0 alone writes."""
 
-    def __init__(self, folder: Path, total: int, start: int = 0) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, total: int, start: int, ranks: Ranks) -> None:
         self._total = total
         self._width = 0
         self._began = time.monotonic()
         self._start = start
+        self._ranks = ranks
+        self._documents = isinstance(config, VrtSpikeConfig) and config.log_format == "documents"
+        self._last: Health | None = None
         path = folder / "log.jsonl"
         try:
             kept = _lines_until(path, start) if start and path.exists() else b""
-            self._file = path.open("wb")
-            self._file.write(kept)
+            self._file = path.open("wb") if ranks.first else None
+            if self._file is not None:
+                self._file.write(kept)
+                (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
         except OSError as error:
-            raise RunError(f"cannot write {path} ({error.strerror}): choose another output_dir") from None
+            raise RunError(
+                f"cannot write {path} ({error.strerror}): choose another {config.path('output_dir')}"
+            ) from None
 
     def write(self, step: int, **values: Any) -> None:
-        self._file.write(msgspec.json.encode({"step": step, **values}) + b"\n")
-        self._file.flush()
-        self._show(step, values)
+        self._append({"step": step, **values})
+        if self._ranks.first:
+            self._show(step, values)
+
+    def failed(self, step: int) -> None:
+        """The loss of this step is no number."""
+        self._append({"step": step, "loss": None})
+        if self._documents and self._ranks.first:
+            self._line(f"[WARNING] Step {step}: NaN/Inf detected in loss! loss=nan")
+
+    def finish(self, step: int, simple: dict[str, float]) -> None:
+        """The training came to its end, or stopped early by its own rule; what the method without learning reaches."""
+        self._append({"step": step, "finished": True, **{f"simple_{name}": value for name, value in simple.items()}})
+
+    def health(self, step: int, health: Health) -> None:
+        self._append({"step": step, "health": health})
+        self._last = health
+        if not self._ranks.first:
+            return
+        if self._documents:
+            self._line(_memory_line(step, health))
+            if health.hit_rate is not None:
+                self._line(
+                    f"Cache hit rate: {health.hit_rate:.1f}% ({health.cache_hits} hits / {health.cache_misses} misses)"
+                )
+        if health.critical:
+            share = 100 * health.system_memory / health.total_memory
+            self._line(
+                f"⚠️  WARNING: System memory usage is critically high ({share:.1f}%)!\n"
+                "   Consider reducing TOTAL_WORKERS in config."
+                if self._documents
+                else f"step {step}: {share:.0f} % of the machine's memory is in use; fewer workers take less"
+            )
 
     def __enter__(self) -> Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._width:
             print(file=sys.stderr)
 
+    def _append(self, line: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._file.flush()
+
     def _show(self, step: int, values: dict[str, Any]) -> None:
+        if self._documents:
+            self._line(self._documents_line(step, values))
+            return
         done = step - self._start
         left = (time.monotonic() - self._began) / done * (self._total - step) if done else 0.0
         figures = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
@@ -50,8 +105,39 @@ class Log:
             print("\r" + line.ljust(self._width), end="", file=sys.stderr, flush=True)
             self._width = len(line)
         else:
-            print("\n" + line if self._width else line, file=sys.stderr, flush=True)
-            self._width = 0
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        print("\n" + line if self._width else line, file=sys.stderr, flush=True)
+        self._width = 0
+
+    def _documents_line(self, step: int, values: dict[str, Any]) -> str:
+        if "loss" not in values:
+            names = {"val_psnr": "PSNR_RGB", "val_psnr_y": "PSNR_Y", "val_ssim_y": "SSIM_Y", "val_lpips": "LPIPS"}
+            digits = {"val_psnr": 2, "val_psnr_y": 2}
+            said = [f"{names[key]}={value:.{digits.get(key, 4)}f}" for key, value in values.items() if key in names]
+            return f"[val] step {step} | {' '.join(said)}"
+        parts = {"loss": "loss", "charbonnier": "charb", "perceptual": "vgg"}
+        losses = " ".join(f"{name}={values[key]:.4f}" for key, name in parts.items() if key in values)
+        fields = [f"step {step}/{self._total}", f"{losses} lr={values['lr']:.2e}"]
+        if self._last is not None and self._last.gpu_allocated is not None:
+            fields.append(f"GPU0_mem={self._last.gpu_allocated / _GB:.1f}GB")
+        rate = values["samples_per_second"]
+        fields.append(f"{rate:.1f} samples/s" if rate >= 1 else f"{rate:.3g} samples/s")
+        fields.append(f"data_time={values['data_time_ms']:.1f}ms")
+        return " | ".join(fields)
+
+
+def _memory_line(step: int, health: Health) -> str:
+    own, used, total = health.process_memory, health.system_memory, health.total_memory
+    process = "n/a" if own is None else f"{own / _MB:.1f}MB ({100 * own / total:.1f}%)"
+    line = (
+        f"[Step {step}] Memory - Process: {process}, "
+        f"System: {used / _GB:.1f}/{total / _GB:.1f}GB ({100 * used / total:.1f}%)"
+    )
+    if health.gpu_allocated is not None and health.gpu_reserved is not None:
+        line += f", GPU: {health.gpu_allocated / _MB:.1f}MB allocated, {health.gpu_reserved / _MB:.1f}MB reserved"
+    return line
 
 
 def _lines_until(path: Path, last: int) -> bytes:

@@ -1,9 +1,9 @@
 """The training loop, as one would write it by hand.
 
 for each optimizer step:
-    for each micro-batch:  input -> model(x) -> loss / accumulation_steps -> backward
-    unscale (fp16), clip, optimizer.step(), schedule.step()
-    now and then:          log, validate, save
+    for each micro-batch:  inputs -> model(*inputs) -> loss / accumulation_steps -> backward
+    unscale (fp16), clip, optimizer.step(), schedule.step(), running mean of the weights
+    now and then:          log, validate, save, look at the machine
 """
 
 from __future__ import annotations
@@ -11,143 +11,218 @@ from __future__ import annotations
 import random
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import hotlap
 from hotlap.allocator import keep_freed_memory
 from hotlap.errors import ConfigError, RunError, TrainingFailed
 from hotlap.train.config import TrainConfig
-from hotlap.train.data import Batches
+from hotlap.train.data import Batches, move
+from hotlap.train.health import Monitor
 from hotlap.train.log import Log
+from hotlap.train.machine import machine
 from hotlap.train.optimizers import build_optimizer, build_schedule
-from hotlap.train.state import TrainingState
-from hotlap.workloads import Workload, build
+from hotlap.train.ranks import Ranks, ranks
+from hotlap.train.state import Progress, TrainingState
+from hotlap.workloads import LESS_IS_BETTER, Batch, Workload, build
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 _NEVER = 2**62
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
-    """Train to the end and return the results.
+    """Train to the end and return the results; under torchrun, with the other ranks.
 
-    Writes ``log.jsonl`` and ``checkpoint.pt`` to ``output_dir``. A training that goes on from a checkpoint
-    computes bit by bit what it would have computed without the stop, on the same machine with deterministic operators
-    (all of them on a CPU; on a GPU some convolution gradients are not).
+    Writes ``log.jsonl``, ``config.json`` and ``checkpoint.pt`` to ``output_dir``, and ``best.pt`` where ``patience``
+    asks for the best validation. A training that goes on from a checkpoint computes bit by bit what it would have
+    computed without the stop, on the same machine with deterministic operators (all of them on a CPU; on a GPU some
+    convolution gradients are not).
 
     Raises ``ConfigError`` for what this machine cannot do, ``TrainingFailed`` when the loss is no longer a number.
     """
-    began = time.monotonic()
-    device = choose_device(config)
     obstacle = keep_freed_memory() if config.keep_freed_memory else None
     if obstacle:
-        raise ConfigError(f"keep_freed_memory is true, but {obstacle}: set it to false")
-    folder = _make_folder(config.output_dir)
+        raise ConfigError(f"{config.path('keep_freed_memory')} is true, but {obstacle}: set it to false")
+    with ranks(config) as group:
+        return _train(config, group)
+
+
+def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
+    began = time.monotonic()
+    device = group.device
+    folder = _make_folder(config)
+    # The network is the same on all ranks; what a rank draws while it trains is its own.
     torch.manual_seed(config.seed)
-    random.seed(config.seed)
+    workload = build(config, device, group.world)
+    random.seed(config.seed + group.rank)
+    if group.rank:
+        torch.manual_seed(config.seed + group.rank)
 
-    workload = build(config, device)
     model = prepare(workload.model, config)
+    average = averaged(model, config)
+    network = model if average is None else average.module
+    assert isinstance(network, nn.Module)
+    trained = group.parallel(model)
+    batches = Batches(workload.dataset, config, group)
+    total = steps_in_all(config, batches.per_epoch)
     optimizer = build_optimizer(model, config)
-    schedule = build_schedule(optimizer, config)
-    scaler = torch.amp.GradScaler(
-        device.type, enabled=config.use_mixed_precision and config.mixed_precision_dtype == "float16"
-    )
-    state = TrainingState(model, optimizer, schedule, scaler)
-    start, consumed = state.load(Path(config.resume), device) if config.resume else (0, 0)
+    schedule = build_schedule(optimizer, config, total)
+    scaler = torch.amp.GradScaler(device.type, init_scale=config.grad_scale, enabled=config.fp16)
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+    state = TrainingState(group, config, **parts, **({} if average is None else {"average": average}))
+    progress = state.load(Path(config.resume)) if config.resume else Progress()
+    start = progress.step
+    batches.consumed = progress.consumed
 
-    batches = Batches(workload.dataset, config, device, consumed)
     batch = iter(batches)
-    rate = Rate(config.batch_size * config.accumulation_steps)
+    rate = Rate()
+    monitor = Monitor(group, workload.dataset.cache)
     bad_step = torch.full((), _NEVER, dtype=torch.int64, device=device)
     loss_value: float | None = None
     quality: dict[str, float] = {}
     model.train()
 
-    with Log(folder, config.steps, start) as log:
-        for step in range(start + 1, config.steps + 1):
-            loss_sum = torch.zeros((), device=device)
-            for _ in range(config.accumulation_steps):
-                x, y = next(batch)
-                x, y = move(x, device, config), move(y, device, config)
-                with autocast(device, config):
-                    output = model(x)
-                loss = workload.loss(output, y, step) / config.accumulation_steps
-                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # of torch
-                loss_sum += loss.detach()
+    with Log(folder, config, total, start, group) as log, machine(config) as stepped:
+        stop = bool(config.patience) and progress.since_best >= config.patience
+        for step in range(start + 1, start + 1 if stop else total + 1):
+            samples = 0
+            sums: dict[str, Tensor] = {}
+            for micro, (share, tensors) in enumerate(micro_batches(batch, workload, config), 1):
+                tensors = move(tensors, device, config)
+                samples += len(tensors[0]) * group.world
+                # Ranks share their gradients once in a step, with its last micro-batch.
+                with group.apart(trained) if micro < config.accumulation_steps else nullcontext():
+                    with autocast(device, config):
+                        output = trained(*workload.inputs(tensors))
+                    losses = workload.loss(output, tensors, step)
+                    scaler.scale(losses["loss"] * share).backward()  # type: ignore[no-untyped-call]  # of torch
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0) + value.detach() * share
             if config.grad_clip:
                 scaler.unscale_(optimizer)
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-            lr = schedule.get_last_lr()[0]
+            lr = float(schedule.get_last_lr()[0])
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
             schedule.step()
+            if average is not None:
+                average.update_parameters(model)
+            stepped(step - start)
             # Stays on the device: reading it every step would make the GPU wait for Python.
-            bad_step = torch.where(torch.isfinite(loss_sum), bad_step, bad_step.clamp(max=step))
+            bad_step = torch.where(torch.isfinite(sums["loss"]), bad_step, bad_step.clamp(max=step))
+            progress.step, progress.consumed = step, batches.consumed
 
-            last = step == config.steps
-            rate.count()
+            last = step == total
+            rate.count(samples)
             if last or step % config.log_every == 0:
-                stop_if_not_finite(bad_step, config)
-                loss_value = float(loss_sum)
-                log.write(step, loss=loss_value, lr=lr, samples_per_second=rate.read())
+                stop_if_not_finite(group.lowest(bad_step), config, log)
+                means = {name: float(group.mean(value)) for name, value in sums.items()}
+                loss_value = means["loss"]
+                waited = rate.waited(batches.waited)
+                log.write(step, **means, lr=lr, samples_per_second=rate.read(), data_time_ms=waited)
+            if config.health_every and (last or step % config.health_every == 0):
+                log.health(step, monitor.look(step - start, batches.waited))
             if last or (config.validate_every and step % config.validate_every == 0):
-                quality = validate(workload, model, device, config)
+                stop_if_not_finite(group.lowest(bad_step), config, log)
+                quality = validate(workload, network, config, group)
                 log.write(step, **{f"val_{name}": value for name, value in quality.items()})
+                if progress.validated(quality[workload.metric]) and config.patience:
+                    state.save(folder / BEST, progress)
                 rate.restart()
-            if last or (config.save_every and step % config.save_every == 0):
-                stop_if_not_finite(bad_step, config)
-                state.save(folder / CHECKPOINT, step, batches.consumed)
+            stop = bool(config.patience) and progress.since_best >= config.patience
+            if last or stop or (config.save_every and step % config.save_every == 0):
+                stop_if_not_finite(group.lowest(bad_step), config, log)
+                state.save(folder / CHECKPOINT, progress)
                 rate.restart()
+            if stop:
+                break
+        log.finish(progress.step, workload.simple_quality)
 
-    if start >= config.steps:
-        quality = validate(workload, model, device, config)
+    if not quality:
+        quality = validate(workload, network, config, group)
     simple = workload.simple_quality
     return {
         **quality,
         **{f"simple_{name}": value for name, value in simple.items()},
-        "psnr_gain_db": quality["psnr"] - simple["psnr"],
+        **{f"{name}_gain": gain(name, quality[name], value) for name, value in simple.items()},
         "simple_method": workload.simple_method,
+        "best": progress.best,
         "loss": loss_value,
-        "steps": config.steps,
+        "steps": progress.step,
+        "stopped_early": progress.step < total,
         "seconds": time.monotonic() - began,
         "samples_per_second": rate.median(),
         "device": str(device),
+        "rank": group.rank,
+        "ranks": group.world,
         "output_dir": str(folder),
     }
 
 
-def choose_device(config: TrainConfig) -> torch.device:
-    """The device to train on, if it can do what the configuration asks."""
-    available = torch.cuda.is_available()
-    if config.device == "cuda" and not available:
+def micro_batches(
+    batches: Iterator[Batch], workload: Workload, config: TrainConfig
+) -> Iterator[tuple[float | Tensor, Batch]]:
+    """One step's, each with its share of the step's loss, which is the mean over all that this rank has in the step.
+
+    The mean of the micro-batches' own means would be another one where they differ in what they have: a token would
+    weigh more in a micro-batch of few, and each division of a step would be another training.
+    """
+    number, weight = config.accumulation_steps, workload.weight
+    if weight is None or number == 1:
+        for _ in range(number):
+            yield 1 / number, next(batches)
+    else:
+        # Only all of them together tell the share of each.
+        parts = [next(batches) for _ in range(number)]
+        weights = torch.stack([weight(part) for part in parts])
+        yield from zip(weights / weights.sum(), parts, strict=True)
+
+
+def gain(metric: str, quality: float, simple: float) -> float:
+    """By how much a quality is better than another."""
+    return simple - quality if metric in LESS_IS_BETTER else quality - simple
+
+
+def steps_in_all(config: TrainConfig, per_epoch: int) -> int:
+    """Optimizer steps, of ``steps`` and of ``epochs`` of so many micro-batches; what is left over makes no step."""
+    of_epochs = config.epochs * per_epoch // config.accumulation_steps
+    if config.epochs and not of_epochs:
         raise ConfigError(
-            "device is cuda, but PyTorch sees no GPU here: set device to auto or cpu, or install the driver"
+            f"{config.path('epochs')} ({config.epochs}) of {per_epoch} micro-batches are less than one step of "
+            f"{config.accumulation_steps}: lower {config.path('accumulation_steps')}"
         )
-    device = torch.device("cuda" if config.device != "cpu" and available else "cpu")
-    if device.type == "cpu" and config.use_mixed_precision and config.mixed_precision_dtype == "float16":
+    total = min(number for number in (config.steps, of_epochs) if number)
+    if config.warmup_steps >= total:
         raise ConfigError(
-            "mixed_precision_dtype is float16 and the training runs on a CPU, where that is about 50 times slower than "
-            "float32: set it to bfloat16, or use_mixed_precision to false"
+            f"{config.path('warmup_steps')} is {config.warmup_steps}, and the training has {total} steps: the warm-up "
+            "must end before it does, so lower the one or raise the other"
         )
-    return device
+    return total
 
 
 def prepare(model: nn.Module, config: TrainConfig) -> nn.Module:
     if config.channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        for parameter in model.parameters():
+            if parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if config.compile_model:
-        model.compile()
+        model.compile(mode=None if config.compile_mode == "default" else config.compile_mode)
     return model
 
 
-def move(x: Tensor, device: torch.device, config: TrainConfig) -> Tensor:
-    layout = torch.channels_last if config.channels_last else torch.preserve_format
-    return x.to(device, non_blocking=config.pin_memory, memory_format=layout)
+def averaged(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
+    if not config.ema_decay:
+        return None
+    average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]  # of torch
+    return AveragedModel(model, multi_avg_fn=average)
 
 
 def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
@@ -155,54 +230,68 @@ def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=config.use_mixed_precision)
 
 
-def validate(workload: Workload, model: nn.Module, device: torch.device, config: TrainConfig) -> dict[str, float]:
+def validate(workload: Workload, model: nn.Module, config: TrainConfig, group: Ranks) -> dict[str, float]:
     """Quality on the held-out data, in the precision of the training; reported to hotlap when it watches."""
-    model.eval()
-    compiled = model._compiled_call_impl
-    # Compiled code is for one shape: compiling again for a few whole pictures costs more than it saves.
-    model._compiled_call_impl = None
-    try:
-        with torch.no_grad(), autocast(device, config):
-            quality = workload.validate()
-    finally:
-        model._compiled_call_impl = compiled
-        model.train()
-    for name, value in quality.items():
-        hotlap.metric(name, value)
-    return quality
+    quality: dict[str, float] = {}
+    if group.first:
+        model.eval()
+        compiled = model._compiled_call_impl
+        # Compiled code is for one shape: compiling again for a few whole pictures costs more than it saves.
+        model._compiled_call_impl = None
+        try:
+            with torch.no_grad(), autocast(group.device, config):
+                quality = workload.validate(model)
+        finally:
+            model._compiled_call_impl = compiled
+            model.train()
+        for name, value in quality.items():
+            hotlap.metric(name, value)
+    return group.told(quality)
 
 
-def stop_if_not_finite(bad_step: Tensor, config: TrainConfig) -> None:
+def stop_if_not_finite(bad_step: Tensor, config: TrainConfig, log: Log) -> None:
     step = int(bad_step)
     if step == _NEVER:
         return
-    remedies = [f"lower lr (now {config.lr:g})"]
+    log.failed(step)
+    remedies = [f"lower {config.path('lr')} (now {config.lr:g})"]
     if not config.grad_clip:
-        remedies.append("set grad_clip, for example to 1.0")
+        remedies.append(f"set {config.path('grad_clip')}, for example to 1.0")
     if not config.warmup_steps:
-        remedies.append("set warmup_steps, for example to 100")
+        remedies.append(f"set {config.path('warmup_steps')}, for example to 100")
+    if config.fp16 and config.grad_scale > 1024:
+        remedies.append(f"set {config.path('grad_scale')} to 1024")
     if config.use_mixed_precision:
-        remedies.append("set use_mixed_precision to false to see whether precision is the cause")
+        remedies.append(f"set {config.path('use_mixed_precision')} to false to see whether precision is the cause")
     raise TrainingFailed(f"the loss is no longer a finite number from step {step} on: {'; or '.join(remedies)}")
 
 
 class Rate:
     """Samples per second of training, without what happens between steps."""
 
-    def __init__(self, samples_per_step: int) -> None:
-        self._samples_per_step = samples_per_step
+    def __init__(self) -> None:
         self._rates: list[float] = []
+        self._waited = 0.0
+        self._steps = 0
         self.restart()
 
     def restart(self) -> None:
-        self._steps, self._since = 0, time.monotonic()
+        self._samples, self._since = 0, time.monotonic()
 
-    def count(self) -> None:
+    def count(self, samples: int) -> None:
+        """A step of so many is done."""
+        self._samples += samples
         self._steps += 1
+
+    def waited(self, seconds: float) -> float:
+        """Milliseconds of a step since the last call, of the seconds that were waited for data in all."""
+        mean = 1e3 * (seconds - self._waited) / max(self._steps, 1)
+        self._waited, self._steps = seconds, 0
+        return mean
 
     def read(self) -> float:
         """Rate since the last reading or restart."""
-        rate = self._steps * self._samples_per_step / max(time.monotonic() - self._since, 1e-9)
+        rate = self._samples / max(time.monotonic() - self._since, 1e-9)
         self._rates.append(rate)
         self.restart()
         return rate
@@ -212,10 +301,12 @@ class Rate:
         return statistics.median(self._rates) if self._rates else None
 
 
-def _make_folder(name: str) -> Path:
-    folder = Path(name)
+def _make_folder(config: TrainConfig) -> Path:
+    folder = Path(config.output_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"output_dir {folder} cannot be made ({error.strerror}): choose another place") from None
+        raise RunError(
+            f"{config.path('output_dir')} {folder} cannot be made ({error.strerror}): choose another place"
+        ) from None
     return folder

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from hotlap.errors import ConfigError, RunError
+from hotlap.train.config import TrainConfig
+from hotlap.train.ranks import Ranks
 
-SCHEMA = 1
+SCHEMA = 2
+
+
+class Progress(msgspec.Struct):
+    """Where a training is."""
+
+    #: Optimizer steps and micro-batches of this rank that are behind it.
+    step: int = 0
+    consumed: int = 0
+    #: The best validation so far, and how many came after it.
+    best: float | None = None
+    since_best: int = 0
+
+    def validated(self, value: float) -> bool:
+        """Note a validation; whether it is the best."""
+        better = not math.isnan(value) and (self.best is None or value > self.best)
+        self.best, self.since_best = (value, 0) if better else (self.best, self.since_best + 1)
+        return better
 
 
 class TrainingState:
-    """The objects that a checkpoint holds, apart from the step and the position in the data."""
+    """The objects that a checkpoint holds."""
 
-    def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR, scaler: torch.amp.GradScaler
-    ) -> None:
-        self._parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+    def __init__(self, ranks: Ranks, config: TrainConfig, **parts: Any) -> None:
+        self._ranks, self._config = ranks, config
+        self._parts = parts
 
-    def save(self, path: Path, step: int, consumed: int) -> None:
-        """Write the state after ``step`` optimizer steps and ``consumed`` micro-batches."""
+    def save(self, path: Path, progress: Progress) -> None:
+        """Write the state; every rank must come here, and rank 0 writes it."""
+        generators = self._ranks.gathered(_rng_states())
+        if not self._ranks.first:
+            return
         content = {name: part.state_dict() for name, part in self._parts.items()}
-        content |= {"schema": SCHEMA, "step": step, "consumed": consumed, "rng": _rng_states()}
+        content |= {"schema": SCHEMA, "progress": msgspec.to_builtins(progress), "rng": generators}
         try:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
@@ -42,44 +63,56 @@ class TrainingState:
                 raise
         except OSError as error:
             raise RunError(
-                f"cannot write the checkpoint {path} ({error.strerror}): free some space or change output_dir"
+                f"cannot write the checkpoint {path} ({error.strerror}): free some space or change "
+                f"{self._config.path('output_dir')}"
             ) from None
 
-    def load(self, path: Path, device: torch.device) -> tuple[int, int]:
-        """Restore everything; return the step and the consumed micro-batches."""
+    def load(self, path: Path) -> Progress:
+        """Restore everything; return where the training was."""
+        key = self._config.path("resume")
         try:
-            content = torch.load(path, map_location=device, weights_only=True)
+            content = torch.load(path, map_location=self._ranks.device, weights_only=True)
             schema = content["schema"]
         except OSError as error:
             raise ConfigError(
-                f"resume: {path} cannot be read ({error.strerror}): give a checkpoint.pt of this training, "
+                f"{key}: {path} cannot be read ({error.strerror}): give a checkpoint.pt of this training, "
                 "or null to begin anew"
             ) from None
         except Exception:
             raise ConfigError(
-                f"resume: {path} is not a checkpoint of this trainer: give a checkpoint.pt from its output_dir, or null"
+                f"{key}: {path} is not a checkpoint of this trainer: give a checkpoint.pt from its output_dir, or null"
             ) from None
-        if schema > SCHEMA:
+        if schema != SCHEMA:
             raise ConfigError(
-                f"resume: {path} has schema {schema}, written by a newer hotlap than this one: upgrade hotlap"
+                f"{key}: {path} has schema {schema}, and this hotlap reads {SCHEMA}: use the hotlap that wrote it"
+            )
+        if len(content["rng"]) != self._ranks.world:
+            raise ConfigError(
+                f"{key}: {path} was written by {len(content['rng'])} ranks, and these are {self._ranks.world}: start "
+                "as many"
+            )
+        if ("average" in content) != ("average" in self._parts):
+            there = "has" if "average" in content else "has no"
+            raise ConfigError(
+                f"{key}: {path} {there} running mean of the weights: set {self._config.path('ema_decay')} as it was"
             )
         try:
             for name, part in self._parts.items():
                 part.load_state_dict(content[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise ConfigError(
-                f"resume: {path} is of another network or optimizer ({str(error).splitlines()[0]}): "
-                "use the configuration that it was made with, or set resume to null"
+                f"{key}: {path} is of another network or optimizer ({str(error).splitlines()[0]}): "
+                "use the configuration that it was made with, or set it to null"
             ) from None
-        _restore_rng_states(content["rng"])
-        return content["step"], content["consumed"]
+        _restore_rng_states(content["rng"][self._ranks.rank])
+        return msgspec.convert(content["progress"], Progress)
 
 
 def _rng_states() -> dict[str, Any]:
     """States of the global generators (NumPy's is left out: nothing here draws from it)."""
     states: dict[str, Any] = {"torch": torch.get_rng_state(), "python": random.getstate()}
     if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
+        states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
@@ -87,4 +120,4 @@ def _restore_rng_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     random.setstate(states["python"])
     if torch.cuda.is_available() and "cuda" in states:
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+        torch.cuda.set_rng_state(states["cuda"].cpu())

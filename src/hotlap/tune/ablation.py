@@ -25,10 +25,12 @@ from hotlap.launch import Limits, environment
 from hotlap.launch.rundir import ABLATIONS
 from hotlap.records import UNCOUNTED, Ablation, Ablations, Change, Diagnosis, Effect, Run, Step, write_record
 from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS, Arm, ArmFailed, bounded, throughput
-from hotlap.tune.screening import SCREEN_ALPHA, SCREEN_LOOKS
 from hotlap.tune.statistics import UNBOUNDED, confidence_at_look, effect, too_noisy
 from hotlap.tune.target import Target
 
+#: Pairs after which a suspect is looked at, and how often the looks at one may err together.
+LOOKS = (4, 7, 10)
+ALPHA = 0.05
 #: A suspect with a smaller share of the step at stake, and no finding against it, is not worth its time.
 LEAST_SHARE = 0.02
 #: An effect is known well enough when its interval reaches no further than this share of it to either side ...
@@ -256,11 +258,9 @@ class _Proof:
         began = time.monotonic()
         self.tried.append(self.measured(suspect, unmeasured, block))
         if self.control is None and not self.warnings and self.left() > time.monotonic() - began:
-            self.control = self.measured(_CONTROL, _unmeasured(_CONTROL, 0.0, []), Block(), SCREEN_LOOKS[:1])
+            self.control = self.measured(_CONTROL, _unmeasured(_CONTROL, 0.0, []), Block(), LOOKS[:1])
 
-    def measured(
-        self, suspect: Suspect, unmeasured: Ablation, block: Block, looks: Sequence[int] = SCREEN_LOOKS
-    ) -> Ablation:
+    def measured(self, suspect: Suspect, unmeasured: Ablation, block: Block, looks: Sequence[int] = LOOKS) -> Ablation:
         """Measure until it is clear, or the last look has been taken, or no time is left."""
         control = suspect is _CONTROL
         self.progress("the training against itself" if control else f"taking away {suspect.title}: {suspect.how}")
@@ -281,9 +281,7 @@ class _Proof:
                     ratio, seconds = _pair(self.baseline, arm, block, len(pairs))
                     pairs.append(ratio)
                     steps.append(seconds)
-                result = _result(
-                    unmeasured, effect(pairs, confidence_at_look(SCREEN_ALPHA, SCREEN_LOOKS, look)), median(steps)
-                )
+                result = _result(unmeasured, effect(pairs, confidence_at_look(ALPHA, LOOKS, look)), median(steps))
                 each = (time.monotonic() - began) / (look - before)
                 if _clear(result) or look == looks[-1]:
                     break

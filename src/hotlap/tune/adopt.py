@@ -22,6 +22,9 @@ from hotlap.errors import ConfigError, did_you_mean
 #: What PyYAML takes for the end of a line.
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
+#: A tag that many write before 1e-4, which PyYAML would take for text.
+_FLOAT = "!!float "
+
 #: A value in the loaded data by the keys that lead to it, with its type: 1, 1.0 and True are three different values.
 _Leaves = dict[tuple[Any, ...], tuple[type, Any]]
 
@@ -55,19 +58,26 @@ class _Document:
             raise ConfigError("line 1: the configuration is not a mapping of keys to values, so no key can be changed")
         self.root: yaml.MappingNode = root
 
-    def splice(self, path: str, value: object) -> tuple[tuple[Any, ...], _Splice | None]:
+    def splice(self, path: str, value: object, dotted: bool) -> tuple[tuple[Any, ...], _Splice | None]:
         """Return the keys that ``path`` leads along, as loaded, and the splice that makes its value ``value``."""
         segments = path.split(".")
         if not all(segments):
             raise ConfigError(f"{path!r} is not a path of keys such as 'data.workers'")
         keys: list[Any] = []
         node = self.root
-        for depth, segment in enumerate(segments, 1):
+        depth = 0
+        while depth < len(segments):
+            # A reader of dotted keys takes "a.b" for the b in a section a.
+            longest = len(segments) - depth if dotted else 1
+            parts = [".".join(segments[depth : depth + taken]) for taken in range(1, longest + 1)]
+            found = [(part, entry) for part in parts if (entry := _entry(node, part, path)) is not None]
+            segment, entry = found[0] if found else (parts[0], None)
+            depth += segment.count(".") + 1
             here = ".".join(segments[:depth])
-            entry = _entry(node, segment, here)
             if entry is None:
-                if depth == len(segments):
-                    return (*keys, segment), self._added(node, path, segment, value)
+                if depth == len(segments) or dotted:
+                    rest = ".".join(segments[depth - 1 :])
+                    return (*keys, rest), self._added(node, path, rest, value)
                 known = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
                 raise ConfigError(
                     f"line {_line(node)}: there is no {here!r} to hold {path!r}{did_you_mean(segment, known)}: "
@@ -90,19 +100,27 @@ class _Document:
     def _replaced(
         self, key: yaml.Node, node: yaml.Node, path: str, keys: tuple[Any, ...], value: object
     ) -> _Splice | None:
-        if not isinstance(node, yaml.ScalarNode):
+        flow_list = isinstance(value, list) and isinstance(node, yaml.SequenceNode) and bool(node.flow_style)
+        if not isinstance(node, yaml.ScalarNode) and not flow_list:
             raise ConfigError(f"line {_line(key)}: {path!r} is {_kind(node)}, not a single value: edit it by hand")
         if _is_alias(key, node):
             raise ConfigError(f"line {_line(key)}: the value of {path!r} is an alias: write it out by hand")
-        if self.leaves.get(keys) == _leaf(value):
+        if _below(self.leaves, keys) == dict(_leaves(value, keys)):
             return None
         start, end = node.start_mark.index, node.end_mark.index
+        if self.text.startswith(_FLOAT, start) and isinstance(value, float):
+            start += len(_FLOAT)
         written = self.text[start:end]
         if written.startswith(("&", "!")):
             mark = "an anchor" if written.startswith("&") else "a tag"
             raise ConfigError(f"line {_line(key)}: the value of {path!r} carries {mark}: edit it by hand")
-        if node.style in ("|", ">") or _LINE_BREAK.search(written):
+        if getattr(node, "style", None) in ("|", ">") or _LINE_BREAK.search(written):
             raise ConfigError(f"line {_line(key)}: the value of {path!r} goes over several lines: edit it by hand")
+        if flow_list:
+            assert isinstance(value, list)
+            if any(not isinstance(each, yaml.ScalarNode) or not start < each.start_mark.index for each in node.value):
+                raise ConfigError(f"line {_line(key)}: {path!r} holds more than plain values: edit it by hand")
+            return _Splice(start, end, _flow_list(path, value, written))
         return _Splice(start, end, _scalar(path, value) if written else f" {_scalar(path, value)}")
 
     def _added(self, mapping: yaml.MappingNode, path: str, key: str, value: object) -> _Splice:
@@ -123,11 +141,12 @@ class _Document:
         return _Splice(position, position, line_break + line, column)
 
 
-def edit_yaml(text: str, edits: dict[str, object]) -> str:
+def edit_yaml(text: str, edits: dict[str, object], *, dotted: bool = False) -> str:
     """Return ``text`` with the scalar at each dotted key path set to a new value, every other byte as it was.
 
-    A value is a bool, int, float, str or None, and is written so that PyYAML reads back just that. A value that is
-    already there keeps its spelling. A missing key is added as the last line of its mapping, which must exist.
+    A value is a bool, int, float, str or None, and is written so that PyYAML reads back just that; a list of those may
+    take the place of a list in brackets on one line. A value that is already there keeps its spelling. A missing key is
+    added as the last line of its mapping, which must exist, or, for a reader of ``dotted`` keys, as `section.key: 1`.
 
     Raises:
         ConfigError: the text cannot be edited safely (lists, aliases, anchors, several documents, duplicate keys, ...).
@@ -136,8 +155,9 @@ def edit_yaml(text: str, edits: dict[str, object]) -> str:
     expected = dict(before.leaves)
     splices = []
     for path, value in edits.items():
-        keys, splice = before.splice(path, value)
-        expected[keys] = _leaf(value)
+        keys, splice = before.splice(path, value, dotted)
+        expected = {place: leaf for place, leaf in expected.items() if place[: len(keys)] != keys}
+        expected |= _leaves(value, keys)
         if splice is not None:
             splices.append(splice)
     edited = text
@@ -165,6 +185,16 @@ def _check(edited: str, expected: _Leaves, edits: dict[str, object]) -> None:
         if actual.get(keys) != expected.get(keys):
             path = ".".join(map(str, keys))
             raise ConfigError(f"changing {names} would also change what {path!r} means: edit it by hand")
+
+
+def _below(leaves: _Leaves, keys: tuple[Any, ...]) -> _Leaves:
+    return {place: leaf for place, leaf in leaves.items() if place[: len(keys)] == keys}
+
+
+def _flow_list(path: str, values: list[object], written: str) -> str:
+    """With or without a space after each comma, as it was."""
+    gap = ", " if "," not in written or ", " in written else ","
+    return f"[{gap.join(_scalar(path, value) for value in values)}]"
 
 
 def _scalar(path: str, value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -13,13 +14,14 @@ import msgspec
 from hotlap.launch import environment
 from hotlap.records import Comparison, Diagnosis, SameTraining, write_record
 from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
+from hotlap.tune.goals import objective
 from hotlap.tune.guard import identical
 from hotlap.tune.journal import open_journal
 from hotlap.tune.options import Options
-from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
-from hotlap.tune.search import NO_OP_PAIRS
-from hotlap.tune.statistics import ALPHA, NOISY, effect, noise, too_noisy
+from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training, warnings_of
+from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, effect, least_gain, too_noisy
 from hotlap.tune.target import Target
+from hotlap.tune.work import NO_OP_PAIRS
 
 
 class _First(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ def compare(
     journal = open_journal(f"compare-{name}", options.run_dir, options.fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
+    changed = journal.changed_since(here)
     arms: list[Arm] = []
 
     def arm(which: int, label: str, seed: int = 0) -> Arm:
@@ -66,12 +69,12 @@ def compare(
             no_op=pairs, deterministic=bool(same), step_seconds=median(walls), first_step=one.first_step or 0.0
         )
 
-    def pair(number: int) -> Launch:
-        def measure() -> Launch:
-            pair_of = arm(0, f"proof-{number}-a", number), arm(1, f"proof-{number}-b", number)
-            return launch_pair(*pair_of, steps, to_the_end=False)
+    def measure(number: int) -> Launch:
+        pair_of = arm(0, f"proof-{number}-a", number), arm(1, f"proof-{number}-b", number)
+        return launch_pair(*pair_of, steps, to_the_end=False)
 
-        return journal.once(f"pair {number}", Launch, measure)
+    def pairs(numbers: Sequence[int]) -> list[Launch]:
+        return [journal.once(f"pair {number}", Launch, partial(measure, number)) for number in numbers]
 
     try:
         alone = journal.once("first", _First, first)
@@ -79,11 +82,12 @@ def compare(
             "steps", int, lambda: proof_steps(alone.step_seconds, alone.first_step, options.budget - journal.spent())
         )
         progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
-        moved = noise(alone.no_op)
-        least = max(options.minimum, min(moved, NOISY))
-        launches, measured, judgement = prove(pair, ALPHA, least, progress, lambda: options.budget - journal.spent())
+        least = least_gain(alone.no_op, options.minimum)
+        launches, measured, judgement = prove(
+            pairs, ALPHA, least, progress, lambda: options.budget - journal.spent(), objective("throughput")
+        )
         noisy = too_noisy(effect(alone.no_op, 0.95))
-        warnings = [noisy] if noisy else []
+        warnings = [*changed, *([noisy] if noisy else []), *warnings_of(launches, judgement, measured, here.cores)]
         comparison = Comparison(
             name=journal.directory.name,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -105,12 +109,31 @@ def compare(
     return comparison, journal.directory
 
 
+def regression(comparison: Comparison) -> str | None:
+    """Why B is a regression, None where it is not; what stays unclear counts where it leans to the slow side.
+
+    "Unclear" is no regression by itself, or every pipeline on a noisy machine would fail; and it is none that the
+    pairs point away from. So the median decides: slower by more than the minimum gain.
+    """
+    effect = comparison.effect
+    slower = f"{effect.ratio:.2f}x [{effect.low:.2f}, {effect.high:.2f}], {effect.n} pairs"
+    if comparison.judgement == "slower":
+        return f"it is slower: {slower}"
+    if comparison.same_training.same is False:
+        return f"it is another training: {comparison.same_training.evidence}"
+    if comparison.judgement != "faster" and effect.ratio < 1 / (1 + MINIMUM_GAIN):
+        return f"it looks slower, and that it is not could not be shown: {slower}"
+    return None
+
+
 def _judged(launches: Sequence[Launch], deterministic: bool) -> SameTraining:
     """Nobody said what B changes: bit-identical if it is, or else judged by what seeds do to A."""
     exact = deterministic and all(identical(each.baseline, each.candidate)[0] for each in launches)
     judged = same_training(launches, "exact" if exact else "rounding", deterministic=deterministic)
-    samples = [(each.baseline_samples, each.candidate_samples) for each in launches]
-    if any(a != b for a, b in samples):
+    if any(
+        (each.baseline_samples, each.baseline_devices) != (each.candidate_samples, each.candidate_devices)
+        for each in launches
+    ):
         why = "A and B train on different numbers of samples in a step, so their losses cannot be compared step by step"
         return msgspec.structs.replace(judged, same=None, numerics="trajectory", evidence=why)
     if judged.same and not exact:

@@ -4,7 +4,8 @@
     rounding    with several seeds: candidate less baseline of the same seed, on average, is no more than the standard
                 deviation of the baseline between its seeds; the same of the quality at equal samples, where it
                 is reported
-    trajectory  another training: never the same by itself
+    trajectory  another training: never the same by itself. Where its quality at equal samples is asked for, it may be
+                worse than the baseline by no more than the standard deviation between the baseline's seeds
 
 No fixed per cent anywhere: a noisy training allows more than a quiet one, and neither is asked in advance.
 """
@@ -12,6 +13,7 @@ No fixed per cent anywhere: a noisy training allows more than a quiet one, and n
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from statistics import stdev
 
@@ -21,6 +23,9 @@ Curve = Sequence[float | None]
 
 #: With fewer, the range of the baseline's seeds says too little.
 FEWEST_SEEDS = 3
+#: Standard deviations of the baseline's seeds by which the losses of the same training surely do not shift: of few
+#: seeds it may be estimated far too small.
+SURELY = 6.0
 
 
 def strictest(classes: Sequence[NumericsClass]) -> NumericsClass:
@@ -58,12 +63,25 @@ def compare_trainings(
     metric: str | None = None,
     baseline_quality: Sequence[float] = (),
     candidate_quality: Sequence[float] = (),
+    quality: str | None = None,
+    alters_loss: bool = False,
 ) -> SameTraining:
     """Judge curves of the same seeds in the same order, at equal samples.
 
-    ``deterministic``: the baseline repeated itself to the last bit, so that ``exact`` can be tested.
+    ``deterministic``: the baseline repeated itself to the last bit, so that ``exact`` can be tested. ``quality``: what
+    another training is judged by, where that is asked for: the ``metric``, or the loss. ``alters_loss``: a loss of the
+    candidate is not one of the baseline.
     """
-    if numerics == "trajectory":
+    if numerics == "trajectory" and quality is not None:
+        same, evidence = None, f"another training by design, and {quality} was not reported by every launch"
+        if metric is not None:
+            same, evidence = _no_worse(metric, baseline_quality, candidate_quality)
+        elif quality.lower() == "loss" and alters_loss:
+            evidence = "another training by design, which alters what the loss measures: name a metric with --quality"
+        elif quality.lower() == "loss":
+            ends = [[tail(curve, len(curve)) for curve in curves] for curves in (baseline, candidate)]
+            same, evidence = _no_worse("loss", *ends)
+    elif numerics == "trajectory":
         same, evidence = None, "another training by design: compare the final quality before adopting it"
     elif numerics == "exact" and deterministic:
         same, evidence = _bit_identical(baseline, candidate)
@@ -82,6 +100,19 @@ def compare_trainings(
         baseline_quality=list(baseline_quality),
         candidate_quality=list(candidate_quality),
     )
+
+
+def surely_another(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> bool:
+    """Whether curves of these few seeds, in the same order, show already that more of them cannot say "the same"."""
+    if len(baseline) < FEWEST_SEEDS:
+        return False
+    steps = min(len(curve) for curve in (*baseline, *candidate))
+    ends, others = ([tail(curve, steps) for curve in curves] for curves in (baseline, candidate))
+    shifts = [b - a for a, b in zip(ends, others, strict=True) if a is not None and b is not None]
+    known = [value for value in ends if value is not None]
+    if len(shifts) < len(ends) or not (min(shifts) > 0 or max(shifts) < 0):
+        return False
+    return abs(sum(shifts)) / len(shifts) > SURELY * stdev(known)
 
 
 def _bit_identical(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tuple[bool | None, str]:
@@ -111,6 +142,43 @@ def _within_spread(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tup
     return abs(shift) <= spread, (
         f"over {len(known)} seeds the mean loss of steps {first} to {steps - 1} shifts by {shift:+.2g}; "
         f"between its own seeds the baseline's has a standard deviation of {spread:.2g}"
+    )
+
+
+#: Words in the names of metrics, and whether less of it is better. Of others neither is taken for granted.
+_LESS = frozenset(
+    "loss error err mse mae rmse lpips niqe perplexity ppl nll bpb bpc wer cer fid entropy crossentropy l1 l2".split()  # noqa: SIM905
+)
+_MORE = frozenset(
+    "psnr ssim acc accuracy top1 top5 f1 bleu rouge map iou miou dice auc recall precision score r2".split()  # noqa: SIM905
+)
+
+
+def less_is_better(metric: str) -> bool | None:
+    """None where the name does not tell."""
+    words = re.findall(r"[a-z]+\d*", re.sub(r"([a-z])([A-Z])", r"\1 \2", metric).lower())
+    if any(word in _LESS or word.endswith("loss") for word in words):
+        return True
+    return False if any(word in _MORE for word in words) else None
+
+
+def _no_worse(
+    metric: str, baseline: Sequence[float | None], candidate: Sequence[float | None]
+) -> tuple[bool | None, str]:
+    before = [value for value in baseline if value is not None and math.isfinite(value)]
+    after = [value for value in candidate if value is not None and math.isfinite(value)]
+    if len(before) < len(baseline) or len(before) < FEWEST_SEEDS:
+        return None, f"{len(before)} values of {metric} say too little about the baseline; {FEWEST_SEEDS} are needed"
+    if len(after) < len(candidate):
+        return False, f"{metric} of the candidate is missing, NaN or infinite"
+    between = stdev(before)
+    moved = sum(after) / len(after) - sum(before) / len(before)
+    less = less_is_better(metric)
+    worse = abs(moved) if less is None else moved if less else -moved
+    direction = {True: " (less is better)", False: "", None: " (which way is better is not known)"}[less]
+    return worse <= between, (
+        f"another training by design; {metric} at equal samples moves by {moved:+.3g}{direction}, "
+        f"the standard deviation between the baseline's seeds is {between:.3g}"
     )
 
 

@@ -1,7 +1,8 @@
 """What a tuning or a comparison has already measured, so that one that was stopped goes on where it stopped.
 
-A directory ``tune-FINGERPRINT-N`` with a journal and no ``result.json`` is unfinished. Lines are appended
-whole; a last line that was cut off is forgotten and measured again.
+A directory ``tune-FINGERPRINT-N`` with a journal and no ``result.json`` is unfinished, and so is one whose result says
+so: what its budget had no time for may be measured by another. Lines are appended whole; a last line that was cut off
+is forgotten and measured again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +19,15 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.rundir import DEFAULT_ROOT, has_room
+from hotlap.records import Environment, differences
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
 class Journal:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, renewed: bool = False) -> None:
+        """``renewed``: what has been spent before is no part of this budget."""
         self.directory = directory
         self.path = directory / "journal.jsonl"
         try:
@@ -51,16 +55,31 @@ class Journal:
             self.entries[entry["key"]] = entry["value"]
             self._spent = entry["spent"]
         self.resumed = len(self.entries)
+        if renewed:
+            self._spent = 0.0
 
     def spent(self) -> float:
         """Seconds that all of it has taken, the time before it was stopped among them."""
         return self._spent + time.monotonic() - self._opened
 
+    def changed_since(self, here: Environment) -> list[str]:
+        """What is not as it was when the first measurement was made, each a sentence for the result's warnings."""
+        then = self.once("environment", Environment, lambda: here)
+        return [f"measured in several goes: {each}" for each in differences(then, here)]
+
     def once(self, key: str, kind: type[T], compute: Callable[[], T]) -> T:
         """Return the recorded value, or compute and record it."""
-        if key in self.entries:
-            return msgspec.convert(self.entries[key], kind)
-        value = compute()
+        return self.all_of({key: None}, kind, lambda missing: [compute()])[0]
+
+    def all_of(self, keys: Mapping[str, A], kind: type[T], compute: Callable[[list[A]], list[T]]) -> list[T]:
+        """Return the recorded values of these keys; compute those that are missing, together, and record them."""
+        missing = {key: asked for key, asked in keys.items() if key not in self.entries}
+        if missing:
+            for key, value in zip(missing, compute(list(missing.values())), strict=True):
+                self._record(key, value)
+        return [msgspec.convert(self.entries[key], kind) for key in keys]
+
+    def _record(self, key: str, value: Any) -> None:
         line = msgspec.json.encode({"key": key, "value": value, "spent": round(self.spent(), 3)}) + b"\n"
         try:
             self._file.write(line)
@@ -71,7 +90,6 @@ class Journal:
                 f"cannot write {self.path}: {error.strerror}; free some space and run the command again"
             ) from error
         self.entries[key] = json.loads(line)["value"]
-        return value
 
     def close(self) -> None:
         self._file.close()
@@ -85,6 +103,15 @@ def open_journal(name: str, root: Path | None, fresh: bool) -> Journal:
     ]
     last = root / f"{name}-{max(numbers, default=0)}"
     begun = (last / "journal.jsonl").exists()
-    if (last / "result.json").exists() or (fresh and begun):
+    result = last / "result.json"
+    renewed = result.exists() and not fresh and _unfinished(result)
+    if (result.exists() and not renewed) or (fresh and begun):
         last = root / f"{name}-{max(numbers) + 1}"
-    return Journal(last)
+    return Journal(last, renewed=renewed)
+
+
+def _unfinished(result: Path) -> bool:
+    try:
+        return json.loads(result.read_bytes()).get("unfinished") is True
+    except (OSError, ValueError, AttributeError):
+        return False

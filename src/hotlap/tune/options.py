@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from hotlap.launch.process import Limits
+from hotlap.records import Change, Goal
 from hotlap.tune.statistics import MINIMUM_GAIN
 
 
@@ -18,5 +20,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     #: Gains below this share are not looked for.
     minimum: float = MINIMUM_GAIN
+    #: Where it is measured: on this machine, or on those of a Ray cluster.
+    engine: Literal["local", "ray"] = "local"
+    #: What is to become better; see ``goals``.
+    goal: Goal = "throughput"
+    #: What other trainings (larger batches, lighter models) are judged by at equal samples: a metric that the training
+    #: reports or prints, or "loss". None: they are listed and not tried.
+    quality: str | None = None
+    #: Steps of the whole training, against which a longer start is charged; None where they are not known.
+    planned_steps: int | None = None
     #: When a training is ended from outside; without a memory limit, ``bounded`` gives it one.
     limits: Limits = Limits()
+    #: What the user wants tried besides; see ``asked``.
+    asked: list[Change] = []

@@ -12,16 +12,20 @@ both take equally many in a step.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import msgspec
 
 from hotlap.diagnose import diagnose
-from hotlap.records import Diagnosis, Effect, Judgement, NumericsClass, Run, SameTraining
-from hotlap.tune.arms import Arm, losses, throughput
+from hotlap.launch.load import Held, during
+from hotlap.records import Diagnosis, Effect, Facts, Judgement, NumericsClass, Run, SameTraining, Step
+from hotlap.tune.arms import Arm, losses, pair_of
+from hotlap.tune.disturbances import BlockPair, disturbances
 from hotlap.tune.guard import compare_trainings
-from hotlap.tune.statistics import PLANNED_LOOKS, confidence_at_look, effect, judge
+from hotlap.tune.statistics import PLANNED_LOOKS, Pair, effect, judge, sequential
 
 #: Parts that the steps of a launch are cut into; the first ones warm up and are left out.
 PARTS = 8
@@ -45,9 +49,35 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     candidate_samples: float | None = None
     baseline_quality: dict[str, float]
     candidate_quality: dict[str, float]
+    #: Bytes of a GPU where one computes, of the training process otherwise.
+    baseline_peak: int | None = None
+    candidate_peak: int | None = None
+    #: Processes that train together; ``ratio`` and samples are those of one of them.
+    baseline_devices: int = 1
+    candidate_devices: int = 1
+    #: Seconds from the start of the command to the end of the first step.
+    baseline_first_step: float | None = None
+    candidate_first_step: float | None = None
+    #: What of the candidate's changes did nothing in it, in sentences.
+    unapplied: list[str] = []
     #: Each arm by itself.
     baseline_diagnosis: Diagnosis
     diagnosis: Diagnosis
+    #: The parts that were measured, with what the machine did meanwhile.
+    parts: list[BlockPair] = []
+
+    @property
+    def whole(self) -> float | None:
+        """B over A by all the time that was measured, stalls included; None where it was not kept."""
+        a, b = sum(part.a.seconds for part in self.parts), sum(part.b.seconds for part in self.parts)
+        work_a = sum(part.a.throughput * part.a.seconds for part in self.parts)
+        work_b = sum(part.b.throughput * part.b.seconds for part in self.parts)
+        return (work_b / b) / (work_a / a) if a and b and work_a else None
+
+
+def first_look_seconds(step_seconds: float, start_seconds: float) -> float:
+    """What the fewest launches of the fewest steps take, by the baseline's figures."""
+    return 2 * PLANNED_LOOKS[0] * (start_seconds + FEWEST_STEPS * step_seconds)
 
 
 def proof_steps(step_seconds: float, start_seconds: float, seconds: float) -> int:
@@ -57,82 +87,179 @@ def proof_steps(step_seconds: float, start_seconds: float, seconds: float) -> in
     return max(FEWEST_STEPS, min(wanted, affordable))
 
 
-def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool) -> Launch:
-    """Train both arms for ``steps`` steps in alternating blocks; ``to_the_end``: let them finish afterwards.
+def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | None = None) -> Launch:
+    """Train both arms in alternating blocks, A for ``steps`` steps and B for as many samples.
+
+    ``to_the_end``: let them finish afterwards. ``quality``: a metric to be read from what they print, where they report
+    none of this name.
 
     Raises:
         ArmFailed: an arm crashed, or ended before a block could be measured.
     """
-    ratios = []
+    parts = []
+    # Samples of a step are known once the first has been made.
+    of_a, of_b = (_samples(arm.so_far()) for arm in (a, b))
+    each = {id(a): 1.0, id(b): of_a / of_b if of_a and of_b else 1.0}
     for part in range(PARTS):
-        until = math.ceil(steps * (part + 1) / PARTS)
-        order = (a, b) if part % 2 == 0 else (b, a)
-        blocks = {id(arm): arm.train_until(until) for arm in order}
-        first, second = blocks[id(a)], blocks[id(b)]
-        if part >= WARM_UP_PARTS and first and second:
-            ratios.append(throughput(second) / throughput(first))
+        until = steps * (part + 1) / PARTS
+        blocks: dict[int, tuple[list[Step], Held]] = {}
+        for arm in (a, b) if part % 2 == 0 else (b, a):
+            run = partial(arm.train_until, math.ceil(until * each[id(arm)]))
+            done, held = during(arm.start().pid, arm.environment.cores, run)
+            if done:
+                blocks[id(arm)] = done, held
+        if part >= WARM_UP_PARTS and len(blocks) == 2:
+            parts.append(pair_of(a.seed_offset, blocks[id(a)], blocks[id(b)]))
     runs = []
     for arm in (a, b):
         if to_the_end:
             arm.run_to_end()
         runs.append(arm.recorded())
-    if not ratios:
+    if not parts:
         a.fail("ended too early to be measured")
+    read = quality if quality is not None and quality.lower() != "loss" else None
+    printed = [from_output(arm.output(), read) if read else {} for arm in (a, b)]
     return Launch(
-        ratio=median(ratios),
+        ratio=median(part.ratio for part in parts),
         baseline=losses(runs[0])[:steps],
-        candidate=losses(runs[1])[:steps],
+        candidate=losses(runs[1])[: math.ceil(steps * each[id(b)])],
         baseline_samples=_samples(runs[0]),
         candidate_samples=_samples(runs[1]),
-        baseline_quality={metric.name: metric.value for metric in runs[0].metrics},
-        candidate_quality={metric.name: metric.value for metric in runs[1].metrics},
+        baseline_quality=printed[0] | {metric.name: metric.value for metric in runs[0].metrics},
+        candidate_quality=printed[1] | {metric.name: metric.value for metric in runs[1].metrics},
+        baseline_peak=peak(runs[0].facts),
+        candidate_peak=peak(runs[1].facts),
+        baseline_devices=runs[0].facts.world_size,
+        candidate_devices=runs[1].facts.world_size,
+        baseline_first_step=a.first_step,
+        candidate_first_step=b.first_step,
+        unapplied=runs[1].unapplied,
         baseline_diagnosis=diagnose(runs[0]),
         diagnosis=diagnose(runs[1]),
+        parts=parts,
     )
 
 
+def peak(facts: Facts) -> int | None:
+    """Bytes of the GPU where the training has one, of its process otherwise."""
+    return facts.peak_memory if facts.peak_device_memory is None else facts.peak_device_memory
+
+
+def from_output(text: str, metric: str) -> dict[str, float]:
+    """The last value that stands behind the metric's name in what a training printed, e.g. ``PSNR: 28.31 dB``."""
+    found = re.findall(rf"(?i)\b{re.escape(metric)}\b[^\w\n+-]{{0,12}}([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return {metric: float(found[-1])} if found else {}
+
+
+class _GivenUp(Exception):
+    """More pairs would change nothing."""
+
+
 def prove(
-    pair: Callable[[int], Launch],
+    pairs: Callable[[Sequence[int]], list[Launch]],
     alpha: float,
     minimum: float,
     progress: Callable[[str], None],
     time_left: Callable[[], float],
+    objective: Callable[[Launch], float] = lambda launch: launch.ratio,
+    slots: int = 1,
+    given_up: Callable[[Sequence[Launch]], bool] = lambda launches: False,
 ) -> tuple[list[Launch], Effect, Judgement]:
     """Make pairs of launches until the verdict is clear, the planned looks are used up, or the next takes too long.
 
-    The first look is always taken.
+    The first look is always taken. ``objective``: what is proven of a pair, above 1 where the candidate is better.
+    ``slots``: how many pairs can be made at once. ``given_up`` is asked after each pair whether more are of any use.
     """
     launches: list[Launch] = []
     began = time_left()
-    for look in PLANNED_LOOKS:
-        each = (began - time_left()) / max(len(launches), 1)
-        if launches and (look - len(launches)) * each > time_left():
-            progress("unclear, and no time is left for another look: a longer --budget has it")
-            break
-        while len(launches) < look:
-            number = len(launches)
-            launches.append(pair(number))
-            progress(f"fresh processes, pair {number + 1} (seed +{number}): {launches[-1].ratio:.2f}x")
-        measured = effect([launch.ratio for launch in launches], confidence_at_look(alpha, PLANNED_LOOKS, look))
+
+    def more(count: int) -> list[Pair]:
+        wanted = len(launches) + count
+        while len(launches) < wanted:
+            numbers = range(len(launches), min(wanted, len(launches) + slots))
+            for number, launch in zip(numbers, pairs(numbers), strict=True):
+                launches.append(launch)
+                progress(f"fresh processes, pair {number + 1} (seed +{number}): {objective(launch):.2f}x")
+            if given_up(launches):
+                raise _GivenUp
+        return [Pair(objective(launch)) for launch in launches[-count:]]
+
+    def go_on(missing: int) -> bool:
+        each = (began - time_left()) / len(launches)
+        if missing * each <= time_left():
+            return True
+        progress("unclear, and no time is left for another look: a longer --budget has it")
+        return False
+
+    try:
+        measured, judgement = sequential(more, PLANNED_LOOKS, alpha, minimum, go_on)
+    except _GivenUp:
+        measured = effect([objective(launch) for launch in launches], 1 - alpha)
         judgement = judge(measured, minimum)
-        if judgement != "unclear":
-            break
-    return launches, measured, judgement
+    return launches, measured, borne_out(judgement, _wholes(launches, objective))
 
 
-def same_training(launches: Sequence[Launch], numerics: NumericsClass, *, deterministic: bool) -> SameTraining:
-    """Judge the loss curves, and the first metric that both arms of every launch reported."""
+def _wholes(launches: Sequence[Launch], objective: Callable[[Launch], float]) -> list[float]:
+    """What is proven of each pair, by the throughput of all the time that was measured."""
+    return [
+        objective(msgspec.structs.replace(launch, ratio=launch.whole))
+        for launch in launches
+        if launch.whole is not None
+    ]
+
+
+def borne_out(judgement: Judgement, wholes: Sequence[float]) -> Judgement:
+    """The judgement, or "unclear" where all the time that was measured, stalls included, says the opposite.
+
+    The median part of a launch leaves out what happens now and then. That is right for what the machine does to
+    either arm, and wrong for what one of them does to itself.
+    """
+    if wholes and ((judgement == "faster" and median(wholes) <= 1) or (judgement == "slower" and median(wholes) >= 1)):
+        return "unclear"
+    return judgement
+
+
+def warnings_of(
+    launches: Sequence[Launch],
+    judgement: Judgement,
+    effect: Effect,
+    cores: int,
+    objective: Callable[[Launch], float] = lambda launch: launch.ratio,
+) -> list[str]:
+    """What disturbed the launches, and why the verdict is "unclear" where the interval alone would not say so."""
+    told = disturbances([part for launch in launches for part in launch.parts], cores)
+    wholes = _wholes(launches, objective)
+    if judgement == "unclear" and judge(effect) != borne_out(judge(effect), wholes):
+        told.append(
+            f"the median part says {effect.ratio:.2f}x and all the time that was measured, stalls included, "
+            f"{median(wholes):.2f}x: unclear which of them a long training would see"
+        )
+    return told
+
+
+def same_training(
+    launches: Sequence[Launch],
+    numerics: NumericsClass,
+    *,
+    deterministic: bool,
+    quality: str | None = None,
+    alters_loss: bool = False,
+) -> SameTraining:
+    """Judge the loss curves, and a metric that both arms of every launch reported: the first, or the one named."""
     names = [
         name
         for name in launches[0].baseline_quality
         if all(name in launch.baseline_quality and name in launch.candidate_quality for launch in launches)
     ]
-    metric = names[0] if names else None
+    asked = [name for name in names if quality is None or name.lower() == quality.lower()]
+    metric = asked[0] if asked else None
     return compare_trainings(
         [launch.baseline for launch in launches],
         [launch.candidate for launch in launches],
         numerics,
         deterministic=deterministic,
+        quality=quality,
+        alters_loss=alters_loss,
         metric=metric,
         baseline_quality=[launch.baseline_quality[metric] for launch in launches] if metric else (),
         candidate_quality=[launch.candidate_quality[metric] for launch in launches] if metric else (),

@@ -1,6 +1,6 @@
-"""Trying one change: blocks of the best set so far, and of the same with the change, until it is clear or time is up.
+"""Trying changes: blocks of the best set so far, and of the same with the changes, until it is clear or time is up.
 
-    reference  |==|    |==||==|    |==|     look: clear? else go on to 7 pairs, then to 10
+    reference  |==|    |==||==|    |==|     look: clear? else more pairs, up to 24
     candidate      |==|        |==|         kept where it is faster, and where it must be and can be, bit-identical
 
 This decides only what the search keeps. "Faster" is claimed from fresh processes; see ``proof``.
@@ -10,99 +10,140 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hotlap.records import Change, Effect, Judgement, Trial
-from hotlap.tune.arms import Arm, ArmFailed, losses, measure_pairs
-from hotlap.tune.guard import identical, strictest
-from hotlap.tune.statistics import confidence_at_look, effect, judge
+import msgspec
 
-#: Pairs of blocks after which a change is judged while searching.
-SCREEN_LOOKS = (4, 7, 10)
-SCREEN_ALPHA = 0.05
+from hotlap.records import Change, Effect, Goal, Judgement, Trial
+from hotlap.tune.arms import AnyArm, ArmFailed, LiveArm, measure_blocks
+from hotlap.tune.bench import Bench, on_top
+from hotlap.tune.disturbances import BlockPair, stalled
+from hotlap.tune.goals import LEAST_MEMORY, SPEED_FLOOR
+from hotlap.tune.guard import identical, strictest
+from hotlap.tune.proof import peak
+from hotlap.tune.statistics import SEARCH_ALPHA, SEARCH_HOPELESS, SEARCH_LOOKS, Pair, effect, sequential
+
+#: A process may by luck be so much faster than another of the same training.
+LUCK = 1.5
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change has to show to be kept."""
+
+    #: Gains below this share do not count: as measured between processes, and inside one.
+    least_gain: float
+    least_live_gain: float
+    #: The losses that the training gives each time, None where it does not repeat itself.
+    losses: list[float | None] | None
+    goal: Goal = "throughput"
 
 
 def screen(
-    reference: Arm,
-    candidate: Arm,
-    change: Change,
-    *,
-    least_gain: float,
-    repeated: Sequence[float | None] | None,
+    bench: Bench,
+    reference: Sequence[Change],
+    changes: Sequence[Change],
+    wanted: Wanted,
     time_left: Callable[[], float],
-    progress: Callable[[str], None],
 ) -> Trial:
-    """Measure the candidate, which is the reference with the change, against the reference.
+    """Measure the reference with these changes against the reference alone.
 
-    ``repeated`` are the losses that the training gives each time, None where it does not repeat itself; ``time_left``
-    the seconds that may still be taken, of which the first look takes what it needs.
+    ``time_left``: the seconds that may still be taken, of which the first look takes what it needs.
 
     Raises:
         ArmFailed: the reference failed. Where the candidate does, the trial says so.
     """
+    before, after = bench.arm(reference), bench.arm(on_top(reference, changes))
+    live = before.host is after.host
+    least = wanted.least_live_gain if live else wanted.least_gain
 
     def trial(judgement: Judgement, why: str, measured: Effect | None = None, kept: bool = False) -> Trial:
-        return trial_of(reference, candidate, change, judgement, why, measured, kept)
+        return trial_of(reference, changes, judgement, why, measured, kept, (before, after))
 
-    progress(f"trying {change.title}")
-    reference.warm()
-    pairs: list[float] = []
-    measured: Effect | None = None
-    judgement: Judgement = "unclear"
-    for look in SCREEN_LOOKS:
-        if pairs and time_left() <= 0:
-            break
-        try:
-            pairs += measure_pairs(reference, candidate, look - len(pairs), len(pairs))
-        except ArmFailed as error:
-            if candidate.training is not None:
-                raise  # it was the reference that failed
-            return trial("unclear", f"it could not be run: {error}")
-        measured = effect(pairs, confidence_at_look(SCREEN_ALPHA, SCREEN_LOOKS, look))
-        judgement = judge(measured, least_gain)
-        if judgement != "unclear":
-            break
-    run = candidate.so_far()
-    if run.notes:
-        return trial("unclear", f"it could not be applied: {run.notes[0]}", measured)
-    if judgement != "faster":
-        return trial(judgement, _dropped(judgement, least_gain), measured)
-    curve = losses(run)
+    before.warm()
+    pairs: list[BlockPair] = []
+
+    def more(count: int) -> list[Pair]:
+        new = measure_blocks(before, after, count, len(pairs))
+        pairs.extend(new)
+        return [Pair(each.ratio, stalled(each)) for each in new]
+
+    # The first look of a search for less memory says as much as later ones: peaks do not scatter.
+    looks = SEARCH_LOOKS[:1] if wanted.goal == "memory" else SEARCH_LOOKS
+    try:
+        measured, judgement = sequential(
+            more, looks, SEARCH_ALPHA, least, lambda missing: time_left() > 0, hopeless=SEARCH_HOPELESS
+        )
+        if wanted.goal != "memory" and not live and judgement == "faster" and measured.ratio < LUCK:
+            # What differs from launch to launch is the same in all of these blocks.
+            before.host.close()
+            after.host.close()
+            again = effect([pair.ratio for pair in more(looks[0])], measured.confidence)
+            measured = effect([pair.ratio for pair in pairs], measured.confidence)
+            if again.ratio - 1 <= least:
+                return trial("unclear", "faster in one launch and not in another", measured)
+    except ArmFailed as error:
+        if not live and after.training is not None:
+            raise  # it was the reference that failed
+        return trial("unclear", f"it could not be run: {error}")
+    # Notes are those of the settings of the moment.
+    after.block(0.0, 1)
+    unapplied = after.so_far().unapplied
+    if unapplied:
+        return trial("unclear", f"it could not be applied: {unapplied[0]}", measured)
+    if wanted.goal == "memory":
+        smaller, why = _smaller(before, after, measured)
+    else:
+        smaller = judgement == "faster"
+        why = f"faster than the set before it by more than {100 * least:.2g}%"
+    if not smaller:
+        return trial(judgement, why if wanted.goal == "memory" else _dropped(judgement, least), measured)
+    curve = after.curve()
     if any(value is not None and value != value for value in curve):
         return trial(judgement, "its loss became NaN", measured)
-    if strictest([each.numerics for each in candidate.changes]) == "exact" and repeated is not None:
-        same, why = identical(repeated, curve)
+    # What was switched in a running training has not trained so from its first step on; ``claims`` asks it.
+    from_the_start = not isinstance(after, LiveArm)
+    if from_the_start and wanted.losses is not None and strictest([each.numerics for each in after.changes]) == "exact":
+        same, why = identical(wanted.losses, curve)
         if same is False:
             return trial(judgement, f"not the same training: {why}", measured)
-    return trial(judgement, f"faster than the set before it by more than {100 * least_gain:.2g}%", measured, kept=True)
+    return trial(judgement, why, measured, kept=True)
 
 
 def trial_of(
-    reference: Arm,
-    candidate: Arm,
-    change: Change,
+    reference: Sequence[Change],
+    changes: Sequence[Change],
     judgement: Judgement,
     why: str,
     measured: Effect | None = None,
     kept: bool = False,
+    arms: tuple[AnyArm, AnyArm] | None = None,
 ) -> Trial:
-    """Return the trial of two arms as they are now."""
+    """Return the trial of these changes on top of the reference; ``arms`` are those that were measured."""
+    before, arm = arms or (None, None)
+    starts = (before.first_step if before else None, arm.first_step if arm else None)
+    live = isinstance(arm, LiveArm)
     return Trial(
-        change=change,
-        against=reference.ids,
+        change=changes[0],
+        beside=list(changes[1:]),
+        against=[change.id for change in reference],
         effect=measured,
         judgement=judgement,
         kept=kept,
         why=why,
-        first_step=candidate.first_step,
-        peak_memory=_peak(candidate),
+        first_step=starts[1],
+        extra_start=None if starts[0] is None or starts[1] is None else starts[1] - starts[0],
+        peak_memory=None if arm is None or live or arm.training is None else peak(arm.so_far().facts),
+        live=live,
     )
 
 
-def _peak(arm: Arm) -> int | None:
-    """Bytes of the GPU where the training has one, of its process otherwise."""
-    if arm.training is None:
-        return None
-    facts = arm.so_far().facts
-    return facts.peak_memory if facts.peak_device_memory is None else facts.peak_device_memory
+def _smaller(before: AnyArm, after: AnyArm, speed: Effect) -> tuple[bool, str]:
+    """Whether the peak is lower, at a speed that can be borne; the claim asks for the speed of the whole set."""
+    peaks = peak(before.so_far().facts), peak(after.so_far().facts)
+    if peaks[0] is None or peaks[1] is None:
+        return False, "its memory is unknown"
+    said = f"peak memory {peaks[0] / 2**30:.2f} GiB -> {peaks[1] / 2**30:.2f} GiB"
+    if speed.ratio < SPEED_FLOOR:
+        return False, f"{said}, and slower than {SPEED_FLOOR:g}x"
+    return peaks[1] < (1 - LEAST_MEMORY) * peaks[0], said
 
 
 def _dropped(judgement: Judgement, least: float) -> str:

@@ -1,83 +1,67 @@
 """The whole of a tuning, from top to bottom.
 
     baseline ──> diagnosis ──> changes to try
-       │  no-op arm: what this machine calls a difference, and whether the training repeats itself
-       ├─ change 1 against the best set so far ──> kept | dropped
-       ├─ change 2 against the best set so far ──> ...
-       │  where the set has grown: diagnosis of the best set ──> what has become worth trying, or trying again
-       └─ the best set against the baseline, fresh processes, a seed each: the claim, and the same-training proof
+       │  no-op arms: what this machine calls a difference, between processes and inside one
+       ├─ climb: each change on top of the best set so far, in alternating blocks (``climb``, ``screening``)
+       └─ claim: the best set against the baseline, fresh processes, a seed each, and the same training (``claims``)
 
 What was searched for with blocks is claimed with fresh launches; see ``statistics`` and ``proof``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from hotlap.changes import Situation, propose
-from hotlap.diagnose import Machine, diagnose
+from hotlap.changes import Situation, conflicts, propose
+from hotlap.diagnose import Machine
 from hotlap.launch import environment
-from hotlap.records import (
-    Change,
-    Diagnosis,
-    Effect,
-    Environment,
-    Facts,
-    Judgement,
-    SameTraining,
-    Trial,
-    Tuning,
-    write_record,
-)
-from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
-from hotlap.tune.guard import identical, strictest
+from hotlap.records import Change, Environment, Goal, Handover, Limit, Trial, Tuning, write_record
+from hotlap.tune.asked import resolved
+from hotlap.tune.bench import ids, on_top
+from hotlap.tune.break_even import charged
+from hotlap.tune.calibration import calibrated
+from hotlap.tune.claims import Claim, Claims, names
+from hotlap.tune.climb import Climb
+from hotlap.tune.conclusions import earned_back, median_peaks, never_tried, shown
+from hotlap.tune.costs import Costs
+from hotlap.tune.engines import engine_of
+from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.options import Options
-from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training
-from hotlap.tune.screening import screen, trial_of
-from hotlap.tune.statistics import ALPHA, NOISY, effect, noise, too_noisy
+from hotlap.tune.proof import first_look_seconds
+from hotlap.tune.room import measured_peaks, memory_limit, same_key, too_large, too_large_before, uncounted
+from hotlap.tune.screening import Wanted, trial_of
+from hotlap.tune.statistics import ALPHA, least_gain, too_noisy
 from hotlap.tune.target import Target
+from hotlap.tune.work import (
+    Attempt,
+    Baseline,
+    Seen,
+    from_outside,
+    look,
+    machine_limit,
+    measure_baseline,
+    try_on_top,
+    unheeded,
+)
 
-NO_OP_PAIRS = 5
-#: Share of the time budget that the search may use up; the rest is the proof's.
-SEARCH_SHARE = 0.6
-
-
-class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    diagnosis: Diagnosis
-    facts: Facts
-    losses: list[float | None]
-    no_op: Effect
-    deterministic: bool
-    first_step: float | None
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a set of changes looks like."""
-
-    diagnosis: Diagnosis
-    facts: Facts
+#: Shares of the budget that are the proof's: at least, and at most.
+RESERVED = (0.25, 0.4)
+#: Of the time that the search has left, so that one candidate that stays unclear does not take it from all others.
+SHARE_OF_A_TRIAL = 0.25
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What the proof of one set of changes came to."""
-
-    changes: list[Change]
-    launches: list[Launch]
-    effect: Effect
-    judgement: Judgement
-    same: SameTraining
-
-    @property
-    def holds(self) -> bool:
-        return self.judgement == "faster" and self.same.same is True
+NO_TIME = "not tried: the search's share of the time was used up"
+REFUSED = "not tried here: "
+_OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
 
 
 Progress = Callable[[str], None]
@@ -91,7 +75,7 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
         RunError: the run directory cannot be written.
     """
     here = environment()
-    journal = open_journal(f"tune-{target.fingerprint(here)}", options.run_dir, options.fresh)
+    journal = open_journal(f"tune-{_fingerprint(target, options, here)}", options.run_dir, options.fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
     search = _Search(target, options, progress, journal, here)
@@ -109,53 +93,123 @@ class _Search:
     ) -> None:
         self.target, self.options, self.progress, self.journal = target, options, progress, journal
         self.environment = here
-        self.arms: list[Arm] = []
+        self.engine = engine_of(target, options, journal.directory, here)
         self.trials: list[Trial] = []
+        #: What the user asked for, as it is made in this training.
+        self.asked: list[Change] = []
         self.warnings: list[str] = []
+        self.costs = Costs()
+        #: Whether there was no time for something.
+        self.unfinished = False
 
     def run(self) -> Tuning:
-        baseline_arm = self.arm([], "baseline")
+        self.warnings += self.journal.changed_since(self.environment)
         machine = self.journal.once("machine", Machine, self.calibrate)
-        baseline = self.journal.once("baseline", Baseline, lambda: self.measure_baseline(baseline_arm, machine))
+        self.progress("baseline: warming up, and running against itself, to see what this machine calls a difference")
+        baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
         self.check_noise(baseline)
-        best, skipped = self.climb(baseline_arm, baseline, machine)
-        best.close()
-        return self.conclude(baseline, self.prove(best.changes, baseline), skipped)
+        needed = first_look_seconds(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
+        least, most = (share * self.options.budget for share in RESERVED)
+        self.reserved = min(most, max(least, needed))
+        situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
+        self.asked = [resolved(change, situation) for change in self.options.asked]
+        # Of several ranks all would have to switch at the same moment. Peaks of memory belong to processes.
+        shares = baseline.facts.world_size == 1 and self.options.goal != "memory"
+        self.engine.settle(baseline.facts, shares=shares)
+        climb = self.climb(baseline, machine)
+        best = self.checked(climb.best, baseline)
+        claim = self.prove(best, baseline, "throughput" if self.options.goal == "time-to-quality" else None)
+        skipped = climb.skipped
+        if self.quality is not None:
+            # On top of what trains the same, or where that could not be shown, of the script as it is.
+            start = claim.changes if claim is not None and claim.holds else []
+            further = self.climb(baseline, machine, start, trajectory=True)
+            measured = ids([trial.change for trial in self.trials])
+            known = ids([trial.change for trial in skipped if trial.change.numerics != "trajectory"])
+            skipped = [
+                *(trial for trial in skipped if trial.change.id in known),
+                *(trial for trial in further.skipped if trial.change.id not in known | measured),
+            ]
+            if ids(further.best) != ids(start):
+                other = self.prove(further.best, baseline)
+                claim = other if claim is None or (other is not None and other.holds) else claim
+        return self.conclude(baseline, claim, skipped)
 
-    def calibrate(self) -> Machine:
-        """In the interpreter that trains, where it can be told; a machine that cannot be calibrated is unknown."""
-        self.progress("calibrating: float32 against bfloat16 on this machine")
-        from hotlap.estimate import machine
+    @property
+    def quality(self) -> str | None:
+        """What other trainings are judged by; None where they are not tried."""
+        asked = any(change.numerics == "trajectory" for change in self.asked)
+        return self.options.quality or ("loss" if asked or self.options.goal == "time-to-quality" else None)
 
-        python = self.target.command[0] if "python" in Path(self.target.command[0]).name else sys.executable
-        try:
-            done = subprocess.run([python, machine.__file__], capture_output=True, text=True, timeout=120, check=True)
-            return msgspec.convert(json.loads(done.stdout.splitlines()[-1]), Machine)
-        except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-            self.warnings.append(f"the machine could not be calibrated ({error})")
-            return Machine()
+    @property
+    def only_asked(self) -> bool:
+        """Whether of other trainings only those that the user named may be tried."""
+        return self.options.quality is None and self.options.goal != "time-to-quality"
 
-    def measure_baseline(self, arm: Arm, machine: Machine) -> Baseline:
-        self.progress("baseline: starting and warming up")
-        twin = self.arm([], "no-op")
-        arm.warm()
-        self.progress("no-op arm: the same command again, to see what this machine calls a difference")
-        pairs = measure_pairs(arm, twin, NO_OP_PAIRS)
-        run = arm.so_far()
-        same, _ = identical(losses(run), losses(twin.so_far()))
-        twin.close()
-        return Baseline(
-            diagnosis=diagnose(run, machine),
-            facts=run.facts,
-            losses=losses(run),
-            no_op=effect(pairs, 0.95),
-            deterministic=bool(same),
-            first_step=arm.first_step,
+    @property
+    def planned_steps(self) -> int | None:
+        steps = self.options.planned_steps
+        return self.target.keys.get("steps") if steps is None and self.target.keys is not None else steps
+
+    def checked(self, changes: Sequence[Change], baseline: Baseline) -> list[Change]:
+        """As they will be claimed: without keys that do nothing, and without what should not alter a loss and does."""
+        if any(self.target.has_keys(change) and change.inject for change in changes) and self.target.config is None:
+            claimed = list(changes)
+            ignored = self.journal.once(
+                f"keys {names(claimed)}", list[str], lambda: self.engine.map(unheeded, [claimed])[0]
+            )
+            changes = [from_outside(change) if change.id in ignored and change.inject else change for change in changes]
+        guilty = self.claims(baseline).exact_ones(changes, baseline.losses) if baseline.deterministic else []
+        dropped = {trial.change.id: trial.why for trial in guilty}
+        self.drop(dropped)
+        return [change for change in changes if change.id not in dropped]
+
+    def drop(self, dropped: Mapping[str, str]) -> None:
+        """What was kept is not any more, with the reason."""
+        self.trials = [
+            msgspec.structs.replace(trial, kept=False, why=dropped[trial.change.id])
+            if trial.kept and trial.change.id in dropped
+            else trial
+            for trial in self.trials
+        ]
+
+    def prove(self, changes: Sequence[Change], baseline: Baseline, goal: Goal | None = None) -> Claim | None:
+        claims = self.claims(baseline, goal)
+        # With other trainings there are two of them.
+        claim = claims.prove(changes, ALPHA / (1 if self.quality is None else 2))
+        self.warnings += claims.unproven
+        self.drop(claims.dropped)
+        self.unfinished = self.unfinished or claims.cut_short
+        return claim
+
+    def claims(self, baseline: Baseline, goal: Goal | None = None) -> Claims:
+        return Claims(
+            self.engine,
+            self.journal,
+            least_gain=self.wanted.least_gain,
+            deterministic=baseline.deterministic,
+            step_seconds=baseline.diagnosis.step_seconds,
+            first_step=baseline.first_step or 0.0,
+            to_the_end=self.target.config is not None,
+            goal=goal or self.options.goal,
+            quality=self.quality,
+            time_left=self.time_left,
+            progress=self.progress,
         )
 
+    def calibrate(self) -> Machine:
+        self.progress("calibrating: float32 against bfloat16 on this machine")
+        machine, obstacle = calibrated(self.target.command)
+        self.warnings += [obstacle] if obstacle else []
+        return machine
+
     def check_noise(self, baseline: Baseline) -> None:
-        moved = noise(baseline.no_op.pairs)
-        self.least_gain = max(self.options.minimum, min(moved, NOISY))
+        self.wanted = Wanted(
+            least_gain=least_gain(baseline.no_op.pairs, self.options.minimum),
+            least_live_gain=least_gain(baseline.live_no_op.pairs, self.options.minimum),
+            losses=baseline.losses if baseline.deterministic else None,
+            goal=self.options.goal,
+        )
         warning = too_noisy(baseline.no_op)
         if warning:
             self.warnings.append(warning)
@@ -168,77 +222,101 @@ class _Search:
                 "the training does not repeat itself with the same seed, so bit-identical losses cannot be asked of it"
             )
 
-    def climb(self, reference: Arm, baseline: Baseline, machine: Machine) -> tuple[Arm, list[Trial]]:
-        """Try each change on top of the best set so far, then once more what has become worth it.
+    def climb(
+        self, baseline: Baseline, machine: Machine, start: Sequence[Change] = (), *, trajectory: bool = False
+    ) -> Climb:
+        """Search among the changes that train the same, or among the others."""
 
-        What cost 1 % of a slow step may cost 4 % of a fast one, and what did not pay alone may pay together. Returns
-        the best set, and what was never worth a trial.
-        """
-        skipped: list[Trial] = []
-        before: list[str] | None = None
-        for _ in range(2):
-            if reference.ids == before:
-                break
-            before = reference.ids
-            changes, skipped = propose(self.situation(self.look_at(reference, baseline), machine), self.least_gain)
-            for change in changes:
-                known = {(trial.change.id, tuple(trial.against)) for trial in self.trials}
-                if change.id not in reference.ids and (change.id, tuple(reference.ids)) not in known:
-                    _, reference = self.try_change(reference, change, baseline)
-        tried = {trial.change.id for trial in self.trials}
-        return reference, [trial for trial in skipped if trial.change.id not in tried]
+        def propose_on_top(best: Sequence[Change]) -> tuple[list[Change], list[Trial]]:
+            least = min(self.wanted.least_gain, self.wanted.least_live_gain)
+            changes, skipped = propose(self.situation(self.look_at(best, baseline), machine, best), least)
+            # What the user asks for comes first, and is not asked for a bound.
+            changes = self.asked + [each for each in changes if each.id not in ids(self.asked)]
+            if trajectory and self.only_asked:
+                changes = list(self.asked)
+            others = [change for change in changes if (change.numerics == "trajectory") != trajectory]
+            if not trajectory:
+                skipped += [trial_of(best, [change], "unclear", _OTHER_TRAINING) for change in others]
+            return [change for change in changes if change not in others], skipped
 
-    def situation(self, seen: Seen, machine: Machine) -> Situation:
+        climb = Climb(propose_on_top, partial(self.attempt, baseline, machine), start, slots=self.engine.slots)
+        climb.trials = self.trials
+        climb.run()
+        return climb
+
+    def situation(self, seen: Seen, machine: Machine, best: Sequence[Change]) -> Situation:
         return Situation(
             diagnosis=seen.diagnosis,
             facts=seen.facts,
             environment=self.environment,
             machine=machine,
-            keys=self.target.keys,
+            keys=None if self.target.keys is None else self.target.keys | self.target.edits(best),
+            peaks=measured_peaks((self.target.keys or {}).get("batch_size"), seen.facts, self.trials),
+            goal=self.options.goal,
+            memory_limit=memory_limit(self.options.limits.memory, seen.facts, self.environment, machine),
         )
 
-    def look_at(self, arm: Arm, baseline: Baseline) -> Seen:
+    def look_at(self, changes: Sequence[Change], baseline: Baseline) -> Seen:
         """What a set looks like while it runs."""
-
-        def look() -> Seen:
-            arm.block()
-            run = arm.so_far()
-            return Seen(diagnosis=diagnose(run), facts=run.facts)
-
-        if not arm.changes:
+        if not changes:
             return Seen(diagnosis=baseline.diagnosis, facts=baseline.facts)
-        return self.journal.once(f"seen {'+'.join(arm.ids)}", Seen, look)
+        return self.journal.once(f"seen {names(changes)}", Seen, lambda: self.engine.map(look, [list(changes)])[0])
 
-    def try_change(self, reference: Arm, change: Change, baseline: Baseline) -> tuple[Trial, Arm]:
-        # Another value of what is in the set already takes its place: two workers that of one.
-        others = [other for other in reference.changes if other.name != change.name]
-        candidate = self.arm([*others, change], change.id)
-        key = f"try {'+'.join(reference.ids) or 'baseline'} | {change.id}"
-        if key not in self.journal.entries and self.search_time() <= 0:
-            # Not in the journal: another budget may have time for it.
-            trial = trial_of(
-                reference, candidate, change, "unclear", "not tried: the search's share of the time was used up"
+    def attempt(
+        self, baseline: Baseline, machine: Machine, best: Sequence[Change], sets: Sequence[Sequence[Change]]
+    ) -> list[Trial | None]:
+        """Try each of these sets on top of the best one, as many at once as there are devices."""
+        seen = self.look_at(best, baseline)
+        situation = self.situation(seen, machine, best)
+        seconds = self.search_time() * SHARE_OF_A_TRIAL
+        refused: dict[int, Trial] = {}
+        attempts: dict[str, Attempt] = {}
+        keys = [f"try {names(best) or 'baseline'} | {names(changes)}" for changes in sets]
+        for number, (key, changes) in enumerate(zip(keys, sets, strict=True)):
+            after = on_top(best, changes)
+            obstacle = (
+                conflicts(after, situation)
+                or same_key(after, self.target)
+                or uncounted(changes, situation)
+                or too_large(changes, situation)
+                or too_large_before(changes, self.trials)
             )
+            if obstacle:
+                refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{obstacle}")
+            elif key in self.journal.entries or self.search_time() > self.costs.of(changes):
+                # What is in the journal takes no time.
+                attempts[key] = Attempt(best=list(best), changes=list(changes), wanted=self.wanted, seconds=seconds)
+        for each in attempts.values():
+            self.progress(f"trying {' + '.join(change.title for change in each.changes)}")
+        measured = self.journal.all_of(attempts, Trial, self.try_all)
+        trials = dict(zip(attempts, measured, strict=True))
+        return [
+            refused.get(number) or self.judged(best, changes, trials.get(key), seen.diagnosis.step_seconds)
+            for number, (key, changes) in enumerate(zip(keys, sets, strict=True))
+        ]
+
+    def try_all(self, attempts: Sequence[Attempt]) -> list[Trial]:
+        began = time.monotonic()
+        trials = self.engine.map(try_on_top, attempts)
+        if len(attempts) == 1:
+            self.costs.learn(attempts[0].changes, time.monotonic() - began)
+        return trials
+
+    def judged(
+        self, best: Sequence[Change], changes: Sequence[Change], trial: Trial | None, step_seconds: float
+    ) -> Trial | None:
+        if trial is not None:
+            if self.options.goal != "memory":
+                trial = charged(trial, step_seconds, self.planned_steps, self.wanted.least_gain)
+        elif len(changes) == 1:
+            # Not in the journal: another budget may have time for it.
+            self.unfinished = True
+            trial = trial_of(best, changes, "unclear", NO_TIME)
         else:
-
-            def measure() -> Trial:
-                return screen(
-                    reference,
-                    candidate,
-                    change,
-                    least_gain=self.least_gain,
-                    repeated=baseline.losses if baseline.deterministic else None,
-                    time_left=self.search_time,
-                    progress=self.progress,
-                )
-
-            trial = self.journal.once(key, Trial, measure)
-        self.trials.append(trial)
+            return None
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
-        self.progress(f"{change.title}: {figure}{trial.why}")
-        loser, winner = (reference, candidate) if trial.kept else (candidate, reference)
-        loser.close()
-        return trial, winner
+        self.progress(f"{trial.title}: {figure}{trial.why}")
+        return trial
 
     def time_left(self) -> float:
         """Seconds of the budget."""
@@ -246,47 +324,41 @@ class _Search:
 
     def search_time(self) -> float:
         """Seconds that the search may still take."""
-        return self.options.budget * SEARCH_SHARE - self.journal.spent()
+        return self.options.budget - self.reserved - self.journal.spent()
 
-    def prove(self, changes: list[Change], baseline: Baseline) -> Claim | None:
-        """Claim the set; where it turns out to be another training, claim what of it is exact."""
-        exact = [change for change in changes if change.numerics == "exact"]
-        sets = [each for each in (changes, exact if exact != changes else []) if each]
-        claim = None
-        for each in sets:
-            if claim is not None and f"steps {_ids(each)}" not in self.journal.entries and self.time_left() <= 0:
-                self.progress("no time is left to claim what of it is exact")
-                break
-            claim = self.claim(each, baseline, ALPHA / len(sets))
-            if claim.holds:
-                break
-        return claim
-
-    def claim(self, changes: list[Change], baseline: Baseline, alpha: float) -> Claim:
-        ids = _ids(changes)
-        steps = self.journal.once(
-            f"steps {ids}",
-            int,
-            lambda: proof_steps(baseline.diagnosis.step_seconds, baseline.first_step or 0.0, self.time_left()),
+    def limit(self, baseline: Baseline) -> Limit | None:
+        if baseline.flops is None:
+            return None
+        peak, dtype = self.journal.once(
+            "limit", tuple[float | None, str], lambda: self.engine.map(machine_limit, [baseline.facts])[0]
         )
-        self.progress(f"proving {ids} in fresh processes of {steps} steps, a seed for each pair")
+        if not peak:
+            return None
+        seconds = baseline.diagnosis.step_seconds
+        return Limit(flops=baseline.flops, peak=peak, dtype=dtype, step_seconds=seconds)
 
-        def pair(number: int) -> Launch:
-            return self.journal.once(f"prove {ids} {number}", Launch, lambda: self.launch_pair(changes, number, steps))
-
-        launches, measured, judgement = prove(pair, alpha, self.least_gain, self.progress, self.time_left)
-        same = same_training(
-            launches, strictest([change.numerics for change in changes]), deterministic=baseline.deterministic
+    def hand_over(self, adopted: Claim, baseline: Baseline) -> Handover:
+        self.progress("writing the patch, and running the patched script")
+        return self.journal.once(
+            f"handover {names(adopted.changes)}",
+            Handover,
+            lambda: hand_over(
+                self.engine,
+                self.target,
+                adopted.changes,
+                baseline.sites,
+                self.journal.directory,
+                adopted.launches[0].candidate,
+                deterministic=baseline.deterministic,
+            ),
         )
-        return Claim(changes=changes, launches=launches, effect=measured, judgement=judgement, same=same)
-
-    def launch_pair(self, changes: list[Change], number: int, steps: int) -> Launch:
-        a = self.arm([], f"proof-{number}-baseline", seed=number, steps=steps)
-        b = self.arm(changes, f"proof-{number}-candidate", seed=number, steps=steps)
-        return launch_pair(a, b, steps, to_the_end=self.target.keys is not None)
 
     def conclude(self, baseline: Baseline, claim: Claim | None, skipped: list[Trial]) -> Tuning:
         adopted = claim if claim is not None and claim.holds else None
+        if claim is not None:
+            self.warnings += claim.warnings(self.environment.cores)
+        handover = self.hand_over(adopted, baseline) if adopted is not None else None
+        refused = [trial for trial in self.trials if trial.why.startswith(REFUSED)]
         return Tuning(
             name=self.journal.directory.name,
             command=self.target.command,
@@ -298,36 +370,31 @@ class _Search:
             optimized=adopted.launches[0].diagnosis if adopted else None,
             facts=baseline.facts,
             no_op=baseline.no_op,
-            trials=self.trials,
-            skipped=skipped,
+            trials=[trial for trial in self.trials if trial not in refused],
+            # A refusal holds for the set that it was asked on top of; what was tried on another one was tried.
+            skipped=[*skipped, *never_tried(refused, self.trials)],
             adopted=adopted.changes if adopted else [],
             effect=claim.effect if claim else None,
             judgement=claim.judgement if claim else "not faster",
             same_training=claim.same if claim else None,
-            break_even_steps=self.break_even(baseline, adopted.launches[0]) if adopted else None,
+            goal=claim.goal if claim else self.options.goal,
+            speed=claim.speed if claim else None,
+            peaks=median_peaks(claim.launches) if claim else None,
+            live_no_op=baseline.live_no_op,
+            break_even_steps=earned_back(adopted.launches) if adopted else None,
+            limit=self.limit(baseline) if adopted is None else None,
+            directory=shown(self.journal.directory),
+            handover=handover,
+            unfinished=self.unfinished,
             warnings=self.warnings,
         )
 
-    def break_even(self, baseline: Baseline, launch: Launch) -> int | None:
-        """Steps after which the longer start (compilation) has been earned back."""
-        starts = [trial.first_step for trial in self.trials if trial.kept and trial.first_step is not None]
-        saved = launch.baseline_diagnosis.step_seconds - launch.diagnosis.step_seconds
-        if not starts or baseline.first_step is None or saved <= 0:
-            return None
-        return max(0, round((max(starts) - baseline.first_step) / saved))
-
-    def arm(self, changes: list[Change], name: str, *, seed: int = 0, steps: int | None = None) -> Arm:
-        directory = self.journal.directory / "arms" / name.replace("/", "_")
-        limits = bounded(self.options.limits, self.environment)
-        arm = Arm(self.target, changes, directory, self.environment, limits=limits, seed_offset=seed, steps=steps)
-        self.arms.append(arm)
-        return arm
-
     def close(self) -> None:
-        for arm in self.arms:
-            arm.close()
+        self.engine.close()
         self.journal.close()
 
 
-def _ids(changes: list[Change]) -> str:
-    return "+".join(change.id for change in changes)
+def _fingerprint(target: Target, options: Options, here: Environment) -> str:
+    """What is measured, and what it is judged by: with another goal it is another tuning."""
+    judged_by = json.dumps([options.goal, options.quality, options.minimum, options.limits.memory])
+    return hashlib.sha256(f"{target.fingerprint(here)} {judged_by}".encode()).hexdigest()[:12]

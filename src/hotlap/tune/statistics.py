@@ -2,6 +2,7 @@
 
     pairs -> effect (median and interval) -> judge (faster, not faster, slower, unclear)
     no-op pairs -> noise, the least gain that this machine can show
+    sequential: more pairs -> effect -> judge, at each planned look until it is clear
 
 A pair is B's throughput divided by A's, measured next to each other. What varies from launch to launch (memory layout,
 placement, clocks) is common to all blocks of a launch, so a claim rests on pairs of fresh launches, not on blocks
@@ -12,9 +13,10 @@ claimed with launches, so the search's many looks never touch the claim; the cla
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import fmean, median, stdev
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -24,8 +26,15 @@ from hotlap.records import Effect, Judgement
 #: How often, over all looks of one tuning, an interval may miss the truth. A false "faster" is one side of that.
 ALPHA = 0.01
 
-#: After how many pairs of launches the claim may be looked at.
-PLANNED_LOOKS = (5, 7, 9)
+#: After how many pairs of launches the claim may be looked at. The late ones are for noisy machines and small effects;
+#: what is large is clear at the first, and a budget that is used up ends it at any.
+PLANNED_LOOKS = (5, 7, 9, 13, 19, 27)
+
+#: The same of pairs of blocks, for a search; how often its looks at one candidate may err (which costs a claim that
+#: fails, and no more); and how sure it is of what it gives up.
+SEARCH_LOOKS = (4, 7, 10, 16, 24)
+SEARCH_ALPHA = 0.05
+SEARCH_HOPELESS = 0.8
 
 #: The upper end of an interval that is not known. Finite, because JSON has no infinity; the lower end is then 0.
 UNBOUNDED = 1e9
@@ -38,6 +47,9 @@ LEAST_SPREAD = 0.001
 
 #: The least gain worth calling one.
 MINIMUM_GAIN = 0.02
+
+#: At most this share of the pairs of blocks is set apart for their stalls.
+SET_APART = 0.25
 
 #: A no-op arm that moves by more than this, or whose interval is wider than this, makes every verdict doubtful.
 NOISY = 0.05
@@ -101,12 +113,57 @@ def judge(effect: Effect, minimum: float = MINIMUM_GAIN) -> Judgement:
 def confidence_at_look(alpha: float, looks: Sequence[int], look: int) -> float:
     """The confidence to use at ``look`` (how many pairs), so that all planned looks together err in ``alpha``.
 
-    Each look gets an equal share (Bonferroni): valid however the looks depend on each other, and whether or not one
-    stops early. A look that was not planned has no share.
+    Each look gets a share that is fixed beforehand (Bonferroni): valid however the looks depend on each other, and
+    whether or not one stops early. The shares are as 1 / ``look``: few pairs need a large one to show anything, and
+    most comparisons are decided early; many pairs can do with little. A look that was not planned has no share.
     """
     if look not in looks:
         raise ValueError(f"a look at {look} pairs was not planned (planned: {', '.join(map(str, looks))})")
-    return 1 - alpha / len(looks)
+    return 1 - alpha / look / sum(1 / each for each in looks)
+
+
+class Pair(NamedTuple):
+    """A ratio B/A, and whether its blocks hold a stall (``disturbances.stalled``)."""
+
+    ratio: float
+    stalled: bool = False
+
+
+def kept(pairs: Sequence[Pair]) -> list[float]:
+    """The ratios to judge by: without those of stalled pairs, where these are no more than ``SET_APART``.
+
+    Where there are more, none is set apart: stalls are then what this training, or this machine, is like.
+    """
+    usable = [pair.ratio for pair in pairs if not pair.stalled]
+    return usable if len(pairs) - len(usable) <= SET_APART * len(pairs) else [pair.ratio for pair in pairs]
+
+
+def sequential(
+    more: Callable[[int], Sequence[Pair]],
+    looks: Sequence[int],
+    alpha: float,
+    minimum: float,
+    go_on: Callable[[int], bool] = lambda missing: True,
+    hopeless: float | None = None,
+) -> tuple[Effect, Judgement]:
+    """Measure ``more`` pairs up to each planned look, until the verdict is clear; the first look is always taken.
+
+    ``more`` is told how many pairs are missing to the next look, and ``go_on`` asked whether there is time for them.
+    With ``hopeless``, a gain of ``minimum`` that an interval of that confidence excludes is given up, which can lose a
+    gain and cannot make one: for a search.
+    """
+    pairs: list[Pair] = []
+    for look in looks:
+        if pairs and not go_on(look - len(pairs)):
+            break
+        pairs += more(look - len(pairs))
+        measured = effect(kept(pairs), confidence_at_look(alpha, looks, look))
+        judgement = judge(measured, minimum)
+        if judgement == "unclear" and hopeless is not None and effect(measured.pairs, hopeless).high < 1 + minimum:
+            judgement = "not faster"
+        if judgement != "unclear":
+            break
+    return measured, judgement
 
 
 def noise(pairs: Sequence[float]) -> float:
@@ -114,7 +171,6 @@ def noise(pairs: Sequence[float]) -> float:
 
     The robust standard deviation of the log ratios (1.4826 times their median absolute deviation) plus what the median
     is off from 1. With fewer than five pairs, where that is itself too uncertain, the largest deviation.
-    ``max(MINIMUM_GAIN, noise(pairs))`` is the least gain that this machine can show.
 
     Raises:
         ValueError: no pairs, or one that is not a positive number: the noise is unknown, and not 0.
@@ -126,6 +182,18 @@ def noise(pairs: Sequence[float]) -> float:
         return math.expm1(min(max(map(abs, logs)), math.log(UNBOUNDED)))
     middle = median(logs)
     return 1.4826 * median(abs(log - middle) for log in logs) + abs(median(pairs) - 1)
+
+
+def least_gain(no_op: Sequence[float], minimum: float) -> float:
+    """The least gain that is called one: ``minimum``, or by how much the median of the no-op arm's pairs may be off.
+
+    That is its standard error, 1.2533 times the (robust) standard deviation of a pair by the root of n, and at most
+    ``NOISY``. The spread of single pairs would be too much to ask: the median of many shows less than one moves by.
+    """
+    logs = [math.log(pair) for pair in no_op]
+    middle = median(logs)
+    spread = 1.4826 * median(abs(log - middle) for log in logs)
+    return max(minimum, min(1.2533 * spread / math.sqrt(len(logs)), NOISY))
 
 
 def too_noisy(no_op: Effect) -> str | None:

@@ -23,7 +23,7 @@ class Told:
     def step(self, losses: list[torch.Tensor], samples: int | None, micro_batches: int = 1) -> None:
         """After each optimizer step. ``losses``: those that backward was called on."""
         values = [loss.item() for loss in losses]
-        self.steps.append({"loss": sum(values) / len(values), "samples": samples, "micro_batches": micro_batches})
+        self.steps.append({"loss": sum(values), "samples": samples, "micro_batches": micro_batches})
 
     def end(self, **more: Any) -> None:
         """Directly after the last step."""

@@ -8,7 +8,7 @@ from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
 from hotlap.diagnose.rules.config import AnomalyDetection, Debugging, GradedValidation, ProfilerOn
 from hotlap.diagnose.rules.copies import SlowCopy
-from hotlap.diagnose.rules.data import NoWorkers, RareWaits, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.data import MuchPadding, NoWorkers, RareWaits, SlowFetch, TooManyWorkers
 from hotlap.diagnose.rules.device import DeviceWaits
 from hotlap.diagnose.rules.distributed import (
     ExposedSync,
@@ -47,6 +47,7 @@ _CATALOGUE: tuple[Rule, ...] = (
     SlowFetch(),
     TooManyWorkers(),
     RareWaits(),
+    MuchPadding(),
     SmallMicroBatch(),
     Syncs(),
     Garbage(),

@@ -110,7 +110,7 @@ class ComputeBound(Rule):
         "The bound supposes arithmetic that takes no time, which no change comes near. Whether the device is used well "
         "inside forward and backward is not told by their time."
     )
-    changes = ("compile", "precision")
+    changes = ("compile", "precision", "layout")
     information = True
     describes = True
 
@@ -125,7 +125,7 @@ class ComputeBound(Rule):
             "Of the step: " + ", ".join(f"{name} {percent(context.share(s))}" for s, name in ranked) + ".",
         ]
         changes = self._open(context)
-        ways = {"compile": "torch.compile", "precision": "a lower precision"}
+        ways = {"compile": "torch.compile", "precision": "a lower precision", "layout": "channels_last"}
         named = [*(ways[name] for name in changes), "a smaller model"]
         remedy = f"Make the arithmetic itself cheaper: {' or '.join(named)}."
         if context.facts.compiled is None or context.facts.parameter_dtype is None:
@@ -139,6 +139,8 @@ class ComputeBound(Rule):
         ratio = bf16_speedup(context)
         if context.facts.autocast is None and dtype == "float32" and (ratio is None or ratio > MACHINE_GAIN):
             changes.append("precision")
+        if context.facts.convolutions and context.facts.channels_last is False:
+            changes.append("layout")
         return changes
 
 

@@ -22,6 +22,7 @@ class SlowCopy(Rule):
         "model's time, and left out only where the GPU is known to work nearly all the time. What is made on the CPU "
         "in the loop has to be pinned by the script."
     )
+    changes = ("pin_memory", "non_blocking")
 
     def check(self, context: Context) -> Finding | None:
         seconds = context.exposed("host_to_device")
@@ -34,9 +35,10 @@ class SlowCopy(Rule):
         words = {True: "The loader pins memory already.", False: "The loader does not pin memory (pin_memory=False)."}
         evidence = [f"Copying takes {part(context, seconds)}."]
         evidence += [words[pinned]] if pinned is not None else []
-        remedy = self.remedy
+        remedy, changes = self.remedy, [] if pinned is None else ["pin_memory"]
         if pinned:
+            changes = ["non_blocking"]
             remedy = (
                 "Copy with `non_blocking=True`, before the batch is needed; move less (uint8 pictures, for example)."
             )
-        return self.finding(context, seconds, evidence, least=COPY_SHARE, remedy=remedy)
+        return self.finding(context, seconds, evidence, least=COPY_SHARE, remedy=remedy, changes=changes)

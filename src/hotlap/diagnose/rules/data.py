@@ -8,7 +8,7 @@ from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits
 from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
 from hotlap.diagnose.steady import core
-from hotlap.diagnose.thresholds import FETCH_TINY, LOOP_SHARE, WORKER_HANDOVER, WORKERS_COUNTED
+from hotlap.diagnose.thresholds import FETCH_TINY, LOOP_SHARE, PADDING_SHARE, WORKER_HANDOVER, WORKERS_COUNTED
 from hotlap.records import Finding
 
 _CHEAPER_FETCH = (
@@ -37,7 +37,7 @@ class NoWorkers(Rule):
         "The bound assumes that all of the wait can be hidden. Workers need cores: where the training computes on all "
         "of them, the gain is smaller. A fetch shorter than the handover from a worker (about 0.5 ms) is not reported."
     )
-    changes = ("workers",)
+    changes = ("workers", "batched_fetch", "whole_set", "cache_samples")
 
     def check(self, context: Context) -> Finding | None:
         facts, wait = context.facts, _wait(context)
@@ -51,6 +51,10 @@ class NoWorkers(Rule):
         evidence += [*_fetching(context), _cores(context)]
         wanted = _workers_to_keep_up(context)
         remedy = self.remedy
+        if facts.dataset.indexed:
+            evidence.append("The data set is in memory already: each sample is one indexing of tensors or arrays.")
+            remedy = "Index the tensors once for the whole batch, instead of once for each sample. Or: "
+            remedy += self.remedy[0].lower() + self.remedy[1:]
         if context.cores == 1:
             remedy = f"{_CHEAPER_FETCH} There is one core only: a worker helps where fetching waits for storage."
         elif wanted is not None and wanted <= context.cores:
@@ -77,7 +81,7 @@ class SlowFetch(Rule):
         "worker neither computes nor waits for a core: then more workers than cores can pay, until the storage itself "
         "has no more to give, which is not known."
     )
-    changes = ("workers", "prefetch")
+    changes = ("workers", "prefetch", "any_order")
 
     def check(self, context: Context) -> Finding | None:
         facts, wait = context.facts, _wait(context)
@@ -91,10 +95,10 @@ class SlowFetch(Rule):
                 "On average the workers are fast enough, so their batches come unevenly: let them work further ahead "
             )
             remedy += "(`prefetch_factor`), and look for single samples that are slow to fetch."
-            changes = ("prefetch",)
+            changes = ("prefetch", "any_order")
             if facts.persistent_workers is False:
                 remedy += " If the waits come with the epochs, keep the workers alive (`persistent_workers=True`)."
-                changes = ("prefetch", "persistent_workers")
+                changes = (*changes, "persistent_workers")
         elif facts.workers >= most:
             remedy = f"{_CHEAPER_FETCH} All cores have a worker: more workers would take turns."
             if mostly_waits(facts):
@@ -131,7 +135,7 @@ class TooManyWorkers(Rule):
         "What too many workers take from the computing itself (cores, memory bandwidth) is not in the seconds at "
         "stake: it takes a comparison to measure it."
     )
-    changes = ("workers",)
+    changes = ("workers", "batched_fetch")
 
     def check(self, context: Context) -> Finding | None:
         facts, wait = context.facts, _wait(context)
@@ -168,7 +172,7 @@ class RareWaits(Rule):
         "looks the same. Persistent workers change the random numbers of later epochs, so the losses have to be "
         "compared."
     )
-    changes = ("persistent_workers", "workers", "prefetch")
+    changes = ("persistent_workers", "workers", "prefetch", "any_order")
 
     def check(self, context: Context) -> Finding | None:
         facts, usual = context.facts, context.seconds("data_wait")
@@ -187,7 +191,7 @@ class RareWaits(Rule):
             f"Already set: {_settings(context)}.",
             *_fetching(context),
         ]
-        remedy, changes = self.remedy, ["prefetch"]
+        remedy, changes = self.remedy, ["prefetch", "any_order"]
         wanted = _workers_to_keep_up(context)
         if wanted is not None and wanted > facts.workers:
             remedy, changes = _CHEAPER_FETCH, []
@@ -198,6 +202,40 @@ class RareWaits(Rule):
             changes = ["persistent_workers", *changes]
         whole = context.mean + seconds
         return self.finding(context, seconds, evidence, least=LOOP_SHARE, whole=whole, remedy=remedy, changes=changes)
+
+
+class MuchPadding(Rule):
+    code = "DATA05"
+    title = "Much of what the model computes is padding"
+    meaning = (
+        "The sequences of a batch are padded to a length that none of them has. The model computes what is beyond the "
+        "longest one, and a mask throws it away."
+    )
+    evidence_needed = (
+        "In the loader's first batches, a mask of zeros and ones, with numbers of the same shape that are constant "
+        f"where no row of it is one: over {percent(PADDING_SHARE)} of the positions."
+    )
+    remedy = (
+        "Pad each batch to its own longest sequence, in the loader's `collate_fn`; then sort by length, so that "
+        "sequences of a batch are about as long."
+    )
+    limits = (
+        "Three batches are looked at. The time at stake takes the work to grow with the length; attention's grows "
+        "with its square. What is padding in some rows only is not counted."
+    )
+    changes = ("trim_padding", "padding", "group_by_length")
+
+    def check(self, context: Context) -> Finding | None:
+        dataset = context.facts.dataset
+        if dataset.padding is None or dataset.padding <= PADDING_SHARE:
+            return None
+        seconds = dataset.padding * (context.compute + context.spent("loss"))
+        evidence = [
+            f"In the first {plural(dataset.batches, 'batch').replace('batchs', 'batches')}, "
+            f"{percent(dataset.padding)} of the positions are padding in all rows.",
+            f"By that share of the computing, it takes {part(context, seconds)}.",
+        ]
+        return self.finding(context, seconds, evidence)
 
 
 def _wait(context: Context) -> float:

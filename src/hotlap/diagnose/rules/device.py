@@ -5,10 +5,9 @@ from __future__ import annotations
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.rules.base import Rule, part, percent, plural
 from hotlap.diagnose.thresholds import DRY, WAITING_SHARE
-from hotlap.records import Finding
+from hotlap.records import COMPUTING, Finding
 
 #: Phases in which work is handed over to the device.
-_HANDING_OVER = ("sampling", "forward", "loss", "backward", "recompute", "gradient_clip", "optimizer")
 
 _COMPILED = (
     "It is compiled already: `mode='reduce-overhead'` records its kernels as CUDA graphs, and what runs outside of the "
@@ -41,10 +40,10 @@ class DeviceWaits(Rule):
     changes = ("compile",)
 
     def check(self, context: Context) -> Finding | None:
-        seen, device = context.run.device, context.device_seconds(*_HANDING_OVER)
+        seen, device = context.run.device, context.device_seconds(*COMPUTING)
         if seen is None or device is None or seen.dry < DRY:
             return None
-        host = context.seconds(*_HANDING_OVER)
+        host = context.seconds(*COMPUTING)
         evidence = [
             f"Handing work over takes the host {part(context, host)}, doing it the device {part(context, device)}.",
             f"At {percent(seen.dry)} of the marks the device had hardly anything left to do.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.ranks import COMPUTING, SYNC, Cause, Joined, heaviest, join, straggler, unevenness
+from hotlap.diagnose.ranks import SYNC, Cause, Joined, heaviest, join, straggler, unevenness
 from hotlap.diagnose.rules.base import Rule, number, part, percent, plural, time
 from hotlap.diagnose.thresholds import (
     ACCUMULATES,
@@ -13,7 +13,7 @@ from hotlap.diagnose.thresholds import (
     UNEVEN_SECONDS,
     UNUSED_LOOKS,
 )
-from hotlap.records import DataParallel, Finding
+from hotlap.records import COMPUTING, DataParallel, Finding
 
 _REMEDIES = {
     "data_wait": (
@@ -70,6 +70,7 @@ class ExposedSync(Rule):
         "tensor parallelism), only the gradients' part is seen; a collective with `async_op` is seen until it is "
         "started. Of reentrant checkpointing around the first layers a part of the wait counts as backward."
     )
+    changes = ("no_sync", "gradient_compression", "bucket_cap", "bucket_view", "static_graph")
 
     def check(self, context: Context) -> Finding | None:
         joined = join(context)
@@ -86,7 +87,9 @@ class ExposedSync(Rule):
         named = sum(found.seconds for found in context.found if found.code == SyncEveryMicroBatch.code)
         seconds = max(0.0, seconds - named)
         evidence = [f"Even the rank that waits least waits {part(context, seconds)} in a step."]
-        remedy = self.remedy
+        remedy, changes = self.remedy, list(self.changes) if parallel is not None else []
+        if context.micro_batches < ACCUMULATES and changes:
+            changes.remove("no_sync")
         if parallel is not None:
             if parallel.overlapped is not None:
                 evidence.append(f"{time(parallel.overlapped)} of reducing run beside the computing of backward.")
@@ -99,7 +102,8 @@ class ExposedSync(Rule):
             if parallel.comm_hook:
                 remedy = remedy.replace("send less (the hook `bf16_compress_hook`), or give", "or give")
                 evidence.append(f"A communication hook is set already: {parallel.comm_hook}.")
-        return self.finding(context, seconds, evidence, least=SYNC_SHARE, remedy=remedy)
+                changes.remove("gradient_compression")
+        return self.finding(context, seconds, evidence, least=SYNC_SHARE, remedy=remedy, changes=changes)
 
 
 class SlowRank(Rule):
@@ -152,6 +156,7 @@ class SyncEveryMicroBatch(Rule):
         "The bound is the wait of all micro-batches but the last. A wait for a slow rank moves to the last one instead "
         "of going away. Sums are rounded in another order. With several data parallel models it is not looked for."
     )
+    changes = ("no_sync",)
 
     def check(self, context: Context) -> Finding | None:
         parallel = _parallel(context)
@@ -225,6 +230,7 @@ class NeedlessSearch(Rule):
         "Seen in a few steps: a model that leaves layers out at random may use all of them there. Without the setting, "
         "DistributedDataParallel then stops with an error in the next forward. Some of the time stays without it."
     )
+    changes = ("unused_search", "static_graph")
 
     def check(self, context: Context) -> Finding | None:
         parallel = _parallel(context)

@@ -58,6 +58,7 @@ class Syncs(Rule):
         "themselves take is at stake; the Python code around them is `other`. Reads in C++, and functions such as "
         "`torch.nonzero(x)` that are not called as methods, are not seen; nor are tensor subclasses."
     )
+    changes = ("log_every",)
 
     def check(self, context: Context) -> Finding | None:
         syncs = context.run.syncs
@@ -104,6 +105,7 @@ class Garbage(Rule):
         "later: memory of tensors in cycles grows meanwhile. The probe's own allocations bring some collections "
         "forward; those that run in its code are left out."
     )
+    changes = ("garbage",)
 
     def check(self, context: Context) -> Finding | None:
         seconds, count = context.facts.gc_seconds, context.facts.gc_collections
@@ -142,7 +144,7 @@ class SmallBatch(Rule):
         "batch the training's quality allows is for its owner to say. The batch is the first dimension of what the "
         "loader hands over. Module calls count containers too."
     )
-    changes = ("compile",)
+    changes = ("compile", "effective_batch")
 
     def check(self, context: Context) -> Finding | None:
         facts, forward = context.facts, context.seconds("forward")
@@ -242,6 +244,7 @@ class Crowded(Rule):
         "the training thread is: that torch's threads wait for one another, too, is not in it. Where data must be "
         "fetched on the same cores, part of the wait cannot be had."
     )
+    changes = ("threads", "workers")
 
     def check(self, context: Context) -> Finding | None:
         seconds, facts, use = context.queue_seconds, context.facts, context.facts.thread_use
@@ -286,6 +289,7 @@ class FewThreads(Rule):
         "two hyper-threads are one core, so these count as one. Named up to half of the cores. Which cores "
         "idle is known of the machine, not of the part of it that a container may use."
     )
+    changes = ("threads",)
 
     def check(self, context: Context) -> Finding | None:
         facts, threads = context.facts, context.facts.threads

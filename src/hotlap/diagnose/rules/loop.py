@@ -71,6 +71,7 @@ class Logging(_Between):
     evidence_needed = "The share of `logging` in all steady steps, how often it happens and how long it takes."
     remedy = "Log every N steps, keep values on the device until then, and refresh progress bars seldom."
     limits = "Only logging that the probe recognises or that is marked as such is counted; the rest is in `other`."
+    changes = ("log_every",)
     phase = "logging"
     verb = "Logging"
 

@@ -30,6 +30,7 @@ class SlowLoss(Rule):
         "apart. A loss that the model computes itself counts as forward. Code between the model and backward that is "
         "no loss counts as one."
     )
+    changes = ("perceptual_every", "perceptual_layers")
 
     def check(self, context: Context) -> Finding | None:
         seconds = context.spent("loss") - context.growth("loss")
@@ -39,7 +40,7 @@ class SlowLoss(Rule):
         modules = context.facts.switches.loss_modules
         networks = {name: size for name, size in modules.items() if size}
         plain = [name for name, size in modules.items() if not size]
-        remedy = self.remedy
+        remedy, changes = self.remedy, self.changes if networks else ()
         if networks:
             sizes = ", ".join(f"{name} ({size:,} parameters)" for name, size in networks.items())
             evidence.append(f"A network runs inside the loss: {sizes}.")
@@ -55,7 +56,7 @@ class SlowLoss(Rule):
             # Where the device's seconds count, those of the host's lines say where it waits.
             evidence += [] if context.device_bound else slow_lines(context, "loss", seconds)
         evidence.append("What it costs in backward comes on top and is not part of this.")
-        return self.finding(context, seconds, evidence, least=LOSS_SHARE, remedy=remedy)
+        return self.finding(context, seconds, evidence, least=LOSS_SHARE, remedy=remedy, changes=changes)
 
 
 class SlowClipping(Rule):

@@ -153,6 +153,7 @@ class NearLimit(Rule):
     )
     remedy = "Take smaller micro-batches, fewer workers or a lower prefetch factor, or keep less of the data in memory."
     limits = "What other programs on this machine take is not counted. Linux only, from kernel 5.4 on."
+    changes = ("micro_batch", "workers", "checkpointing", "optimizer_8bit")
     risk = True
 
     def check(self, context: Context) -> Finding | None:

@@ -21,7 +21,7 @@ class FullPrecision(Rule):
         "The bound applies the ratio to all of forward and backward; elementwise work and reductions gain less. "
         "Numerics: rounding, so the losses have to be compared."
     )
-    changes = ("precision",)
+    changes = ("precision", "matmul_precision")
 
     def check(self, context: Context) -> Finding | None:
         facts, speedup = context.facts, bf16_speedup(context)

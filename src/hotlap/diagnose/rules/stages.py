@@ -32,7 +32,7 @@ class HeavyStage(Rule):
         "few steps were watched, which the watching slows, small modules more than large ones. What a compiled model "
         "does inside is not seen."
     )
-    changes = ("compile", "precision")
+    changes = ("compile", "precision", "layout")
     information = True
     describes = True
 
@@ -60,7 +60,9 @@ class HeavyStage(Rule):
         ]
         changes = [name for name in self.changes if not (name == "compile" and context.facts.compiled)]
         if context.facts.autocast is not None:
-            changes = [name for name in changes if name != "precision"]
+            changes.remove("precision")
+        if not context.facts.convolutions or context.facts.channels_last is not False:
+            changes.remove("layout")
         return self.finding(context, row.total, evidence, changes=changes)
 
 

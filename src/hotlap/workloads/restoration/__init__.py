@@ -1,16 +1,17 @@
-"""Image restoration: a small residual network removes noise from photographs, or doubles their size."""
+"""Image restoration: a small residual network removes noise from photographs, or enlarges them."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from hotlap.train.config import TrainConfig
-from hotlap.workloads.restoration.network import RandomFeatures, RestorationNet
+from hotlap.train.config import RestorationConfig
+from hotlap.workloads import Batch
+from hotlap.workloads.perceptual import PerceptualLoss
+from hotlap.workloads.quality import psnr, ssim
+from hotlap.workloads.restoration.network import RestorationNet
 from hotlap.workloads.restoration.pictures import Degradation, Patches, held_out_pairs, load_pictures
-from hotlap.workloads.restoration.quality import psnr, ssim
 
 
 class Restoration:
@@ -20,33 +21,41 @@ class Restoration:
     (super_resolution).
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        training, held_out = load_pictures(config.data_dir, config.patch_size)
-        degradation = Degradation(config.task, config.noise_sigma)
-        self.dataset: Dataset[tuple[Tensor, Tensor]] = Patches(training, degradation, config.patch_size, config.seed)
-        scale = 2 if config.task == "super_resolution" else 1
+    metric = "psnr"
+    weight = None
+
+    def __init__(self, config: RestorationConfig, device: torch.device) -> None:
+        sizes = [config.patch_size] if isinstance(config.patch_size, int) else list(config.patch_size.values())
+        training, held_out = load_pictures(config.data_dir, max(sizes))
+        scale = config.scale if config.task == "super_resolution" else 1
+        degradation = Degradation(scale, config.noise_sigma)
+        self.dataset = Patches(training, degradation, config.patch_size, config.seed)
         self.model: nn.Module = RestorationNet(
             config.base_channels, config.num_blocks, scale, config.use_checkpoint
         ).to(device)
-        self._features = RandomFeatures().to(device) if config.use_perceptual else None
+        self._perceptual = PerceptualLoss(config.perceptual_backbone).to(device) if config.use_perceptual else None
         self._weight, self._every = config.perceptual_weight, config.perceptual_every
         self._pairs = [(x.to(device), y.to(device)) for x, y in held_out_pairs(held_out, degradation)]
-        self.simple_method = "bicubic upscaling" if scale == 2 else "the noisy input"
-        self.simple_quality = _quality([(_enlarge(x) if scale == 2 else x, y) for x, y in self._pairs])
+        self.simple_method = "bicubic upscaling" if scale > 1 else "the noisy input"
+        self.simple_quality = _quality([(_enlarge(x, scale) if scale > 1 else x, y) for x, y in self._pairs])
 
-    def loss(self, output: Tensor, target: Tensor, step: int) -> Tensor:
-        output = output.float()
+    def inputs(self, batch: Batch) -> Batch:
+        return batch[:1]
+
+    def loss(self, output: Tensor, batch: Batch, step: int) -> dict[str, Tensor]:
+        output, target = output.float(), batch[1]
         loss = F.l1_loss(output, target)
-        if self._features is not None and step % self._every == 0:
-            loss = loss + self._weight * F.l1_loss(self._features(output), self._features(target))
-        return loss
+        if self._perceptual is None or step % self._every:
+            return {"loss": loss}
+        perceptual = self._perceptual(output, target)
+        return {"loss": loss + self._weight * perceptual, "l1": loss, "perceptual": perceptual}
 
-    def validate(self) -> dict[str, float]:
-        return _quality([(self.model(x).float(), y) for x, y in self._pairs])
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        return _quality([(model(x).float(), y) for x, y in self._pairs])
 
 
-def _enlarge(picture: Tensor) -> Tensor:
-    return F.interpolate(picture, scale_factor=2.0, mode="bicubic")
+def _enlarge(picture: Tensor, scale: int) -> Tensor:
+    return F.interpolate(picture, scale_factor=float(scale), mode="bicubic")
 
 
 def _quality(pairs: list[tuple[Tensor, Tensor]]) -> dict[str, float]:

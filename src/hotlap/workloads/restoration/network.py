@@ -9,9 +9,6 @@ After EDSR (Lim and others 2017), without its batch-free scaling, which small ne
 
 from __future__ import annotations
 
-import itertools
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -33,7 +30,7 @@ class ResidualBlock(nn.Module):
 
 
 class RestorationNet(nn.Module):
-    """Maps (N, 3, H, W) to (N, 3, scale * H, scale * W), scale 1 or 2. It begins as the simple method, exactly."""
+    """Maps (N, 3, H, W) to (N, 3, scale * H, scale * W), scale 1, 2 or 4. It begins as the simple method, exactly."""
 
     def __init__(self, base_channels: int, num_blocks: int, scale: int = 1, use_checkpoint: bool = False) -> None:
         super().__init__()
@@ -58,31 +55,3 @@ class RestorationNet(nn.Module):
             return x + correction
         enlarged = F.interpolate(x, scale_factor=float(self.scale), mode="bicubic")
         return enlarged + F.pixel_shuffle(correction, self.scale)
-
-
-class RandomFeatures(nn.Module):
-    """Features for a loss: three frozen convolutions with random weights, the same ones every time.
-
-    This is not the perceptual loss of the papers, whose features come from a VGG network trained on ImageNet. Random
-    features need no download and cost about as much per pixel; they do weigh edges and texture, but nobody has shown
-    that they please the eye as trained ones do.
-    """
-
-    def __init__(self, channels: int = 32, seed: int = 1234) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        sizes = [3, channels, channels, channels]
-        self.layers = nn.ModuleList()
-        for inputs, outputs in itertools.pairwise(sizes):
-            # On "meta" first: the usual initialisation would draw from the global generator.
-            layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False, device="meta").to_empty(device="cpu")
-            nn.init.kaiming_normal_(layer.weight, generator=generator)
-            self.layers.append(layer)
-        self.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for index, layer in enumerate(self.layers):
-            x = F.relu(layer(x))
-            if index < len(self.layers) - 1:
-                x = F.avg_pool2d(x, 2)
-        return x

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from hotlap.errors import ConfigError
-from hotlap.train.config import EPOCH_SAMPLES
+from hotlap.train.config.base import PatchByEpoch, size_at
+from hotlap.train.config.restoration import EPOCH_SAMPLES
+from hotlap.workloads.draws import generator_of
+from hotlap.workloads.pictures import read_picture
 
 #: Photographs inside the packages themselves, (package, folder in it, files). The two pictures of the motorcycle show
 #: one scene from two sides: both are for training, so that nothing held out has been seen.
@@ -48,13 +50,14 @@ HELD_OUT_PIXELS = 256
 class Degradation(NamedTuple):
     """Makes the network's input from a clean picture."""
 
-    task: str
+    #: What H and W are divided by; 1: noise is added instead.
+    scale: int
     noise_sigma: float
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Degrade (3, H, W) in 0..1; super_resolution halves H and W."""
-        if self.task == "super_resolution":
-            small = F.interpolate(clean[None], scale_factor=0.5, mode="bicubic", antialias=True)[0]
+        """Degrade (3, H, W) in 0..1."""
+        if self.scale > 1:
+            small = F.interpolate(clean[None], scale_factor=1 / self.scale, mode="bicubic", antialias=True)[0]
             return small.clamp_(0, 1)
         return clean + torch.randn(clean.shape, generator=generator) * (self.noise_sigma / 255)
 
@@ -62,7 +65,14 @@ class Degradation(NamedTuple):
 class Patches(Dataset[tuple[Tensor, Tensor]]):
     """(input, target) for every number (epoch * EPOCH_SAMPLES + i), from a random place in one of the pictures."""
 
-    def __init__(self, pictures: list[Tensor], degradation: Degradation, patch_size: int, seed: int) -> None:
+    epoch_samples = EPOCH_SAMPLES
+    collate = None
+    #: Pictures are in memory from the start.
+    cache = None
+
+    def __init__(
+        self, pictures: list[Tensor], degradation: Degradation, patch_size: int | PatchByEpoch, seed: int
+    ) -> None:
         self._pictures = pictures
         self._degradation = degradation
         self._size = patch_size
@@ -72,23 +82,32 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
         return EPOCH_SAMPLES
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(_mix(self._seed, number))
+        generator = generator_of(self._seed, number)
         picture = self._pictures[number % len(self._pictures)]
         draw = torch.randint(0, 2**31, (5,), generator=generator).tolist()
-        top, left = draw[0] % (picture.shape[1] - self._size + 1), draw[1] % (picture.shape[2] - self._size + 1)
-        patch = picture[:, top : top + self._size, left : left + self._size]
+        size = size_at(self._size, number // EPOCH_SAMPLES)
+        top, left = draw[0] % (picture.shape[1] - size + 1), draw[1] % (picture.shape[2] - size + 1)
+        patch = picture[:, top : top + size, left : left + size]
         mirrored = [axis for axis in (1, 2) if draw[axis + 1] % 2]
         patch = patch.flip(mirrored) if mirrored else patch
         patch = patch.transpose(1, 2) if draw[4] % 2 else patch
         clean = patch.contiguous().float() / 255
         return self._degradation(clean, generator), clean
 
+    def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
+        return order
+
+    def on_device(self, device: torch.device) -> None:
+        return None
+
 
 def held_out_pairs(pictures: list[Tensor], degradation: Degradation) -> list[tuple[Tensor, Tensor]]:
     """(input, target) of every held-out picture, each (1, 3, H, W), the same in every training."""
     pairs = []
     for index, picture in enumerate(pictures):
-        height, width = (min(HELD_OUT_PIXELS, side) // 2 * 2 for side in picture.shape[1:])
+        height, width = (
+            min(HELD_OUT_PIXELS, side) // degradation.scale * degradation.scale for side in picture.shape[1:]
+        )
         top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
         clean = picture[:, top : top + height, left : left + width].float() / 255
         degraded = degradation(clean, torch.Generator().manual_seed(index))
@@ -127,21 +146,14 @@ def split(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def decode(path: Path, patch_size: int) -> Tensor:
     """Read a picture as uint8 of shape (3, H, W)."""
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise ConfigError(
-            f"{path} cannot be read as a picture ({error}): repair it or take it out of the folder"
-        ) from None
-    width, height = picture.size
+    picture = read_picture(path)
+    height, width = picture.shape[1:]
     if min(width, height) < patch_size:
         raise ConfigError(
             f"{path} is {width} x {height} pixels, smaller than patch_size {patch_size}: "
             "lower patch_size or take the picture out"
         )
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return pixels.view(height, width, 3).permute(2, 0, 1).contiguous()
+    return picture
 
 
 def _packaged(groups: list[tuple[str, str, tuple[str, ...]]]) -> list[Path]:
@@ -162,10 +174,3 @@ def _packaged(groups: list[tuple[str, str, tuple[str, ...]]]) -> list[Path]:
                 )
             paths.append(path)
     return paths
-
-
-def _mix(seed: int, number: int) -> int:
-    """A 32-bit seed out of two numbers (the generator uses no more than 32 bits)."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + number * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
-    mixed = (mixed ^ (mixed >> 31)) * 0xD6E8FEB86659FD93 % 2**64
-    return mixed >> 32

@@ -1,0 +1,47 @@
+"""What is derived from trials and launches once a tuning is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from hotlap.records import Trial
+from hotlap.tune.break_even import break_even
+from hotlap.tune.proof import Launch
+
+
+def never_tried(refused: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+    tried = {trial.id for trial in trials if trial not in refused}
+    first = {trial.id: trial for trial in reversed(refused) if trial.id not in tried}
+    return list(first.values())
+
+
+def earned_back(launches: Sequence[Launch]) -> int | None:
+    """Steps after which the longer start of the candidate has been earned back."""
+    extra = [
+        launch.candidate_first_step - launch.baseline_first_step
+        for launch in launches
+        if launch.candidate_first_step is not None and launch.baseline_first_step is not None
+    ]
+    if not extra:
+        return None
+    seconds = median(launch.baseline_diagnosis.step_seconds for launch in launches)
+    return break_even(median(extra), seconds, median(launch.ratio for launch in launches))
+
+
+def median_peaks(launches: Sequence[Launch]) -> tuple[int, int] | None:
+    known = [
+        (launch.baseline_peak, launch.candidate_peak)
+        for launch in launches
+        if launch.baseline_peak and launch.candidate_peak
+    ]
+    return (int(median(a for a, _ in known)), int(median(b for _, b in known))) if known else None
+
+
+def shown(directory: Path) -> str:
+    """As the user would type it from here."""
+    try:
+        return str(directory.relative_to(Path.cwd()))
+    except ValueError:
+        return str(directory)

@@ -1,0 +1,215 @@
+"""What is done on a bench, each as a function of the bench and of what is asked: an engine may run it anywhere.
+
+measure_baseline, look           what the training is, what a set looks like
+try_on_top                       one comparison of the search
+launch, curve                    fresh processes for the claim
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import msgspec
+
+from hotlap.diagnose import Machine, diagnose
+from hotlap.estimate.peak import measured_peak
+from hotlap.records import Change, Diagnosis, Effect, Facts, Sites, Trial
+from hotlap.tune.arms import ArmFailed, LiveArm, losses, measure_pairs
+from hotlap.tune.bench import Bench, on_top
+from hotlap.tune.effects import unmet
+from hotlap.tune.guard import identical
+from hotlap.tune.proof import Launch, launch_pair
+from hotlap.tune.screening import Wanted, screen
+from hotlap.tune.statistics import effect
+from hotlap.tune.target import python_of
+
+NO_OP_PAIRS = 5
+#: How long a set of changes is looked at before what costs it time is named.
+LOOK_SECONDS = 1.0
+LOOK_STEPS = 12
+#: How long the baseline is profiled, and how many steady steps tell more than those of the blocks.
+PROFILE_SECONDS = 6.0
+FEWEST_STEPS = 12
+#: Steps after which facts tell what a training is set to.
+KEYS_STEPS = 8
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    diagnosis: Diagnosis
+    facts: Facts
+    losses: list[float | None]
+    no_op: Effect
+    #: The same inside one process.
+    live_no_op: Effect
+    deterministic: bool
+    first_step: float | None
+    #: Where in the script things happen.
+    sites: Sites | None = None
+    #: Floating-point operations of a step; None where they could not be counted.
+    flops: float | None = None
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a set of changes looks like."""
+
+    diagnosis: Diagnosis
+    facts: Facts
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes to be tried at once on top of a set, in so many seconds."""
+
+    best: list[Change]
+    changes: list[Change]
+    wanted: Wanted
+    seconds: float
+
+
+class Launching(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair of fresh processes: the baseline, and a set of changes."""
+
+    changes: list[Change]
+    #: Added to the script's seed.
+    number: int
+    steps: int
+    to_the_end: bool
+    quality: str | None
+
+
+class Curving(msgspec.Struct, frozen=True, kw_only=True):
+    """The losses of a set over so many steps; with ``copies``, of what runs in the place of the user's files."""
+
+    changes: list[Change]
+    steps: int
+    name: str
+    copies: dict[str, str] = {}
+    #: A training of so many steps, as a launch of the claim is, and not the beginning of a longer one.
+    short: bool = False
+
+
+def measure_baseline(bench: Bench, machine: Machine) -> Baseline:
+    """Look at the baseline, and run it against itself: in another process, and in its own."""
+    profiled = bench.profile(PROFILE_SECONDS)
+    arm, twin = bench.arm([]), bench.fresh([], "no-op")
+    arm.warm()
+    no_op = effect(measure_pairs(arm, twin, NO_OP_PAIRS), 0.95)
+    run = arm.so_far()
+    same, _ = identical(losses(run), twin.curve())
+    twin.close()
+    live_no_op = no_op
+    if run.facts.world_size == 1:
+        live_no_op = effect(measure_pairs(arm, bench.same_again([]), NO_OP_PAIRS), 0.95)
+    # What looks at single steps is not there in a training that is measured in blocks.
+    seen = diagnose(profiled, machine) if len(profiled.steps) >= FEWEST_STEPS else None
+    looked = seen is not None and seen.steady_steps >= FEWEST_STEPS
+    return Baseline(
+        diagnosis=seen if seen is not None and looked else diagnose(run, machine),
+        facts=profiled.facts if looked else run.facts,
+        losses=losses(run),
+        no_op=no_op,
+        live_no_op=live_no_op,
+        deterministic=bool(same),
+        first_step=arm.first_step,
+        sites=run.sites,
+        flops=profiled.trace.flops if profiled.trace is not None else None,
+    )
+
+
+def machine_limit(bench: Bench, facts: Facts) -> tuple[float | None, str]:
+    """Operations per second that the device reaches in a large matrix product of the training's type, and that type."""
+    dtype = facts.autocast or facts.parameter_dtype or "float32"
+    return measured_peak(python_of(bench.target.command), facts.device or "cpu", dtype, facts.threads or 1), dtype
+
+
+def look(bench: Bench, changes: list[Change]) -> Seen:
+    """Let a set run for a while."""
+    arm = bench.arm(changes)
+    block = arm.block(LOOK_SECONDS, LOOK_STEPS)
+    run = arm.so_far()
+    # In a process that others use, too, only these steps are the set's.
+    own = msgspec.structs.replace(run, steps=block) if isinstance(arm, LiveArm) else run
+    return Seen(diagnosis=diagnose(own), facts=run.facts)
+
+
+def try_on_top(bench: Bench, asked: Attempt) -> Trial:
+    """Screen the changes, and end what the search will not need again.
+
+    A change whose keys are known is made there; where the training does not heed them, it is made from outside.
+    """
+    until = time.monotonic() + asked.seconds
+    changes = [heeded(bench, asked.best, change) for change in asked.changes]
+    trial = screen(bench, asked.best, changes, asked.wanted, lambda: until - time.monotonic())
+    bench.keep(on_top(asked.best, changes) if trial.kept else asked.best)
+    return trial
+
+
+def heeded(bench: Bench, best: list[Change], change: Change) -> Change:
+    """The change, without its keys where they do nothing and it can be made from outside."""
+    if not (bench.target.has_keys(change) and change.inject) or bench.target.config is not None:
+        return change
+    arm = bench.arm(on_top(best, [change]))
+    if isinstance(arm, LiveArm):
+        return change  # made from outside while searching; see ``unheeded``
+    try:
+        arm.warm()
+    except ArmFailed:
+        return change  # the trial will say how it failed
+    return change if unmet(change, arm.so_far().facts) is None else from_outside(change)
+
+
+def unheeded(bench: Bench, changes: list[Change]) -> list[str]:
+    """Of a set as it will be claimed: the changes whose keys do nothing, by their ids."""
+    bench.keep()
+    arm = bench.fresh(changes, "keys")
+    try:
+        arm.train_until(KEYS_STEPS)
+        facts = arm.so_far().facts
+    except ArmFailed:
+        return []
+    finally:
+        arm.close()
+    return [change.id for change in changes if bench.target.has_keys(change) and unmet(change, facts) is not None]
+
+
+def from_outside(change: Change) -> Change:
+    return msgspec.structs.replace(change, edits={})
+
+
+def launch(bench: Bench, asked: Launching) -> Launch:
+    bench.keep()
+    a = bench.fresh([], f"proof-{asked.number}-baseline", seed=asked.number, steps=asked.steps)
+    # At equal samples, where the configuration says how many steps there are.
+    steps = math.ceil(asked.steps / bench.target.samples_ratio(asked.changes))
+    b = bench.fresh(asked.changes, f"proof-{asked.number}-candidate", seed=asked.number, steps=steps)
+    try:
+        return launch_pair(a, b, asked.steps, to_the_end=asked.to_the_end, quality=asked.quality)
+    finally:
+        a.close()
+        b.close()
+
+
+def speed(bench: Bench, asked: Curving) -> Effect | None:
+    """The set against the baseline, in blocks; None where it cannot be trained so far."""
+    bench.keep()
+    arms = bench.fresh([], f"{asked.name}-baseline"), bench.fresh(asked.changes, asked.name, copies=asked.copies)
+    try:
+        return effect(measure_pairs(*arms, NO_OP_PAIRS), 0.95)
+    except ArmFailed:
+        return None
+    finally:
+        for arm in arms:
+            arm.close()
+
+
+def curve(bench: Bench, asked: Curving) -> list[float | None]:
+    """The losses from the first step on; none where it cannot be trained so far."""
+    bench.keep()
+    arm = bench.fresh(asked.changes, asked.name, steps=asked.steps if asked.short else None, copies=asked.copies)
+    try:
+        arm.train_until(asked.steps)
+        return arm.curve()
+    except ArmFailed:
+        return []
+    finally:
+        arm.close()

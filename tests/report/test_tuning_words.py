@@ -1,0 +1,93 @@
+"""How a tuning is told: by its goal, how far it is from the limit, how it is adopted, speed against memory."""
+
+from __future__ import annotations
+
+import made_up
+import msgspec
+import pytest
+
+from hotlap.records import Change, Effect, Goal, Handover, Limit, Trial, Tuning
+from hotlap.report import pareto, verdicts
+
+
+def effect(ratio: float) -> Effect:
+    return Effect(ratio=ratio, low=ratio - 0.1, high=ratio + 0.1, n=5, confidence=0.99, pairs=[ratio] * 5)
+
+
+def trial(name: str, against: list[str], ratio: float, peak: int | None) -> Trial:
+    change = Change(name=name, value="on", title=name, numerics="exact")
+    return Trial(
+        change=change,
+        against=against,
+        effect=effect(ratio),
+        judgement="faster",
+        kept=ratio > 1,
+        why="",
+        peak_memory=peak,
+    )
+
+
+@pytest.mark.parametrize(
+    ("goal", "words"), [("memory", "Smaller in memory:"), ("cost", "Cheaper:"), ("throughput", "Faster:")]
+)
+def test_the_headline_speaks_of_the_goal(goal: Goal, words: str) -> None:
+    """A ratio of memory is no speed."""
+    assert verdicts.tuning_headline(made_up.tuning(goal=goal)).startswith(words)
+
+
+def test_how_far_it_is_from_the_limit_where_nothing_is_adopted() -> None:
+    """Of what a large matrix product reaches: 2 GFLOP in 10 ms of 400 GFLOP/s are a half."""
+    limit = Limit(flops=2e9, peak=400e9, dtype="bfloat16", step_seconds=0.01)
+    rows = dict(verdicts.tuning_facts(made_up.tuning(adopted=[], limit=limit)))
+    assert "50.0 % of what this machine does in a large bfloat16 matrix product" in rows["Of the limit"]
+
+
+def test_adoption_comes_in_stages() -> None:
+    """Without an edit, and with the patch; what could not be written as a user would is named with the reason."""
+    handover = Handover(
+        patch="changes.patch",
+        configurations=["my.yaml"],
+        files=["train.py"],
+        native=["workers"],
+        by_apply={"autocast": "the model is called in two places"},
+        command=["python", "train.py", "--workers=2"],
+        same=True,
+        evidence="the patched script was run: 24 losses bit-identical with the proven run",
+        effect=effect(2.0),
+    )
+    made = made_up.tuning(handover=handover, directory="runs/tune-1", config=None)
+    (at_once, run), (later, patch) = verdicts.adoption(made)
+    assert (at_once, later) == ("In 5 minutes, the source untouched:", "In 30 minutes, with a patch:")
+    assert run[0].startswith("hotlap run --with runs/tune-1/result.json")
+    assert patch[0] == "git apply runs/tune-1/changes.patch    edits my.yaml, train.py"
+    assert patch[1].startswith("python train.py --workers=2")
+    assert "By hotlap.apply: autocast (the model is called in two places)." in patch
+    assert any("2.00x" in line for line in patch)
+
+
+def tuned(*trials: Trial) -> Tuning:
+    made = made_up.tuning(trials=list(trials), adopted=[], peaks=None)
+    return msgspec.structs.replace(made, facts=msgspec.structs.replace(made.facts, peak_device_memory=100))
+
+
+def test_speeds_are_products_along_the_search() -> None:
+    """And what nothing beats in both is on the front."""
+    trials = [
+        trial("a", [], 2.0, 150),
+        trial("b", ["a=on"], 1.5, 140),
+        trial("c", [], 0.5, 50),
+        trial("d", [], 1.1, 200),
+    ]
+    found = {each.label: each for each in pareto.points(tuned(*trials))}
+    assert {name: (each.speed, each.front) for name, each in found.items()} == {
+        "a=on + b=on": (3.0, True),
+        "a=on": (2.0, False),
+        "d=on": (1.1, False),
+        "baseline": (1.0, True),
+        "c=on": (0.5, True),
+    }
+
+
+def test_a_trial_whose_memory_is_unknown_is_no_point() -> None:
+    """It was switched in a process that others used, too; with nothing but the baseline there is no table."""
+    assert pareto.points(tuned(trial("a", [], 2.0, None))) == []

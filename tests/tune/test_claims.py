@@ -1,0 +1,174 @@
+"""What is claimed after a set turned out to be another training; the launches here are made up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diagnosed import DIAGNOSIS
+
+from hotlap.records import Change, Facts, NumericsClass
+from hotlap.tune.claims import Claims
+from hotlap.tune.journal import Journal
+from hotlap.tune.proof import Launch
+from hotlap.tune.work import Curving, Launching
+
+STEPS = 30
+
+
+def change(name: str, numerics: NumericsClass) -> Change:
+    return Change(name=name, value="1", title=name, numerics=numerics, inject={name: True})
+
+
+EXACT, SMALL, LARGE = change("exact", "exact"), change("small", "rounding"), change("large", "rounding")
+#: How far each moves the losses, and what each multiplies the throughput by.
+SHIFT = {"exact": 0.0, "small": 0.001, "large": 0.5}
+SPEED = {"exact": 1.1, "small": 1.2, "large": 2.0}
+
+
+class Made:
+    """An engine whose trainings differ between seeds by 0.05."""
+
+    slots = apart = 1
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def settle(self, facts: Facts, *, shares: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+    def map(self, work: Callable[[Any, Any], Any], asked: Sequence[Any]) -> list[Any]:
+        return [self.answer(each) for each in asked]
+
+    def answer(self, asked: Launching | Curving) -> Any:
+        shift = sum(SHIFT[each.name] for each in asked.changes)
+        if isinstance(asked, Curving):
+            self.asked.append(f"curve {'+'.join(each.name for each in asked.changes)}")
+            return [1 + shift] * STEPS
+        noise = random.Random(asked.number)
+        start = 1 + (0.05 * (-1) ** asked.number if asked.number else 0.0)
+        ratio = 1.0
+        for each in asked.changes:
+            ratio *= SPEED[each.name]
+        self.asked.append("+".join(each.name for each in asked.changes))
+        return Launch(
+            ratio=ratio * noise.uniform(0.99, 1.01),
+            baseline=[start] * STEPS,
+            candidate=[start + shift] * STEPS,
+            baseline_quality={},
+            candidate_quality={},
+            baseline_diagnosis=DIAGNOSIS,
+            diagnosis=DIAGNOSIS,
+        )
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[tuple[Made, Claims]]:
+    engine, journal = Made(), Journal(tmp_path)
+    yield (
+        engine,
+        Claims(
+            engine,
+            journal,
+            least_gain=0.02,
+            deterministic=False,
+            step_seconds=0.1,
+            first_step=1.0,
+            to_the_end=False,
+            goal="throughput",
+            quality=None,
+            time_left=lambda: 1e6,
+            progress=lambda line: None,
+        ),
+    )
+    journal.close()
+
+
+def sets(engine: Made) -> list[str]:
+    """What was asked, in order, each once."""
+    return list(dict.fromkeys(engine.asked))
+
+
+def test_the_same_training_is_claimed_once(made: tuple[Made, Claims]) -> None:
+    engine, claims = made
+    claim = claims.prove([EXACT, SMALL])
+    assert claim is not None
+    assert claim.holds
+    assert sets(engine) == ["exact+small"]
+    assert claims.dropped == {}
+
+
+def test_what_alone_moves_the_losses_is_left_out(made: tuple[Made, Claims]) -> None:
+    """The rest is claimed again, and is what is adopted."""
+    engine, claims = made
+    claim = claims.prove([EXACT, SMALL, LARGE])
+    assert claim is not None
+    assert claim.holds
+    assert claim.changes == [EXACT, SMALL]
+    assert sets(engine) == ["exact+small+large", "curve small", "exact+small"]
+    # Three seeds show that it is another training.
+    assert engine.asked.count("exact+small+large") == 3
+    assert list(claims.dropped) == [LARGE.id]
+    assert "another training: over 3 seeds" in claims.dropped[LARGE.id]
+
+
+def test_the_order_of_the_changes_does_not_matter(made: tuple[Made, Claims]) -> None:
+    """Where the first one moves the losses, the last one is asked as well."""
+    engine, claims = made
+    claim = claims.prove([LARGE, SMALL])
+    assert claim is not None
+    assert claim.holds
+    assert claim.changes == [SMALL]
+    assert sets(engine) == ["large+small", "curve large", "curve small", "small"]
+
+
+@pytest.mark.parametrize(("table", "figure"), [(SHIFT, 0.4), (SPEED, 0.8)], ids=["another training", "not faster"])
+def test_where_the_rest_fails_too_the_exact_ones_are_left(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch, table: dict[str, float], figure: float
+) -> None:
+    monkeypatch.setitem(table, "small", figure)
+    engine, claims = made
+    claim = claims.prove([EXACT, SMALL, LARGE])
+    assert claim is not None
+    assert claim.holds
+    assert claim.changes == [EXACT]
+    assert sets(engine)[-2:] == ["exact+small", "exact"]
+
+
+def test_a_single_one_leaves_nothing(made: tuple[Made, Claims]) -> None:
+    engine, claims = made
+    claim = claims.prove([LARGE])
+    assert claim is not None
+    assert not claim.holds
+    assert (claim.given_up, claim.same.same, claim.is_another) == (True, False, True)
+    assert sets(engine) == ["large"]
+    assert not claims.cut_short
+
+
+def test_a_shift_that_is_not_sure_is_asked_of_all_pairs(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SHIFT, "large", 0.2)
+    engine, claims = made
+    claim = claims.prove([LARGE])
+    assert claim is not None
+    assert (claim.given_up, claim.judgement, claim.is_another) == (False, "faster", True)
+    assert len(engine.asked) == 5
+
+
+def test_without_time_the_first_claim_stays(made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command goes on with the second."""
+    _, claims = made
+    left = iter([1e6] * 3)
+    monkeypatch.setattr(claims, "time_left", lambda: next(left, 0.0))
+    claim = claims.prove([SMALL, LARGE])
+    assert claim is not None
+    assert claim.changes == [SMALL, LARGE]
+    assert not claim.holds
+    assert claims.dropped == {}
+    assert "the same command again goes on" in claims.unproven[0]
+    assert claims.cut_short

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from hotlap.records import Change
+from hotlap.tune.costs import Costs
+
+
+def change(name: str) -> Change:
+    return Change(name=name, value="1", title="", numerics="rounding")
+
+
+def test_the_shortest_trial_of_a_kind_says_what_one_takes() -> None:
+    """A compilation says nothing of what other trials take."""
+    costs = Costs()
+    usual = costs.of([change("precision")])
+    assert costs.of([change("precision"), change("compile")]) > usual
+    costs.learn([change("compile")], 80.0)
+    assert costs.of([change("layout"), change("compile")]) == 80.0
+    assert costs.of([change("layout")]) == usual
+    for seconds in (20.0, 12.0, 31.0):
+        costs.learn([change("layout")], seconds)
+    assert costs.of([change("precision")]) == 12.0

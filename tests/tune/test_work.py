@@ -1,0 +1,117 @@
+"""What is done on a bench: keys that the training does not heed, memory that there is no room for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from test_proof import DIAGNOSIS
+
+from hotlap.changes import Situation
+from hotlap.diagnose import Machine
+from hotlap.launch.process import Limits
+from hotlap.records import Change, Environment, Facts
+from hotlap.tune.bench import Bench
+from hotlap.tune.room import memory_limit, too_large
+from hotlap.tune.target import Target
+from hotlap.tune.work import Curving, curve, heeded, unheeded
+
+_SCRIPT = """\
+import argparse
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--num-workers", type=int, default=0)
+args = parser.parse_args()
+torch.manual_seed(0)
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+data = TensorDataset(torch.randn(400000, 4), torch.randn(400000, 1))
+for x, y in DataLoader(data, batch_size=8{workers}):
+    loss = (model(x) - y).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+_WORKERS = Change(
+    name="workers",
+    value="1",
+    title="1 loader worker",
+    numerics="exact",
+    inject={"workers": 1},
+    edits={"num_workers": 1},
+)
+
+
+def bench(folder: Path, monkeypatch: pytest.MonkeyPatch, *, heeds: bool) -> Bench:
+    monkeypatch.chdir(folder)
+    (folder / "train.py").write_text(_SCRIPT.format(workers=", num_workers=args.num_workers" if heeds else ""))
+    target = Target.of_command([sys.executable, "train.py", "--num-workers", "0"])
+    assert target.has_keys(_WORKERS)
+    return Bench(target, folder / "runs", Environment(hotlap="0", python="3"), Limits(silence=60))
+
+
+def test_a_flag_that_does_nothing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script takes it and makes its loader without: the change is made from outside, and then it is so."""
+    place = bench(tmp_path, monkeypatch, heeds=False)
+    try:
+        changed = heeded(place, [], _WORKERS)
+        assert changed.edits == {}
+        arm = place.arm([changed])
+        arm.warm()
+        assert arm.so_far().facts.workers == 1
+        assert unheeded(place, [_WORKERS]) == ["workers=1"]
+    finally:
+        place.close()
+
+
+def test_a_flag_that_is_heeded_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what the user would write."""
+    place = bench(tmp_path, monkeypatch, heeds=True)
+    try:
+        assert heeded(place, [], _WORKERS) == _WORKERS
+        assert unheeded(place, [_WORKERS]) == []
+    finally:
+        place.close()
+
+
+def test_a_curve_begins_with_the_first_step_and_is_empty_where_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing then, and raises nothing."""
+    place = bench(tmp_path, monkeypatch, heeds=True)
+    try:
+        asked = Curving(changes=[], steps=5, name="curve")
+        losses = curve(place, asked)
+        assert len(losses) >= 5
+        assert curve(place, asked)[:5] == losses[:5]
+        (tmp_path / "train.py").write_text("raise SystemExit(3)")
+        assert curve(place, asked) == []
+    finally:
+        place.close()
+
+
+@pytest.mark.parametrize(("least", "fits"), [(2 * 10**9, True), (7 * 10**9, False)])
+def test_what_is_predicted_not_to_fit_is_refused(least: int, fits: bool) -> None:
+    """By the least that it takes: 4 GB now, room for 9."""
+    situation = Situation(
+        diagnosis=DIAGNOSIS,
+        facts=Facts(peak_memory=4 * 10**9),
+        environment=Environment(hotlap="0", python="3"),
+        machine=Machine(),
+        memory_limit=9 * 10**9,
+    )
+    change = Change(name="checkpointing", value="off", title="kept", numerics="exact", memory=(least, None))
+    why = too_large([change], situation)
+    assert (why is None) == fits
+    assert why is None or "at least 10.24 GiB (3.73 now), and there is room for 8.38" in why
+
+
+def test_the_limit_is_that_of_the_device() -> None:
+    """Of the card where one computes; else what was asked for, or what the machine has."""
+    here, machine = Environment(hotlap="0", python="3", memory=100), Machine(device_memory=48e9)
+    assert memory_limit(7, Facts(device="cuda"), here, machine) == 48 * 10**9
+    assert memory_limit(7, Facts(device="cpu"), here, machine) == 7
+    assert memory_limit(None, Facts(), here, machine) == 90
