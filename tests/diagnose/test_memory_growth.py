@@ -123,6 +123,22 @@ def test_memory_that_goes_with_the_inputs_is_told_as_that() -> None:
     assert any("as the inputs did" in each for each in codes["LOOP09"].evidence)
 
 
+def test_memory_that_takes_some_steps_to_follow_larger_inputs_goes_with_them() -> None:
+    """An allocator asks for more at the first steps of a new size, not all at once."""
+
+    def sizes(part: float) -> float:
+        return 65536 * (1 + int(8 * part))
+
+    def settles(part: float) -> float:
+        size = int(8 * part)
+        return GB + 3 * MB * (size + min(1.0, 2.5 * (8 * part - size)))
+
+    for n in (40, 100):
+        codes = found(sized(points(settles, n=n, noise=0.0), sizes))
+        assert "MEMORY03" not in codes
+        assert any("as the inputs did" in each for each in codes["LOOP09"].evidence)
+
+
 def test_a_worker_that_keeps_something_is_no_copy_on_write() -> None:
     evidence = found(workers(copies, lambda part: copies(part) + 0.2 * GB))["MEMORY04"].evidence
     assert "they keep something" in evidence[1]

@@ -8,7 +8,7 @@ memory, seconds   ▁▁▂▂▃▃▄▄▅▅▆▆    goes with the inputs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, combinations
+from itertools import accumulate, combinations, groupby
 from statistics import median
 from typing import NamedTuple
 
@@ -93,7 +93,12 @@ def grows_with_inputs(
     if not seen or seen[-1][2] < INPUT_GROWTH * seen[0][2]:
         return False
     thinned = seen[:: 1 + len(seen) // _MOST]
-    still = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(thinned, 2) if a[2] == b[2] and b[0] > a[0]]
+    still: list[float] = []
+    for _, same in groupby(thinned, key=lambda point: point[2]):
+        plateau = list(same)
+        # An allocator takes some steps until it has what a new size needs.
+        settled = plateau[len(plateau) // 2 :]
+        still += [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(settled, 2) if b[0] > a[0]]
     if len(still) >= INPUT_PAIRS and median(still) >= GROWTH_STEADY * found.slope:
         return False
     at = size_at(points, account.step) if account else None

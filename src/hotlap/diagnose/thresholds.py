@@ -338,8 +338,9 @@ INPUT_SLACK = 1.25
 #: Allocators take more than a step keeps: fragments, workspaces, copies. Beyond this many times it is something else.
 INPUT_MEMORY = 4.0
 
-#: Pairs of points with inputs of one size that it takes to see whether memory grows where these do not.
-INPUT_PAIRS = 20
+#: Pairs of points with inputs of one size, in the second half of their time, that it takes to see whether memory grows
+#: where these do not.
+INPUT_PAIRS = 8
 
 # --- the process around the steps --------------------------------------------------------------------------------
 
