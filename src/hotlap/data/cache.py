@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ _FOREIGN = (
     "same order, each around all samples; or give ranks=1"
 )
 _created = itertools.count()
+#: Attributes of a cache; others are those of its dataset.
+_OWN = frozenset({"augment", "copy", "dataset", "name", "_compared", "_foreign", "_misses", "_store"})
 
 
 class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     hits: int
     misses: int
-    #: Share of the hits that the first epoch's misses allow in every later one: what of the data is kept.
+    #: Of the hits in every later epoch, where each sample is read once in one: the share of the samples that is kept.
     predicted_hit_rate: float
     #: Misses that were not kept, by reason.
     not_kept: dict[str, int]
@@ -137,6 +139,11 @@ class SampleCache(Dataset[Any]):
         if name == "dataset" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What is set is set where it would be read.
+        there = name not in _OWN and hasattr(self.dataset, name)
+        (setattr if there else object.__setattr__)(self.dataset if there else self, name, value)
 
     def __getitem__(self, key: Any) -> Any:
         sample = self._sample(key)
@@ -318,6 +325,3 @@ def _run() -> str:
         known += [str(parent), Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]]
     # The name of a memory is short.
     return hashlib.sha256("-".join(known).encode()).hexdigest()[:16]
-
-
-__all__: Sequence[str] = ["CacheStats", "SampleCache"]

@@ -59,7 +59,6 @@ RESERVED = (0.25, 0.4)
 SHARE_OF_A_TRIAL = 0.25
 
 
-NO_TIME = "not tried: the search's share of the time was used up"
 REFUSED = "not tried here: "
 _OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
 
@@ -311,7 +310,7 @@ class _Search:
         elif len(changes) == 1:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
-            trial = trial_of(best, changes, "unclear", NO_TIME)
+            trial = trial_of(best, changes, "unclear", "not tried: the search's share of the time was used up")
         else:
             return None
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
