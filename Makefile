@@ -23,7 +23,8 @@ demo: setup ## tune the restoration training of this repository, end to end
 
 test: lint ## lint, check types, and run all tests
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n $(WORKERS) --durations=15
+	$(BIN)/pytest -q -n $(WORKERS) --durations=15 -m "not quiet"
+	$(BIN)/pytest -q --durations=5 -m quiet
 
 lint: setup ## check style and formatting
 	$(BIN)/ruff check

@@ -79,6 +79,7 @@ def adds_up(found: dict[str, Any]) -> None:
     assert min(parts) > -0.02 * wall
 
 
+@pytest.mark.noisy
 @pytest.mark.parametrize("case", PLANTED, ids=lambda case: case.path.stem)
 def test_the_planted_cause_is_the_first_finding(case: Case, tmp_path: Path) -> None:
     known = KNOWN & set(case.truth)
@@ -98,6 +99,7 @@ def test_the_planted_cause_is_the_first_finding(case: Case, tmp_path: Path) -> N
     adds_up(found)
 
 
+@pytest.mark.noisy
 @pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.path.stem)
 def test_a_healthy_training_gets_no_finding(case: Case, tmp_path: Path) -> None:
     found = profile(case, tmp_path)

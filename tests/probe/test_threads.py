@@ -96,6 +96,7 @@ def test_looks_become_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looks[-1] > 2400
 
 
+@pytest.mark.noisy
 @pytest.mark.parametrize("kind", ["python", "sleeps", "torch"])
 def test_a_thread_beside_a_training(record: Callable[..., Recorded], kind: str) -> None:
     """The lock is named when a thread parses in Python, and not for one that sleeps or that computes in torch."""

@@ -31,6 +31,7 @@ def compared(a: list[str], b: list[str], **options: Any) -> tuple[Comparison, Pa
     return compare(a, b, Options(**options), lambda message: None)
 
 
+@pytest.mark.quiet
 def test_b_sleeps_less_and_is_faster_and_the_same_training() -> None:
     """Ten times less, so that no noise can hide it."""
     comparison, directory = compared([sys.executable, "slow.py"], [sys.executable, "quick.py"], budget=120)
@@ -43,6 +44,7 @@ def test_b_sleeps_less_and_is_faster_and_the_same_training() -> None:
     assert sorted(path.name for path in Path.cwd().iterdir()) == [".hotlap", "quick.py", "slow.py"]
 
 
+@pytest.mark.noisy
 def test_the_same_command_is_not_faster_than_itself() -> None:
     """Whatever the noise, and it is the same training."""
     command = [sys.executable, "quick.py"]
@@ -51,6 +53,7 @@ def test_the_same_command_is_not_faster_than_itself() -> None:
     assert comparison.same_training.same is True
 
 
+@pytest.mark.noisy
 def test_another_training_is_told_from_the_same() -> None:
     """Twice the learning rate is a hundred times what seeds do here."""
     other = Path("quick.py").read_text().replace("lr=0.001", "lr=0.2")
@@ -73,6 +76,7 @@ def test_a_training_beyond_the_memory_limit_is_ended() -> None:
         compared(command, command, budget=10, limits=Limits(memory=1 << 20))
 
 
+@pytest.mark.noisy
 def test_another_load_on_the_machine_is_named_in_the_result() -> None:
     """A process per core spins while A is compared with itself, which is not called faster or slower."""
     spin = [sys.executable, "-c", "while True: pass"]

@@ -44,6 +44,7 @@ def processes_of(place: Path) -> list[str]:
     return found
 
 
+@pytest.mark.quiet
 def test_a_training_that_waits_for_its_data_gets_workers(folder: Path) -> None:
     """Proven in fresh processes, bit-identical, and nothing of the user's is touched."""
     (folder / "train.py").write_text(SLOW_FETCH.format(sleep=0.004, steps=-1))
@@ -91,6 +92,7 @@ sys.exit(7)
 """
 
 
+@pytest.mark.noisy
 def test_a_short_training_is_started_again_until_it_is_measured(folder: Path) -> None:
     """Three seconds of steps are over long before a search is."""
     (folder / "train.py").write_text(SLOW_FETCH.format(sleep=0.004, steps=150))
@@ -109,6 +111,7 @@ def test_a_baseline_that_fails_is_the_training_s_failure(folder: Path) -> None:
     assert processes_of(folder) == []
 
 
+@pytest.mark.noisy
 def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
     """SIGKILL between two measurements: no process, no file but the journal; the next one reads it."""
     script = folder / "train.py"
