@@ -10,7 +10,7 @@ How PyTorch's or the driver's name becomes a card:
     "NVIDIA GeForce RTX 4090", "rtx4090", "4090"   the words that tell cards apart are {4090}: this card has just these
     "6000 Ada", "H100 HBM3"                        one card has all of these words, and others
     "RTX 2080 Ti 11GB"                             so it is without the size, which must fit the card
-    "A100", "RTX 4060 Ti"                          several have them: an error that names them, unless the memory decides
+    "A100", "RTX 4060 Ti"                          several have them: an error that names them, or the memory decides
 """
 
 from __future__ import annotations
@@ -82,7 +82,12 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
         Without one, PyTorch computes it at the rate of ``fp32`` or below.
         """
-        rates = {"fp32": (self.fp32, self.fp32_matrix), "tf32": (self.tf32,), "fp16": (self.fp16,), "bf16": (self.bf16,)}
+        rates = {
+            "fp32": (self.fp32, self.fp32_matrix),
+            "tf32": (self.tf32,),
+            "fp16": (self.fp16,),
+            "bf16": (self.bf16,),
+        }
         known = [rate for rate in rates[precision] if rate is not None]
         return max(known) * 1e12 if known else None
 
