@@ -219,7 +219,7 @@ def test_what_people_type() -> None:
         ("H100 80GB", ["NVIDIA H100 PCIe", "NVIDIA H100 80GB HBM3"]),
         ("RTX 6000", ["Quadro RTX 6000", "NVIDIA RTX 6000 Ada Generation"]),
         ("NVIDIA GeForce RTX 3080", ["NVIDIA GeForce RTX 3080 10GB", "NVIDIA GeForce RTX 3080 12GB"]),
-        ("titan", ["NVIDIA TITAN V", "NVIDIA TITAN RTX"]),
+        ("GTX 1060", ["NVIDIA GeForce GTX 1060 3GB", "NVIDIA GeForce GTX 1060 6GB"]),
     ],
 )
 def test_ambiguous_name_is_an_error_that_offers_the_cards(typed: str, offered: list[str]) -> None:
@@ -235,6 +235,7 @@ def test_ambiguous_name_is_an_error_that_offers_the_cards(typed: str, offered: l
         ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "NVIDIA A100-SXM4-40GB"),
         ("gforce 3090", "NVIDIA GeForce RTX 3090"),
         ("20", "NVIDIA H20"),
+        ("titan", "NVIDIA TITAN V"),
     ],
 )
 def test_unknown_name_is_an_error_that_offers_the_nearest(typed: str, offered: str) -> None:
@@ -243,7 +244,7 @@ def test_unknown_name_is_an_error_that_offers_the_nearest(typed: str, offered: s
     assert repr(offered) in str(error.value)
 
 
-@pytest.mark.parametrize("typed", ["", " ", "NVIDIA", "GPU", "???"])
+@pytest.mark.parametrize("typed", ["", " ", "NVIDIA", "GPU", "???", "10GB", "laptop", "D"])
 def test_no_name_is_an_error(typed: str) -> None:
     with pytest.raises(UsageError):
         find(typed)

@@ -32,6 +32,7 @@ Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 GIB = 2**30
 #: What the system sees may be this much less than the nominal memory: ECC takes a sixteenth, the driver some more.
 _MISSING = 0.12
+_SIZE = re.compile(r"\d+gb")
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,7 +130,7 @@ def find(name: str, memory: int | None = None) -> Card:
     """
     words = _words(name)
     matches = _matching(words)
-    size = next((word for word in words if re.fullmatch(r"\d+gb", word)), None)
+    size = next((word for word in words if _SIZE.fullmatch(word)), None)
     if not matches and size:
         matches = _matching(words - {size})
         memory = memory or int(size.removesuffix("gb")) * GIB
@@ -139,19 +140,19 @@ def find(name: str, memory: int | None = None) -> Card:
     if fitting:
         raise UsageError(f"{name!r} is the name of several cards: say which of {_listed(fitting)}")
     if matches and memory is not None:
-        sizes = f"{memory / GIB:.1f} GiB of memory"
-        raise UsageError(f"no {name!r} with {sizes} is in the catalogue, only {_listed(matches)}")
+        size = f"{memory / GIB:.1f} GiB of memory"
+        raise UsageError(f"no {name!r} with {size} is in the catalogue of GPUs, only {_listed(matches)}")
     near = _nearest(name)
     offered = f"; the nearest are {_listed(near)}" if near else ""
     raise UsageError(f"{name!r} is not in the catalogue of GPUs{offered}")
 
 
 def _matching(words: frozenset[str]) -> list[Card]:
-    """The cards with just these words, or else those with more words, none for no words."""
-    if not words:
-        return []
+    """The cards with just these words, or else those with more; a size or "laptop" alone is too little for that."""
     exact = [card for card in cards() if words in _spellings(card)]
-    return exact or [card for card in cards() if any(words < each for each in _spellings(card))]
+    if exact or not any(re.search(r"\d", word) and not _SIZE.fullmatch(word) for word in words):
+        return exact
+    return [card for card in cards() if any(words < each for each in _spellings(card))]
 
 
 def _fits(memory: int, card: Card) -> bool:
