@@ -88,6 +88,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         # Last, because it watches the more steps the more are over.
         recorder.make_looks = lambda: [*others(), *[StackSamples(torch, recorder)] * 2]
         recorder.fetches.watch(torch)
+        recorder.arrivals.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
     else:
