@@ -3,7 +3,7 @@
     python benchmarks/shallow_convolutions.py
 
 Each kernel and number of planes in a process of its own, three times: the gradient of the weights against that of the
-same convolution in float32, as torch computes it and with ``hotlap.probe.shallow``. Writes
+same convolution in float32, as torch computes it and with ``hotlap.shallow``. Writes
 ``results/shallow_convolutions.json``. One minute.
 """
 
@@ -27,7 +27,7 @@ PATIENCE = 60
 
 _ONE = """
 import copy, sys, torch
-from hotlap.probe import shallow
+from hotlap import shallow
 kernel, planes, mended = map(int, sys.argv[1:])
 torch.set_num_threads(1)
 if mended:
@@ -66,7 +66,7 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         rows = list(pool.map(one, asked))
     for mended in (False, True):
-        print("with hotlap.probe.shallow" if mended else "as torch computes it")
+        print("with hotlap.shallow" if mended else "as torch computes it")
         for kernel in KERNELS:
             found = [row["found"] for row in rows if (row["kernel"], row["mended"]) == (kernel, mended)]
             print(f"  kernel {kernel}: {dict(zip(PLANES, found, strict=True))}")

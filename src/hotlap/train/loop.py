@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import hotlap
+from hotlap import shallow
 from hotlap.allocator import keep_freed_memory
 from hotlap.errors import ConfigError, RunError, TrainingFailed
-from hotlap.probe import shallow
 from hotlap.train.config import TrainConfig
 from hotlap.train.data import Batches, move
 from hotlap.train.health import Monitor

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from hotlap.probe import shallow
+from hotlap import shallow
 from hotlap.probe.levers.base import Lever
 
 

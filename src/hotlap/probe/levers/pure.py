@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hotlap.probe import shallow
+from hotlap import shallow
 from hotlap.probe.levers.prepared import ModelLever
 
 

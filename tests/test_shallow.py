@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hotlap.probe import shallow
+from hotlap import shallow
 
 
 @pytest.fixture(autouse=True)
