@@ -54,6 +54,19 @@ OPTIONS = {
         "--run-dir",
         "--json",
     },
+    "estimate": {
+        "--data",  # what is counted; the memory of a GPU will be another
+        "--samples",  # the set
+        "--sample",
+        "--batch-size",  # the loader
+        "--workers",
+        "--prefetch",
+        "--ranks",
+        "--cache",  # what is kept,
+        "--cache-each",  # and whose it is: a size by itself was misread by a factor of 108
+        "--memory",  # the training will run on another machine
+        "--json",
+    },
     "run": {"--with", "--run-dir"},
     "report": {"--output", "--force", "--json"},
     "explain": {"--json"},

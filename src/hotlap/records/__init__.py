@@ -19,6 +19,7 @@ from hotlap.records.comparable import differences
 from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
+from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
 from hotlap.records.files import read_record, write_record, write_whole
 from hotlap.records.memory import (
     GraphCount,
@@ -83,7 +84,9 @@ __all__ = [
     "Change",
     "Comparison",
     "Compilation",
+    "DataEstimate",
     "DataParallel",
+    "DataPlan",
     "Dataset",
     "DevicePhase",
     "DevicePhases",
@@ -111,10 +114,13 @@ __all__ = [
     "Operator",
     "OptimizerSite",
     "Outcome",
+    "Part",
     "ProcessMemory",
     "PythonThread",
     "Rank",
     "RankMeans",
+    "Remedy",
+    "RemedyKind",
     "ResidentPoint",
     "Role",
     "Run",
@@ -138,6 +144,7 @@ __all__ = [
     "Trace",
     "Trial",
     "Tuning",
+    "Verdict",
     "WillNotHelp",
     "differences",
     "read_record",
