@@ -28,6 +28,7 @@ def profile(
     steps: int | None = None,
     seconds: float | None = None,
     prove: bool = False,
+    data: bool = False,
     budget: float = 60.0,
     trace: bool = False,
     run_dir: Path | None = None,
@@ -38,6 +39,7 @@ def profile(
     With ``steps`` or ``seconds`` (of training) it is ended early, and what it writes goes to the run directory;
     without, it runs to its end and writes its files as usual. With ``prove``, short runs of at most ``budget`` seconds
     together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
+    With ``data`` those two are measured that tell what waiting for data costs: the same batch, and the same samples.
     With ``trace``, a few steps are traced with torch.profiler.
 
     Raises:
@@ -60,13 +62,22 @@ def profile(
     run = training.run()
     if run.trace is not None and run.trace.flops:
         run = _with_peak(run, directory, command, progress)
-    if not prove or not run.steps or run.info.outcome not in ("finished", "stopped"):
+    if not (prove or data) or not run.steps or run.info.outcome not in ("finished", "stopped"):
         return run
     import msgspec
 
-    from hotlap.tune.ablation import prove_suspects
+    from hotlap.tune.ablation import DATA_SIDE, prove_suspects
 
-    proven = prove_suspects(command, run, diagnose(run), directory, budget=budget, progress=progress)
+    proven = prove_suspects(
+        command,
+        run,
+        diagnose(run),
+        directory,
+        budget=budget,
+        progress=progress,
+        asked=DATA_SIDE if data else (),
+        suspected=prove,
+    )
     return msgspec.structs.replace(run, ablations=proven)
 
 

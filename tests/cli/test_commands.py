@@ -19,6 +19,7 @@ OPTIONS = {
         "--steps",
         "--seconds",
         "--prove",  # the suspects are taken away, which takes longer
+        "--data",  # only those are, that tell what waiting for data costs
         "--budget",  # ... so long
         "--trace",  # kernels and operators, for those who read traces
         "--report",

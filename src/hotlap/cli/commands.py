@@ -41,6 +41,7 @@ def profile(
     steps: int | None = None,
     seconds: str | None = None,
     prove: Annotated[bool, Parameter(negative="")] = False,
+    data: Annotated[bool, Parameter(negative="")] = False,
     budget: str | None = None,
     trace: Annotated[bool, Parameter(negative="")] = False,
     report: Page = None,
@@ -66,8 +67,10 @@ def profile(
         End the training after so much time in steps, e.g. 30s; what it writes then goes to the run directory.
     prove
         Then take the suspects away one by one in short runs, and measure what each of them really costs.
+    data
+        Then measure in short runs what waiting for data costs: with the same batch again, and with samples at hand.
     budget
-        Time for --prove. [default: 60s]
+        Time for --prove and --data. [default: 60s]
     trace
         Trace a few steps with torch.profiler, for Perfetto, and count the floating-point operations of one.
     """
@@ -79,14 +82,15 @@ def profile(
     may_write("--report", report, force=force)
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}: a profile needs at least one step")
-    if budget is not None and not prove:
-        raise UsageError("--budget is the time for --prove: a profile by itself takes as long as the training")
+    if budget is not None and not (prove or data):
+        raise UsageError("--budget is the time for --prove and --data: a profile alone takes as long as the training")
     with Progress() as progress:
         run = api.profile(
             training,
             steps=steps,
             seconds=None if seconds is None else as_seconds("--seconds", seconds),
             prove=prove,
+            data=data,
             budget=as_seconds("--budget", budget or "60s"),
             trace=trace,
             run_dir=run_dir,

@@ -13,6 +13,7 @@ from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.memory import memory_report
 from hotlap.diagnose.rules import catalogue, explain, rule
 from hotlap.diagnose.stages import leaves as stage_leaves
+from hotlap.diagnose.stalls import data_stalls
 from hotlap.diagnose.steady import core, steady
 from hotlap.diagnose.will_not_help import will_not_help
 from hotlap.errors import TrainingFailed
@@ -62,6 +63,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         stages=context.stages,
         device=run.device,
         ablations=run.ablations,
+        data_stalls=data_stalls(run.ablations),
     )
 
 

@@ -14,7 +14,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 
 from __future__ import annotations
 
-from hotlap.records.ablations import Ablation, Ablations
+from hotlap.records.ablations import Ablation, Ablations, DataStalls, Saved
 from hotlap.records.comparable import differences
 from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
@@ -87,6 +87,7 @@ __all__ = [
     "DataEstimate",
     "DataParallel",
     "DataPlan",
+    "DataStalls",
     "Dataset",
     "DevicePhase",
     "DevicePhases",
@@ -129,6 +130,7 @@ __all__ = [
     "Sampled",
     "SampledLine",
     "SampledPhase",
+    "Saved",
     "Site",
     "Sites",
     "Stage",
