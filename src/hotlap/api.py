@@ -31,6 +31,7 @@ def profile(
     data: bool = False,
     budget: float = 60.0,
     trace: bool = False,
+    memory: bool = False,
     run_dir: Path | None = None,
     progress: Callable[[str], None] = _quiet,
 ) -> Run:
@@ -40,7 +41,8 @@ def profile(
     without, it runs to its end and writes its files as usual. With ``prove``, short runs of at most ``budget`` seconds
     together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
     With ``data`` those two are measured that tell what waiting for data costs: the same batch, and the same samples.
-    With ``trace``, a few steps are traced with torch.profiler.
+    With ``trace``, a few steps are traced with torch.profiler. With ``memory``, what the dataset holds is counted when
+    its loader starts.
 
     Raises:
         TrainingFailed: the command cannot be started. How it ended otherwise is ``run.info.outcome``.
@@ -50,7 +52,7 @@ def profile(
 
     _nonempty(command)
     short = steps is not None or seconds is not None
-    plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short, trace=trace)
+    plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short, trace=trace, memory=memory)
     directory = new_run_directory("profile", run_dir)
     try:
         with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:

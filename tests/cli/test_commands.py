@@ -21,6 +21,7 @@ OPTIONS = {
         "--prove",  # the suspects are taken away, which takes longer
         "--data",  # only those are, that tell what waiting for data costs
         "--budget",  # ... so long
+        "--memory",  # walking through a dataset takes seconds
         "--trace",  # kernels and operators, for those who read traces
         "--report",
         "--force",

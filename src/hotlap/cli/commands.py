@@ -43,6 +43,7 @@ def profile(
     prove: Annotated[bool, Parameter(negative="")] = False,
     data: Annotated[bool, Parameter(negative="")] = False,
     budget: str | None = None,
+    memory: Annotated[bool, Parameter(negative="")] = False,
     trace: Annotated[bool, Parameter(negative="")] = False,
     report: Page = None,
     force: Force = False,
@@ -71,6 +72,9 @@ def profile(
         Then measure in short runs what waiting for data costs: with the same batch again, and with samples at hand.
     budget
         Time for --prove and --data. [default: 60s]
+    memory
+        Count what the dataset holds when its loader starts, which takes up to a few seconds once: its Python objects,
+        its own caches, and what each worker gets of them.
     trace
         Trace a few steps with torch.profiler, for Perfetto, and count the floating-point operations of one.
     """
@@ -92,6 +96,7 @@ def profile(
             prove=prove,
             data=data,
             budget=as_seconds("--budget", budget or "60s"),
+            memory=memory,
             trace=trace,
             run_dir=run_dir,
             progress=progress,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.held import said_of_dataset
 from hotlap.diagnose.inputs import grows_with_inputs, size_at
 from hotlap.diagnose.thresholds import (
     COPIED,
@@ -249,6 +250,8 @@ def memory_report(context: Context) -> MemoryReport:
         growth=growth(context),
         device_growth=device_growth(context),
         workers_growth=_workers_sentence(context),
+        dataset=memory.dataset,
+        dataset_said=said_of_dataset(memory.dataset, context.facts),
     )
 
 

@@ -48,6 +48,8 @@ class Settings:
         self.looks: bool = raw.get("looks", False)
         #: Trace a few steps with torch.profiler, and count the operations of one.
         self.trace: bool = raw.get("trace", False)
+        #: Count what the datasets hold when their loaders start.
+        self.memory: bool = raw.get("memory", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
         #: Texts that run in the place of the script's files; see ``replaced``.
