@@ -36,7 +36,7 @@ class Class(type):
 
 class Hostile(metaclass=Class):
     __len__ = __iter__ = __getitem__ = __repr__ = __eq__ = __hash__ = __bool__ = __sizeof__ = refuse
-    __getattr__ = __getattribute__ = __reduce_ex__ = __del__ = refuse
+    __getattr__ = __getattribute__ = __reduce_ex__ = refuse
 
 
 class Sealed(list):  # type: ignore[type-arg]
@@ -50,9 +50,8 @@ def test_no_code_of_the_script_runs() -> None:
     object.__getattribute__(hostile, "__dict__")["held"] = ["a text of its own", hostile]
     walk = Walk(torch, [hostile, Sealed(["another text"])])
     assert walk.complete
-    assert {"Hostile", "Sealed"} <= set(dict((each["type"], each) for each in walk.types()))
-    assert next(each["count"] for each in walk.types() if each["type"] == "str") >= 2
-    type.__setattr__(Hostile, "__del__", lambda self: None)
+    counts = {each["type"]: each["count"] for each in walk.types()}
+    assert counts == {"list": 2, "Hostile": 1, "dict": 1, "Sealed": 1, "str": 3}
 
 
 def test_objects_are_counted_once_with_their_bytes() -> None:
@@ -82,7 +81,8 @@ def test_modules_classes_and_globals_are_not_the_datasets() -> None:
     """What a function closes over is."""
     kept = ["a text that is closed over"]
     walk = Walk(torch, [sys, Walk, torch, lambda: kept, np.float64])
-    assert walk.objects == 3
+    # The list, the cell of the function, what is in it, and the text in that.
+    assert walk.objects == 4
 
 
 def test_the_count_ends_where_its_limits_are() -> None:
@@ -96,7 +96,7 @@ def test_the_count_ends_where_its_limits_are() -> None:
 
 
 class Cached(Dataset[Any]):
-    """Three caches, and lists that are none."""
+    """A dict and a list that grow with what is fetched, a function that remembers, and a list that is none."""
 
     def __init__(self) -> None:
         self.names = ["a", "b"]

@@ -34,11 +34,10 @@ def memory_of(lines: Sequence[dict[str, Any]], seen: Iterable[dict[str, Any]]) -
 
 
 def _held(lines: Sequence[dict[str, Any]]) -> HeldByDataset | None:
-    """Of the first loader that does not feed a validation."""
+    """Of the loader that started last before the first step was over, and does not feed a validation."""
     validating = {name for line in lines if line["k"] == "validation_loaders" for name in line["names"]}
-    found = (line for line in lines if line["k"] == "dataset" and line["loader"] not in validating)
-    line = next(found, None)
-    return None if line is None else msgspec.convert(line, HeldByDataset, strict=False)
+    found = [line for line in lines if line["k"] == "dataset" and line["loader"] not in validating]
+    return msgspec.convert(found[-1], HeldByDataset, strict=False) if found else None
 
 
 def spaced(points: list[ResidentPoint]) -> list[ResidentPoint]:
