@@ -52,7 +52,7 @@ def test_the_example_of_the_guide() -> None:
     assert found.set_bytes == pytest.approx(311.26e9, rel=1e-4)
     assert found.processes == 108
     said = shown(GUIDE)
-    for words in ("133.59 MiB 140 MB", "289.88 GiB 311 GB", "108 caches", "Each of the 108 workers (36 x 3 ranks)"):
+    for words in ("133.59 MiB 140 MB", "289.89 GiB 311 GB", "108 caches", "Each of the 108 workers (36 x 3 ranks)"):
         assert words in said
 
 
@@ -88,7 +88,11 @@ def test_one_cache_and_small_samples_are_the_way_out() -> None:
     [
         ({"cache_each": False}, "fits", ["compact"]),
         ({"cache_each": False, "samples": 300}, "fits", []),
-        ({"cache_each": False, "samples": 300, "memory": 60 * GIB, "workers": 2}, "tight", ["smaller cache", "compact"]),
+        (
+            {"cache_each": False, "samples": 300, "memory": 60 * GIB, "workers": 2},
+            "tight",
+            ["smaller cache", "compact"],
+        ),
         ({"cache": 0, "cache_each": False}, "fits", ["a cache", "compact"]),
         ({"cache": 0, "cache_each": False, "memory": 16 * GIB}, "does not fit", ["fewer batches"]),
     ],

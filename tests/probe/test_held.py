@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from recordings import Recorded
+from recordings import Recorded, Told
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from hotlap.diagnose import diagnose
@@ -22,8 +22,8 @@ from hotlap.launch import Plan
 from hotlap.probe.held import pickled, start_method
 from hotlap.probe.own_caches import caches
 from hotlap.probe.reachable import Walk
-from hotlap.records import Facts, HeldByDataset, HeldType, OwnCache
 from hotlap.records import Dataset as DatasetFacts
+from hotlap.records import Facts, HeldByDataset, HeldType, OwnCache
 
 
 def refuse(*_: Any, **__: Any) -> Any:
@@ -173,8 +173,16 @@ HELD = HeldByDataset(
         ({}, 2, ["Frames.kept (dict, 0 items, 64 B", "up to 8 x 200 MB = 1.6 GB where an item is a sample"]),
         ({"complete": False}, 1, ["at least 1,000,000", "4 workers, up to 232 MB and more"]),
         ({"workers": 0, "start_method": None}, 1, ["no worker that could copy them", "Frames.kept"]),
-        ({"start_method": "spawn", "pickled": 10**7}, 1, ["begin by spawn", "a copy of it of 10 MB", "4 workers: 40 MB"]),
-        ({"caches": [OwnCache(name="F.load", kind="lru_cache", items=3, most=10)]}, 1, ["at most 10", "4 x 2 MB = 8 MB"]),
+        (
+            {"start_method": "spawn", "pickled": 10**7},
+            1,
+            ["begin by spawn", "a copy of it of 10 MB", "4 workers: 40 MB"],
+        ),
+        (
+            {"caches": [OwnCache(name="F.load", kind="lru_cache", items=3, most=10)]},
+            1,
+            ["at most 10", "4 x 2 MB = 8 MB"],
+        ),
     ],
 )
 def test_what_the_workers_get_is_said(fields: dict[str, Any], world: int, words: list[str]) -> None:
@@ -186,11 +194,11 @@ def test_what_the_workers_get_is_said(fields: dict[str, Any], world: int, words:
         assert "on write" not in said
 
 
-def test_a_profile_counts_only_where_it_is_asked_to(record: Callable[..., Recorded]) -> None:
-    """Of the loader that trains, before its workers begin; the losses are the same as without."""
+def test_the_dataset_that_trains_is_counted_and_trains_as_before(
+    record: Callable[..., Recorded], without_probe: Callable[..., Told]
+) -> None:
+    """Before its workers begin; the losses are those of the script alone."""
     counted = record("holding", plan=Plan(memory=True))
-    plain = record("holding")
-    assert plain.run.memory.dataset is None
     held = counted.run.memory.dataset
     assert held is not None
     assert (held.workers, held.start_method, held.complete) == (2, "fork", True)
@@ -201,5 +209,4 @@ def test_a_profile_counts_only_where_it_is_asked_to(record: Callable[..., Record
     assert any("copies them on write" in each for each in said)
     assert any("Names.kept" in each and "fills one for itself" in each for each in said)
     assert counted.told is not None
-    assert plain.told is not None
-    assert counted.told.steps == plain.told.steps
+    assert counted.told.steps == without_probe("holding.py").steps

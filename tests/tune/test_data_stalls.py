@@ -13,7 +13,7 @@ from hotlap.diagnose import diagnose
 from hotlap.diagnose.stalls import data_stalls
 from hotlap.records import Ablation, Ablations
 from hotlap.report import proofs
-from hotlap.tune.ablation import _result, _unmeasured, SUSPECTS
+from hotlap.tune.ablation import SUSPECTS, _result, _unmeasured
 from hotlap.tune.statistics import effect
 
 STEP = 0.020
@@ -114,5 +114,5 @@ def test_a_training_without_a_loader_is_told_so(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "train.py").write_text(_SCRIPT)
     run = api.profile([sys.executable, "train.py"], data=True, budget=10, run_dir=tmp_path / "runs")
     assert run.ablations is not None
-    assert [each.why for each in run.ablations.not_tried][0] == "the training has no DataLoader of torch"
+    assert run.ablations.not_tried[0].why == "the training has no DataLoader of torch"
     assert not run.ablations.tried

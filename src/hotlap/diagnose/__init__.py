@@ -9,6 +9,7 @@ from hotlap.callable import make_callable
 from hotlap.diagnose import ranks
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.held import said_of_dataset
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.memory import memory_report
 from hotlap.diagnose.rules import catalogue, explain, rule
@@ -55,7 +56,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_from=context.steady_from,
         steady_steps=len(context.steps),
         outliers=context.outliers,
-        memory=memory_report(context),
+        memory=memory_report(context, said_of_dataset(run.memory.dataset, run.facts)),
         ranks=ranks.rows(context),
         syncs=run.syncs,
         sampled=run.sampled,

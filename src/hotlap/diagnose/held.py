@@ -29,7 +29,9 @@ def said_of_dataset(held: HeldByDataset | None, facts: Facts) -> list[str]:
 def _objects(held: HeldByDataset, processes: int, who: str) -> str:
     least = "" if held.complete else "at least "
     most = f", most of them {held.types[0].type}" if held.types and held.objects >= _MANY else ""
-    text = f"When its loader started, the dataset held {least}{held.objects:,} Python objects ({size(held.bytes)}{most})."
+    text = (
+        f"When its loader started, the dataset held {least}{held.objects:,} Python objects ({size(held.bytes)}{most})."
+    )
     if not held.workers:
         return f"{text} There is no worker that could copy them."
     if held.start_method != "fork":

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import msgspec
 
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.held import said_of_dataset
 from hotlap.diagnose.inputs import grows_with_inputs, size_at
 from hotlap.diagnose.thresholds import (
     COPIED,
@@ -229,7 +228,8 @@ def of(sample: MemorySample, role: str) -> list[ProcessMemory]:
     return [process for process in sample.processes if process.role == role]
 
 
-def memory_report(context: Context) -> MemoryReport:
+def memory_report(context: Context, dataset_said: list[str]) -> MemoryReport:
+    """``dataset_said``: what ``held`` says of the dataset."""
     memory = context.run.memory
     parts, peak, phase = _parts(memory.account) if memory.account else ([], None, None)
     # The last look may have come when the training was on its way out.
@@ -251,7 +251,7 @@ def memory_report(context: Context) -> MemoryReport:
         device_growth=device_growth(context),
         workers_growth=_workers_sentence(context),
         dataset=memory.dataset,
-        dataset_said=said_of_dataset(memory.dataset, context.facts),
+        dataset_said=dataset_said,
     )
 
 

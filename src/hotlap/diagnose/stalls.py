@@ -37,6 +37,13 @@ def _saved(ablation: Ablation) -> Saved | None:
 
 def _difference(whole: Saved, part: Saved) -> Saved:
     """With the ends that lie furthest apart: both intervals hold then."""
-    ends = (whole.low, part.high), (whole.high, part.low)
-    low, high = (None if None in pair else pair[0] - pair[1] for pair in ends)
-    return Saved(seconds=whole.seconds - part.seconds, low=low, high=high, n=min(whole.n, part.n))
+    return Saved(
+        seconds=whole.seconds - part.seconds,
+        low=_minus(whole.low, part.high),
+        high=_minus(whole.high, part.low),
+        n=min(whole.n, part.n),
+    )
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b

@@ -1,4 +1,4 @@
-"""What a configuration of ``hotlap train`` says of its data side: workers, batches, its cache, and the data themselves."""
+"""What a configuration of ``hotlap train`` says of its data side: loader, cache, and the data themselves."""
 
 from __future__ import annotations
 

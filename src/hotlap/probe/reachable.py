@@ -94,7 +94,7 @@ class Walk:
         self._seen: set[int] = set()
         #: Where memory begins that was counted.
         self._memory: set[int] = set()
-        #: By the id of a class, which its objects keep alive: how they are looked at, their size, and what they came to.
+        #: By the id of a class, which its objects keep alive: how they are looked at, their size, what they came to.
         self._looks: dict[int, Callable[[Any], Iterable[Any]]] = {}
         self._sizes: dict[int, Callable[[Any], int]] = {}
         self._kinds: dict[int, list[Any]] = {}
@@ -178,12 +178,11 @@ class Walk:
 
     def _array(self, array: Any) -> Iterable[Any]:
         self._plain(array)
-        if array.dtype.hasobject:
-            return array.ravel().tolist()  # type: ignore[no-any-return]
         if array.base is not None:
             return (array.base,)
         self._memory_at(array.__array_interface__["data"][0], array.nbytes, shared=False)
-        return ()
+        # Collecting garbage does not follow these, so they have to be asked for.
+        return array.ravel().tolist() if array.dtype.hasobject else ()
 
     def _memory_at(self, address: int, size: int, *, shared: bool) -> None:
         if address not in self._memory:
@@ -198,5 +197,7 @@ def _size_of(kind: type) -> Callable[[Any], int]:
     header = _HEADER if _flags(kind) & _COLLECTED else 0
     own: Any = next((names["__sizeof__"] for _, names in lineage(kind) if "__sizeof__" in names), None)
     # An array's would count what it holds.
-    function = own if type(own) is types.MethodDescriptorType and "nbytes" not in _namespace(kind) else object.__sizeof__
+    function = (
+        own if type(own) is types.MethodDescriptorType and "nbytes" not in _namespace(kind) else object.__sizeof__
+    )
     return lambda each: function(each) + header

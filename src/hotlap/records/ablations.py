@@ -62,7 +62,7 @@ class DataStalls(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_seconds: float
     #: The difference: what workers, caches and formats could give together at most.
     stall: Saved
-    #: With the first samples used again: what a cache of all samples could give at most. None where it was not measured.
+    #: With the first samples used again: what a cache of all could give at most. None where it was not measured.
     samples: Saved | None = None
     #: What is left of the stall then: collating, handing over, waiting for a worker.
     handing_over: Saved | None = None

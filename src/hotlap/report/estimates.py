@@ -19,23 +19,20 @@ _LIMITS = (
 def data_side(found: DataEstimate) -> Report:
     """Return what samples, caches and batches come to, what each process holds, and what to change."""
     plan = found.plan
-    rows = [
-        ("a sample", found.sample_bytes, " + ".join(_shape(part.shape, part.dtype) for part in plan.sample)),
-        (text.plural(plan.samples, "sample"), found.set_bytes, ""),
-    ]
+    rows = [("a sample", found.sample_bytes), (text.plural(plan.samples, "sample"), found.set_bytes)]
     if found.caches:
-        each = f"{found.caches:,} x {binary(found.cache_bytes)}" if found.caches > 1 else "one for the node"
-        rows.append((text.plural(found.caches, "cache"), found.caches_bytes, each))
+        rows.append((text.plural(found.caches, "cache"), found.caches_bytes))
     rows += [
-        (_batches(found.batches), found.batches_bytes, _dealt(plan)),
-        ("at worst together", found.worst, ""),
-        ("memory of the node", plan.memory, ""),
+        ("1 batch in flight" if found.batches == 1 else f"{found.batches:,} batches in flight", found.batches_bytes),
+        ("at worst together", found.worst),
+        ("memory of the node", plan.memory),
     ]
-    cells = [(name, binary(size), text.size(size), why) for name, size, why in rows]
+    cells = [(name, binary(size), text.size(size)) for name, size in rows]
     parts: list[RenderableType] = [
         prose(headline(found), style=_STYLES[found.verdict]),
         blank(),
-        *table(cells, "<>><"),
+        *table(cells, "<>>"),
+        prose(_counted(found), indent=2, style="dim"),
         *heading("What each process holds"),
         *bullets(_processes(found)),
     ]
@@ -58,25 +55,20 @@ def headline(found: DataEstimate) -> str:
         return f"The data side does not fit: {worst} at worst, and the node has {memory}."
     if found.verdict == "tight":
         return (
-            f"The data side fits with {worst} of {memory}, but its caches take more than half of the node's memory: the "
-            "training needs some, too."
+            f"The data side fits with {worst} of {memory}, but its caches take more than half of the node's memory: "
+            "the training needs some, too."
         )
     return f"The data side fits: {worst} at worst, and the node has {memory}."
 
 
-def _shape(shape: list[int], dtype: str) -> str:
-    return f"{'x'.join(map(str, shape))} {dtype}"
-
-
-def _batches(count: int) -> str:
-    return "1 batch in flight" if count == 1 else f"{count:,} batches in flight"
-
-
-def _dealt(plan: DataPlan) -> str:
-    samples = text.plural(plan.batch_size, "sample")
-    if not plan.workers:
-        return f"{samples} each, one for each rank"
-    return f"{samples} each, {plan.prefetch} for each of {plan.workers} x {plan.ranks} workers"
+def _counted(found: DataEstimate) -> str:
+    """What the figures are made of."""
+    plan = found.plan
+    sample = " + ".join(f"{'x'.join(map(str, part.shape))} {part.dtype}" for part in plan.sample)
+    caches = f" {found.caches:,} caches of {binary(found.cache_bytes)}." if found.caches > 1 else ""
+    batches = f"{text.plural(plan.batch_size, 'sample')} in a batch, "
+    batches += f"{plan.prefetch} batches for each worker." if plan.workers else "one batch for each rank."
+    return f"A sample: {sample}.{caches} {text.upper_first(batches)}"
 
 
 def _processes(found: DataEstimate) -> list[str]:
@@ -100,8 +92,8 @@ def _processes(found: DataEstimate) -> list[str]:
         )
     elif found.caches:
         said.append(
-            f"The cache is of the node: {text.percent(found.cached_share)} of the samples lie in it, and so many of the "
-            "readings of an epoch are hits."
+            f"The cache is of the node: {text.percent(found.cached_share)} of the samples lie in it, and so many of "
+            "the readings of an epoch are hits."
         )
     return said
 
@@ -116,8 +108,8 @@ def _remedy(remedy: Remedy) -> str:
         )
     if remedy.kind == "a cache":
         return (
-            f"There is memory for a cache: `hotlap.data.SampleCache(dataset, {_gigabytes(plan)})` would hold {share} of "
-            f"the samples. {then}"
+            f"There is memory for a cache: `hotlap.data.SampleCache(dataset, {_gigabytes(plan)})` would hold {share} "
+            f"of the samples. {then}"
         )
     if remedy.kind == "smaller cache":
         return f"A cache of half of the memory at most, {binary(plan.cache)}: {share} of the samples. {then}"
@@ -126,7 +118,8 @@ def _remedy(remedy: Remedy) -> str:
             f"Keep samples as uint8 and convert them when they are read, where that is lossless (pictures, counts up "
             f"to 255): the same cache holds {share} of them. {then}"
         )
-    return f"Fewer batches in flight: {text.plural(plan.workers, 'worker')} a rank and a prefetch of {plan.prefetch}. {then}"
+    workers = text.plural(plan.workers, "worker")
+    return f"Fewer batches in flight: {workers} a rank and a prefetch of {plan.prefetch}. {then}"
 
 
 def _gigabytes(plan: DataPlan) -> str:

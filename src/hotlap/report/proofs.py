@@ -79,8 +79,8 @@ def stalls(found: DataStalls) -> list[str]:
     if kept is None or over is None:
         return [*said, "What a cache of the samples could bring of it was not measured."]
     said.append(
-        f"Fetching and decoding samples: {_of(kept)} of it ({text.plural(kept.n, 'pair')}). A cache that holds them all "
-        "can bring no more; workers that are fast enough can, too."
+        f"Fetching and decoding samples: {_of(kept)} of it ({text.plural(kept.n, 'pair')}). A cache that holds them "
+        "all can bring no more; workers that are fast enough can, too."
     )
     said.append(
         f"Collating batches and handing them over: {_of(over)}. No cache of samples takes that away; more workers, "
