@@ -209,4 +209,4 @@ def test_the_dataset_that_trains_is_counted_and_trains_as_before(
     assert any("copies them on write" in each for each in said)
     assert any("Names.kept" in each and "fills one for itself" in each for each in said)
     assert counted.told is not None
-    assert counted.told.steps == without_probe("holding.py").steps
+    assert counted.told.steps == without_probe("holding").steps

@@ -202,7 +202,7 @@ def prove_suspects(
 ) -> Ablations:
     """Take the suspects of a profile away one by one; what was measured is also written to ``directory``.
 
-    First those that are ``asked`` for by name, whatever is at stake; then, where ``suspected``, what the profile gives
+    First those that are ``asked`` for by name, whatever is at stake or left of the budget; then, where ``suspected``, what the profile gives
     reason to.
     """
     with _Proof(Target.of_command(command), directory, budget, progress, limits or Limits(), asked) as proof:
@@ -270,16 +270,16 @@ class _Proof:
     def examine(self, suspect: Suspect, unmeasured: Ablation, run: Run, diagnosis: Diagnosis) -> None:
         share = unmeasured.suspected / max(sum(diagnosis.phases.values()), 1e-12)
         block = block_for(suspect, run, diagnosis)
-        why = None
+        why, asked = None, suspect.name in self.asked
         if not suspect.there(run):
             why = suspect.absent
-        elif share < LEAST_SHARE and not unmeasured.findings and suspect.name not in self.asked:
+        elif share < LEAST_SHARE and not unmeasured.findings and not asked:
             why = f"too little is at stake: {100 * share:.2g}% of a step"
         elif isinstance(block, str):
             why = block
         elif self.warnings:
             why = "the training itself could not be measured"
-        elif self.left() < self.needed:
+        elif self.left() < self.needed and not asked:
             why = "no time was left: a longer --budget has it"
         if why is not None or isinstance(block, str):
             self.not_tried.append(_with(unmeasured, why=why or ""))
