@@ -67,13 +67,13 @@ def test_what_was_not_measured_is_not_there() -> None:
 
 
 _SCRIPT = """
-import sys, time, torch
+import time, torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 class Slow(Dataset):
     def __len__(self): return 100000
     def __getitem__(self, index):
-        time.sleep(0.008)
+        time.sleep(0.012)
         return torch.full((16,), float(index % 7)), torch.tensor([float(index % 3)])
 
 def collate(samples):
@@ -82,20 +82,19 @@ def collate(samples):
 
 model = torch.nn.Linear(16, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-data = DataLoader(Slow(), batch_size=1, collate_fn=collate) if "loader" in sys.argv else [torch.ones(1, 16)] * 30
-for batch in data:
-    x = batch[0] if isinstance(batch, list) else batch
+for x, y in DataLoader(Slow(), batch_size=1, collate_fn=collate):
     time.sleep(0.004)
-    loss = model(x).sum()
+    loss = torch.nn.functional.mse_loss(model(x), y)
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 """
 
 
+@pytest.mark.slow
 def test_a_planted_stall_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples take twice as long as collating them, and both longer than nothing; no other suspect is taken away."""
+    """Samples take three times as long as collating them, and nothing else is taken away, however short the budget."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(_SCRIPT)
-    run = api.profile([sys.executable, "train.py", "loader"], steps=20, data=True, budget=25, run_dir=tmp_path / "runs")
+    run = api.profile([sys.executable, "train.py"], steps=20, data=True, budget=8, run_dir=tmp_path / "runs")
     assert run.ablations is not None
     assert [each.name for each in run.ablations.tried] == ["data", "samples"]
     found = diagnose(run).data_stalls
@@ -107,12 +106,3 @@ def test_a_planted_stall_is_taken_apart(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.stall.n >= 4
     (directory,) = (tmp_path / "runs").iterdir()
     assert json.loads((directory / "ablations.json").read_text())["tried"][0]["name"] == "data"
-
-
-def test_a_training_without_a_loader_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").write_text(_SCRIPT)
-    run = api.profile([sys.executable, "train.py"], data=True, budget=10, run_dir=tmp_path / "runs")
-    assert run.ablations is not None
-    assert run.ablations.not_tried[0].why == "the training has no DataLoader of torch"
-    assert not run.ablations.tried

@@ -202,8 +202,8 @@ def prove_suspects(
 ) -> Ablations:
     """Take the suspects of a profile away one by one; what was measured is also written to ``directory``.
 
-    First those that are ``asked`` for by name, whatever is at stake or left of the budget; then, where ``suspected``, what the profile gives
-    reason to.
+    First those that are ``asked`` for by name, whatever is at stake or left of the budget; then, where ``suspected``,
+    what the profile gives reason to.
     """
     with _Proof(Target.of_command(command), directory, budget, progress, limits or Limits(), asked) as proof:
         named = {suspect.name: (suspect, _suspected(suspect, diagnosis)) for suspect in SUSPECTS}
