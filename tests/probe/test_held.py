@@ -50,7 +50,7 @@ def test_no_code_of_the_script_runs() -> None:
     object.__getattribute__(hostile, "__dict__")["held"] = ["a text of its own", hostile]
     walk = Walk(torch, [hostile, Sealed(["another text"])])
     assert walk.complete
-    counts = {each["type"]: each["count"] for each in walk.types()}
+    counts = {each["type"]: each["count"] for each in walk.types}
     assert counts == {"list": 2, "Hostile": 1, "dict": 1, "Sealed": 1, "str": 3}
 
 
@@ -62,7 +62,7 @@ def test_objects_are_counted_once_with_their_bytes() -> None:
     assert walk.objects == 1001
     # The header of the garbage collector is in getsizeof.
     assert walk.bytes == sys.getsizeof(held) + sum(map(sys.getsizeof, texts))
-    assert walk.types()[0] == {"type": "str", "count": 1000, "bytes": sum(map(sys.getsizeof, texts))}
+    assert walk.types[0] == {"type": "str", "count": 1000, "bytes": sum(map(sys.getsizeof, texts))}
 
 
 def test_tensors_and_arrays_are_counted_by_the_memory_that_they_have() -> None:
@@ -74,7 +74,7 @@ def test_tensors_and_arrays_are_counted_by_the_memory_that_they_have() -> None:
     walk = Walk(torch, {"a": tensor, "b": tensor[:10], "c": array, "d": array[5:], "e": shared, "f": words})
     assert (walk.arrays, walk.array_bytes) == (4, 4000 + 4000 + 400 + words.nbytes)
     assert walk.shared_bytes == 400
-    assert next(each["count"] for each in walk.types() if each["type"] == "str") == 6 + 2
+    assert next(each["count"] for each in walk.types if each["type"] == "str") == 6 + 2
 
 
 def test_modules_classes_and_globals_are_not_the_datasets() -> None:
@@ -90,7 +90,7 @@ def test_the_count_ends_where_its_limits_are() -> None:
     held = list(range(10**6))
     walk = Walk(torch, held, most=5000)
     assert not walk.complete
-    assert 5000 <= walk.objects < 10000
+    assert 5000 <= walk.objects < 10_000
     ticks = iter([0.0, 1.0, 99.0, 99.0])
     assert not Walk(torch, held, clock=lambda: next(ticks)).complete
 
@@ -134,14 +134,15 @@ def test_what_is_sent_to_a_spawned_worker() -> None:
     dataset = Cached()
     dataset[1]
     dataset.names = [f"{number:09}" for number in range(5000)]
-    size = pickled(torch, dataset)
+    size, whole = pickled(torch, dataset)
+    assert whole
     assert size is not None
     assert 5000 * 9 < size < 5000 * 20
     assert not dataset[1].is_shared()
     late = iter(range(0, 10**6, 100))
-    assert pickled(torch, dataset, clock=lambda: float(next(late))) is None
+    assert not pickled(torch, dataset, clock=lambda: float(next(late)))[1]
     dataset.names.append(threading.Lock())  # type: ignore[arg-type]
-    assert pickled(torch, dataset) is None
+    assert pickled(torch, dataset)[0] is None
 
 
 def test_the_start_method_is_told_and_not_chosen() -> None:

@@ -186,7 +186,9 @@ def test_reports_show_what_was_proven() -> None:
     assert "Without it (measured)" in shown
     assert "nothing (control)" in shown
     assert "Writing checkpoints: not tried: no time was left." in shown
+    assert "Data stalls (measured)" in shown
     page = html.render(run)
+    assert "Data stalls (measured)" in page
     assert "Without it (measured)" in page
     assert "waiting for data" in page
     assert "Without it" not in html.render(_run())

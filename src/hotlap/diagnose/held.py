@@ -20,17 +20,17 @@ def said_of_dataset(held: HeldByDataset | None, facts: Facts) -> list[str]:
         said.append(_arrays(held, processes))
     if held.pickled is not None:
         said.append(
-            f"Its workers begin by {held.start_method}: each is sent a copy of it of {size(held.pickled)} besides "
-            f"tensors, {who}: {size(processes * held.pickled)}."
+            f"Its workers begin by {held.start_method}: each is sent a copy of it{_least(held.pickled_whole)} of "
+            f"{size(held.pickled)} besides tensors, {who}: {size(processes * held.pickled)}."
         )
     return said + [_cache(cache, held, facts, processes, who) for cache in held.caches]
 
 
 def _objects(held: HeldByDataset, processes: int, who: str) -> str:
-    least = "" if held.complete else "at least "
+    least = _least(held.complete)
     most = f", most of them {held.types[0].type}" if held.types and held.objects >= _MANY else ""
     text = (
-        f"When its loader started, the dataset held {least}{held.objects:,} Python objects ({size(held.bytes)}{most})."
+        f"When its loader started, the dataset held{least} {held.objects:,} Python objects ({size(held.bytes)}{most})."
     )
     if not held.workers:
         return f"{text} There is no worker that could copy them."
@@ -44,11 +44,14 @@ def _objects(held: HeldByDataset, processes: int, who: str) -> str:
 
 
 def _arrays(held: HeldByDataset, processes: int) -> str:
-    least = "" if held.complete else "at least "
-    text = f"Its tensors and arrays are {least}{size(held.array_bytes)}"
+    text = f"Its tensors and arrays are{_least(held.complete)} {size(held.array_bytes)}"
     if held.workers and held.start_method == "fork":
         return f"{text}, which the workers of a rank share with it as long as nobody writes to them."
     return f"{text}."
+
+
+def _least(whole: bool) -> str:
+    return "" if whole else " at least"
 
 
 def _cache(cache: OwnCache, held: HeldByDataset, facts: Facts, processes: int, who: str) -> str:

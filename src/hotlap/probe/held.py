@@ -20,7 +20,7 @@ from hotlap.probe.own_caches import caches
 from hotlap.probe.reachable import Walk, is_a
 from hotlap.probe.recorder import Recorder
 
-#: Loaders that are looked at, and seconds for packing a dataset.
+#: Loaders that are looked at, and seconds of work for packing a dataset.
 _LOADERS = 4
 _PICKLING = 2.0
 
@@ -49,7 +49,7 @@ def look(torch: Any, recorder: Recorder, name: str, loader: Any) -> None:
     began = time.perf_counter()
     walk = Walk(torch, loader.dataset)
     method = start_method(torch, loader) if loader.num_workers else None
-    sent = None if method in (None, "fork") else pickled(torch, loader.dataset)
+    sent, all_sent = (None, True) if method in (None, "fork") else pickled(torch, loader.dataset)
     recorder.event(
         "dataset",
         loader=name,
@@ -57,12 +57,13 @@ def look(torch: Any, recorder: Recorder, name: str, loader: Any) -> None:
         start_method=method,
         objects=walk.objects,
         bytes=walk.bytes,
-        types=walk.types(),
+        types=walk.types,
         arrays=walk.arrays,
         array_bytes=walk.array_bytes,
         shared_bytes=walk.shared_bytes,
         complete=walk.complete,
         pickled=sent,
+        pickled_whole=all_sent,
         caches=caches(torch, loader.dataset),
         seconds=time.perf_counter() - began,
     )
@@ -93,21 +94,33 @@ class _Sink:
             raise _Late
 
 
+class _Pickler(pickle.Pickler):
+    """Asked about objects that Python's own types do not explain; a tensor is sent as the place of its memory."""
+
+    def __init__(self, torch: Any, sink: _Sink) -> None:
+        super().__init__(sink, pickle.HIGHEST_PROTOCOL)
+        self.tensor = torch.Tensor
+
+    def reducer_override(self, each: Any) -> Any:
+        return (_tensor, ()) if is_a(type(each), self.tensor) else NotImplemented
+
+
+def _tensor() -> None:
+    pass
+
+
 def pickled(
-    torch: Any, dataset: Any, seconds: float = _PICKLING, clock: Callable[[], float] = time.perf_counter
-) -> int | None:
-    """Bytes that a worker which is not forked is sent, without tensors, whose memory it shares.
+    torch: Any, dataset: Any, seconds: float = _PICKLING, clock: Callable[[], float] = time.thread_time
+) -> tuple[int | None, bool]:
+    """Bytes that a worker which is not forked is sent, without the memory of tensors, and whether that is all.
 
-    It is what the loader does next. None where it cannot be done here, or takes too long.
+    It is what the loader does next. None where it cannot be done here.
     """
-
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, each: Any) -> str | None:
-            return "tensor" if is_a(type(each), torch.Tensor) else None
-
     sink = _Sink(clock, clock() + seconds)
     try:
-        Pickler(sink, pickle.HIGHEST_PROTOCOL).dump(dataset)
+        _Pickler(torch, sink).dump(dataset)
+    except _Late:
+        return sink.bytes, False
     except Exception:
-        return None  # what can only be sent while a process starts, as a lock
-    return sink.bytes
+        return None, True  # what can only be sent while a process starts, as a lock
+    return sink.bytes, True

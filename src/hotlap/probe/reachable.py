@@ -16,11 +16,11 @@ import logging
 import sys
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-#: Objects and seconds after which it ends.
+#: Objects and seconds of work after which it ends.
 MOST = 2_000_000
 SECONDS = 2.0
 #: Objects between looks at the clock, and types that are named.
@@ -53,7 +53,8 @@ _flags: Callable[[type], int] = type.__dict__["__flags__"].__get__
 #: Py_TPFLAGS_HAVE_GC: a header of two words comes before the object.
 _COLLECTED, _HEADER = 1 << 14, 16
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None))
-_SEQUENCES = (list, tuple, set, frozenset)
+#: Longer lists and dictionaries are gone through piece by piece.
+_SHORT = 256
 
 
 def lineage(kind: type) -> Iterator[tuple[type, Any]]:
@@ -71,6 +72,26 @@ def is_one(kind: type, *known: type) -> bool:
     return any(kind is each for each in known)
 
 
+class _Kind:
+    """The objects of one class, which keep it alive."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.counted = True
+        self.count = self.own_bytes = 0
+        own: Any = next((names["__sizeof__"] for _, names in lineage(kind) if "__sizeof__" in names), None)
+        # One written in Python is the script's. That of an array would count what it holds.
+        safe = type(own) is types.MethodDescriptorType and "nbytes" not in _namespace(kind)
+        self.size: Callable[[Any], int] = own if safe else object.__sizeof__
+        self.header = _HEADER if _flags(kind) & _COLLECTED else 0
+        #: Finds what an object refers to.
+        self.follow: Callable[[Any], None] | None = None
+
+    @property
+    def bytes(self) -> int:
+        return self.own_bytes + self.count * self.header
+
+
 class Walk:
     """Everything that can be reached from one object."""
 
@@ -80,109 +101,112 @@ class Walk:
         root: object,
         most: int = MOST,
         seconds: float = SECONDS,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self.torch = torch
         self.numpy = sys.modules.get("numpy")
-        #: Python objects, those of tensors and arrays too, and their own bytes.
-        self.objects = self.bytes = 0
         #: Tensors and arrays that own or share memory of the host, its bytes, and how many of them processes share.
         self.arrays = self.array_bytes = self.shared_bytes = 0
         #: Whether all was reached before a limit was.
         self.complete = True
-        self._left = most
-        self._seen: set[int] = set()
+        self._pending: list[Any] = [root]
+        #: Of long containers, so that they are not copied.
+        self._long: list[Iterator[Any]] = []
         #: Where memory begins that was counted.
         self._memory: set[int] = set()
-        #: By the id of a class, which its objects keep alive: how they are looked at, their size, what they came to.
-        self._looks: dict[int, Callable[[Any], Iterable[Any]]] = {}
-        self._sizes: dict[int, Callable[[Any], int]] = {}
-        self._kinds: dict[int, list[Any]] = {}
-        self._walk(root, clock, clock() + seconds)
+        #: By the id of the class.
+        self._kinds: dict[int, _Kind] = {}
+        collects = gc.isenabled()
+        # There is no garbage, and looking for it in a large dataset takes seconds.
+        gc.disable()
+        try:
+            self._walk(most, clock, clock() + seconds)
+        finally:
+            if collects:
+                gc.enable()
+        self._pending, self._long = [], []
+        counted = [kind for kind in self._kinds.values() if kind.counted]
+        #: Python objects, those of tensors and arrays too, and their own bytes.
+        self.objects = sum(kind.count for kind in counted)
+        self.bytes = sum(kind.bytes for kind in counted)
+        #: The kinds of objects with the most bytes.
+        self.types = [
+            {"type": _qualname(each.kind), "count": each.count, "bytes": each.bytes}
+            for each in sorted(counted, key=lambda each: -each.bytes)[:_NAMED]
+        ]
 
-    def types(self) -> list[dict[str, Any]]:
-        """The kinds of objects with the most bytes."""
-        largest = sorted(self._kinds.values(), key=lambda each: -each[2])[:_NAMED]
-        return [{"type": _qualname(kind), "count": count, "bytes": size} for kind, count, size in largest]
-
-    def _walk(self, root: object, clock: Callable[[], float], end: float) -> None:
-        # Iterators, so that a long list is not copied.
-        pending: list[Iterator[Any]] = [iter((root,))]
-        seen, looks = self._seen, self._looks
-        while pending:
-            if self._left <= 0 or clock() > end:
+    def _walk(self, most: int, clock: Callable[[], float], end: float) -> None:
+        pending, long, kinds = self._pending, self._long, self._kinds
+        seen: set[int] = set()
+        while pending or long:
+            if len(seen) >= most or clock() > end:
                 self.complete = False
                 return
-            found = list(itertools.islice(pending[-1], _BATCH))
-            if len(found) < _BATCH:
-                pending.pop()
+            if pending:
+                found = pending[-_BATCH:]
+                del pending[-_BATCH:]
+            else:
+                found = list(itertools.islice(long[-1], _BATCH))
+                if len(found) < _BATCH:
+                    long.pop()
             for each in found:
                 if id(each) in seen:
                     continue
                 seen.add(id(each))
-                self._left -= 1
-                kind = type(each)
-                look = looks.get(id(kind))
-                if look is None:
-                    look = looks[id(kind)] = self._look_for(kind)
-                below = look(each)
-                if below:
-                    pending.append(iter(below))
+                kind = kinds.get(id(type(each))) or self._kind(type(each))
+                kind.count += 1
+                if kind.counted:
+                    kind.own_bytes += kind.size(each)
+                if kind.follow is not None:
+                    kind.follow(each)
 
-    def _look_for(self, kind: type) -> Callable[[Any], Iterable[Any]]:
+    def _kind(self, kind: type) -> _Kind:
+        made = self._kinds[id(kind)] = _Kind(kind)
         if is_a(kind, *_LEFT_OUT):
-            return lambda each: ()
-        if kind is types.FunctionType:
-            return lambda each: each.__closure__ or ()
-        self._kinds[id(kind)] = [kind, 0, 0]
-        self._sizes[id(kind)] = _size_of(kind)
-        if is_one(kind, self.torch.Tensor, self.torch.nn.Parameter):
-            return self._tensor
-        if self.numpy is not None and kind is self.numpy.ndarray:
-            return self._array
-        if is_one(kind, *_PLAIN):
-            return self._plain
-        if is_one(kind, *_SEQUENCES):
-            return self._sequence
-        return self._mapping if kind is dict else self._object
+            made.counted = False
+        elif kind is types.FunctionType:
+            made.counted = False
+            made.follow = lambda each: self._pending.extend(each.__closure__ or ())
+        elif is_one(kind, self.torch.Tensor, self.torch.nn.Parameter):
+            made.follow = self._tensor
+        elif self.numpy is not None and kind is self.numpy.ndarray:
+            made.follow = self._array
+        elif is_one(kind, list, tuple, set, frozenset):
+            made.follow = self._sequence
+        elif kind is dict:
+            made.follow = self._mapping
+        elif not is_one(kind, *_PLAIN):
+            made.follow = lambda each: self._pending.extend(gc.get_referents(each))
+        return made
 
-    def _plain(self, each: Any) -> Iterable[Any]:
-        kind = self._kinds[id(type(each))]
-        size = self._sizes[id(type(each))](each)
-        kind[1] += 1
-        kind[2] += size
-        self.objects += 1
-        self.bytes += size
-        return ()
+    def _sequence(self, each: Any) -> None:
+        if len(each) <= _SHORT:
+            self._pending.extend(each)
+        else:
+            self._long.append(iter(each))
 
-    def _sequence(self, each: Any) -> Iterable[Any]:
-        self._plain(each)
-        return each  # type: ignore[no-any-return]
+    def _mapping(self, each: Any) -> None:
+        if len(each) <= _SHORT:
+            self._pending.extend(each)
+            self._pending.extend(each.values())
+        else:
+            self._long.append(itertools.chain(each, each.values()))
 
-    def _mapping(self, each: Any) -> Iterable[Any]:
-        self._plain(each)
-        return itertools.chain(each, each.values())
-
-    def _object(self, each: Any) -> Iterable[Any]:
-        self._plain(each)
-        return gc.get_referents(each)
-
-    def _tensor(self, tensor: Any) -> Iterable[Any]:
-        self._plain(tensor)
+    def _tensor(self, tensor: Any) -> None:
         # One on a device, or without a storage, takes no memory that could be copied.
         with suppress(Exception):
             if tensor.device.type == "cpu":
                 storage = tensor.untyped_storage()
                 self._memory_at(storage.data_ptr(), storage.nbytes(), shared=storage.is_shared())
-        return ()
 
-    def _array(self, array: Any) -> Iterable[Any]:
-        self._plain(array)
+    def _array(self, array: Any) -> None:
         if array.base is not None:
-            return (array.base,)
+            self._pending.append(array.base)
+            return
         self._memory_at(array.__array_interface__["data"][0], array.nbytes, shared=False)
-        # Collecting garbage does not follow these, so they have to be asked for.
-        return array.ravel().tolist() if array.dtype.hasobject else ()
+        if array.dtype.hasobject:
+            # Collecting garbage does not follow these, so they have to be asked for.
+            self._sequence(array.ravel().tolist())
 
     def _memory_at(self, address: int, size: int, *, shared: bool) -> None:
         if address not in self._memory:
@@ -190,14 +214,3 @@ class Walk:
             self.arrays += 1
             self.array_bytes += size
             self.shared_bytes += size if shared else 0
-
-
-def _size_of(kind: type) -> Callable[[Any], int]:
-    """The function that tells the bytes of such an object; what a script wrote itself is not asked."""
-    header = _HEADER if _flags(kind) & _COLLECTED else 0
-    own: Any = next((names["__sizeof__"] for _, names in lineage(kind) if "__sizeof__" in names), None)
-    # An array's would count what it holds.
-    function = (
-        own if type(own) is types.MethodDescriptorType and "nbytes" not in _namespace(kind) else object.__sizeof__
-    )
-    return lambda each: function(each) + header

@@ -117,8 +117,10 @@ class HeldByDataset(msgspec.Struct, frozen=True, kw_only=True):
     shared_bytes: int = 0
     #: Whether all was reached.
     complete: bool = True
-    #: Bytes that a worker is sent which is not forked, without tensors; None where that is not known.
+    #: Bytes that a worker is sent which is not forked, without tensors; None where that is not known. Whether that is
+    #: all, or there was no time for the rest.
     pickled: int | None = None
+    pickled_whole: bool = True
     caches: list[OwnCache] = []
     #: What the count took.
     seconds: float
