@@ -103,6 +103,8 @@ def profile(
         )
     if trace and run.steps and run.trace is None:
         progress.say("nothing was traced: the training ended before its first steps were over")
+    if memory and run.steps and run.memory.dataset is None:
+        progress.say("no dataset was counted: no DataLoader of torch started before the first step was over")
     directory = _directory(run_dir, run.info.name)
     if not run.steps:
         diagnose(run)  # raises, with what was seen
