@@ -56,6 +56,16 @@ def test_no_stall_is_said_with_its_bound() -> None:
     assert "will bring no more than 0." in said
 
 
+def test_a_part_that_may_be_nothing_gets_no_advice() -> None:
+    """Only the figures, and what would tell more."""
+    found = data_stalls(proven(data=[2.5, 2.52, 2.48, 2.5], samples=[0.8, 1.3, 1.0, 1.4]))
+    assert found is not None
+    stall, samples, _ = proofs.stalls(found)
+    assert "waits 12.0 ms" in stall
+    assert "cannot be told from nothing" in samples
+    assert "cache" not in samples
+
+
 def test_what_was_not_measured_is_not_there() -> None:
     """One pair has no interval, and a training without a loader no stall."""
     found = data_stalls(proven(data=[2.0]))

@@ -78,15 +78,23 @@ def stalls(found: DataStalls) -> list[str]:
     kept, over = found.samples, found.handing_over
     if kept is None or over is None:
         return [*said, "What a cache of the samples could bring of it was not measured."]
-    said.append(
-        f"Fetching and decoding samples: {_of(kept)} of it ({text.plural(kept.n, 'pair')}). A cache that holds them "
-        "all can bring no more; workers that are fast enough can, too."
+    cache = "A cache that holds them all can bring no more; workers that are fast enough can, too."
+    transport = (
+        "No cache of samples takes that away; more workers, larger samples in fewer pieces or "
+        "`hotlap.data.SharedBatches` may."
     )
-    said.append(
-        f"Collating batches and handing them over: {_of(over)}. No cache of samples takes that away; more workers, "
-        "larger samples in fewer pieces or `hotlap.data.SharedBatches` may."
-    )
-    return said
+    return [
+        *said,
+        _part("Fetching and decoding samples", kept, cache),
+        _part("Collating batches and handing them over", over, transport),
+    ]
+
+
+def _part(title: str, saved: Saved, meaning: str) -> str:
+    figures = f"{title}: {_of(saved)} of it ({text.plural(saved.n, 'pair')})."
+    if saved.low is None or saved.high is None or saved.low <= 0:
+        return f"{figures} That cannot be told from nothing; a longer --budget, or a quieter machine, would tell."
+    return f"{figures} {meaning}"
 
 
 def _of(saved: Saved) -> str:
