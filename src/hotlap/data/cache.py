@@ -7,8 +7,9 @@
        └── claim i (others wait, and then read) ── fetch ── store ── publish
 
 The budget is that of the node: workers and ranks share the samples, where each would keep its own otherwise. Samples
-that come first stay, which is the best rule where each is read once in an epoch (``policies``). The order of samples is
-left alone, and so are the samples: one that is random is not kept.
+that come first stay, which is the best rule where each is read once in an epoch (``policies``); or the latest, where
+readings of the same one come close together. The order of samples is left alone, and so are the samples: one that is
+random is not kept.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -32,9 +33,12 @@ import torch
 from torch.utils.data import Dataset
 
 from hotlap.data.flat import Flat, NotFlat, sample_of
+from hotlap.data.latest import Latest
+from hotlap.data.order import order_of
+from hotlap.data.prediction import Prediction, predict
 from hotlap.data.room import GIB, budget
-from hotlap.data.store import Counter, Header, Stop, Store
-from hotlap.probe.randomness import RandomState, other_numbers, own_generator
+from hotlap.data.store import Counter, Header, Stop, Store, aligned
+from hotlap.probe.randomness import RandomState, other_numbers, own_generator, unchanged
 
 #: Samples that each process fetches twice at first, and then one in so many.
 _TWICE, _ONE_IN = 2, 200
@@ -49,7 +53,13 @@ _FOREIGN = (
 )
 _created = itertools.count()
 #: Attributes of a cache; others are those of its dataset.
-_OWN = frozenset({"augment", "copy", "dataset", "name", "_compared", "_foreign", "_misses", "_store"})
+_OWN = frozenset(
+    {"augment", "copy", "dataset", "name", "policy", "_compared", "_foreign", "_misses", "_predicted", "_store"}
+)
+#: What each rule is kept in.
+_STORES: dict[str, type[Store]] = {"never_evict": Store, "fifo": Latest}
+#: Samples that are fetched to see how large they are, where none is kept yet.
+_LOOKED_AT = 3
 
 
 class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +73,11 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     hits: int
     misses: int
-    #: Of the hits in every later epoch, where each sample is read once in one: the share of the samples that is kept.
-    predicted_hit_rate: float
+    #: Of later epochs: as ``SampleCache.predict`` found, or, where what comes first stays, the share of the samples that
+    #: is kept, which is right where each is read once in an epoch. None where nothing was predicted.
+    predicted_hit_rate: float | None
+    #: What ``hit_rate`` would be now, the first epoch among the readings, by that prediction.
+    expected_hit_rate: float | None
     #: Misses that were not kept, by reason.
     not_kept: dict[str, int]
     #: Why nothing more is kept; None while it is.
@@ -85,6 +98,9 @@ class SampleCache(Dataset[Any]):
 
     What can be told of a dataset is told of this one: its other attributes are those of ``dataset``.
 
+    ``policy``: what comes first stays ("never_evict"), or the latest ("fifo"), whose samples are always copied. ``predict``
+    says what each gives for an order of reading.
+
     Without ``copy`` the tensors of a hit lie in the cache itself: writing to one alters it for all. Torch's own collate
     copies them, so a loader that uses it has no need of another copy.
 
@@ -101,13 +117,17 @@ class SampleCache(Dataset[Any]):
         dataset: Any,
         gigabytes: float,
         *,
+        policy: Literal["never_evict", "fifo"] = "never_evict",
         copy: bool = True,
         augment: Callable[[Any], Any] | None = None,
         ranks: int | None = None,
         name: str | None = None,
     ) -> None:
         self.dataset = dataset
-        self.augment, self.copy = augment, copy
+        if policy == "fifo" and not copy:
+            raise ValueError("policy='fifo' stores new samples where old ones lie, so these must be copied: copy=True")
+        self.augment, self.copy, self.policy = augment, copy, policy
+        self._predicted: Prediction | None = None
         self.name = name or type(dataset).__name__
         granted = budget(gigabytes * GIB)
         if granted.why is not None:
@@ -120,9 +140,9 @@ class SampleCache(Dataset[Any]):
         # A rank that finds the cache of another looks whether it holds its own samples.
         self._misses, self._compared = 0, _TWICE
         if together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            self._store = Store.create(key, len(dataset), granted.size)
+            self._store = _STORES[policy].create(key, len(dataset), granted.size)
         else:
-            self._store, self._compared = Store.find(key), 0
+            self._store, self._compared = _STORES[policy].find(key), 0
         #: Whether the memory holds samples of another dataset: ranks that do not make the same caches.
         self._foreign = len(self._store) != len(dataset)
         if self._foreign:
@@ -152,7 +172,7 @@ class SampleCache(Dataset[Any]):
     def part(self, key: Any, take: Callable[[Any], Any], missed: Callable[[], Any] | None = None) -> Any:
         """What ``take`` makes of a sample, which lies in the cache where it is a hit: nothing of it may be written to.
 
-        A crop of a large picture costs the copy of the crop. ``missed`` gives the same where there is no room for the
+        A crop of a large picture costs the copy of the crop; a copy it must be where the latest samples stay. ``missed`` gives the same where there is no room for the
         sample, so that not all of it need be fetched. ``augment`` is not called.
         """
         return self._sample(key, take, missed)
@@ -191,17 +211,24 @@ class SampleCache(Dataset[Any]):
         return _taken(self._fetched(key), take) if found is None else found[0]
 
     def _ready(self, number: int, take: Callable[[Any], Any] | None) -> tuple[Any] | None:
-        found = self._store.get(number)
-        if found is None:
+        stamp, found = self._store.stamp(number), self._store.get(number)
+        if found is None or not stamp:
             return None
         if self._compared < _TWICE:
             self._compared += 1
-            if _differ(self.dataset[number], found):
+            if _differ(self.dataset[number], found) and self._store.stamp(number) == stamp:
                 self._foreign = True
                 self._warn(_FOREIGN)
                 return None
         began = time.perf_counter_ns()
-        sample = _taken(sample_of(*found, copy=self.copy and take is None), take)
+        try:
+            sample = _taken(sample_of(*found, copy=self.copy and take is None), take)
+        except Exception:
+            if self._store.stamp(number) == stamp:
+                raise
+        # What lies there may be another sample since.
+        if self._store.stamp(number) != stamp:
+            return None
         self._store.count(Counter.HITS)
         self._store.count(Counter.COPYING, time.perf_counter_ns() - began)
         return (sample,)
@@ -249,7 +276,12 @@ class SampleCache(Dataset[Any]):
 
     def stats(self) -> CacheStats:
         store = self._store
-        items, used, most = (int(store.header[each]) for each in (Header.ITEMS, Header.USED, Header.BUDGET))
+        items, asked = store.items, store.total(Counter.HITS) + store.total(Counter.MISSES)
+        later, expected = None, None
+        if self._predicted is not None:
+            later, expected = self._predicted.hit_rate, self._predicted.after(asked)
+        elif self.policy == "never_evict":
+            later = items / len(store) if len(store) else 0.0
         reasons = {
             "no room": Counter.NO_ROOM,
             "not flat": Counter.NOT_FLAT,
@@ -259,12 +291,13 @@ class SampleCache(Dataset[Any]):
         stopped = {Stop.NO_MEMORY: "the node has no more memory", Stop.RANDOM: "the samples are random"}
         return CacheStats(
             items=items,
-            bytes=used,
-            budget=most,
+            bytes=store.used,
+            budget=int(store.header[Header.BUDGET]),
             length=len(store),
             hits=store.total(Counter.HITS),
             misses=store.total(Counter.MISSES),
-            predicted_hit_rate=items / len(store) if len(store) else 0.0,
+            predicted_hit_rate=later,
+            expected_hit_rate=expected,
             not_kept={name: count for name, each in reasons.items() if (count := store.total(each))},
             stopped=stopped.get(store.stopped),
             fetching=store.total(Counter.FETCHING) / 1e9,
@@ -283,7 +316,43 @@ class SampleCache(Dataset[Any]):
         print(f"  - Size: {found.items} items")
         print(f"  - Memory: {found.bytes / _MIB:.1f} / {found.budget / _MIB:.1f} MB")
         print(f"  - Hit Rate: {rate} ({found.hits} hits / {found.misses} misses)")
+        if self._predicted is not None:
+            soon = "" if found.expected_hit_rate is None else f"; of as many readings {100 * found.expected_hit_rate:.2f}%"
+            print(f"  - Predicted: {self._predicted.sentence()}{soon}")
         sys.stdout.flush()
+
+    def predict(
+        self,
+        order: Any,
+        *,
+        epochs: int = 2,
+        keys: Callable[[Any], Iterable[int]] | None = None,
+        sizes: float | Mapping[Any, float] | None = None,
+    ) -> Prediction:
+        """What this cache will hit, and what other rules would, when samples are read in this order.
+
+        ``order``: the loader or the sampler of the training, before its first epoch, whose generators are left as they
+        are; or a list of the numbers for each epoch. ``keys``: of what a sampler gives, the numbers that are read
+        here, as the frames of a clip. ``sizes``: bytes of each sample; None takes those that are kept for the size of
+        all, or fetches a few where none is. ``stats`` compares it with what happens.
+        """
+        read = order_of(order, epochs, keys)
+        size = self._size() if sizes is None else sizes
+        known = size if isinstance(size, Mapping) else dict.fromkeys(read.keys, size)
+        self._predicted = predict(read, known, int(self._store.header[Header.BUDGET]), self.policy)
+        return self._predicted
+
+    def _size(self) -> float:
+        """Mean bytes of a sample."""
+        if self._store.items:
+            return self._store.used / self._store.items
+        numbers = range(0, len(self), max(1, len(self) // _LOOKED_AT))[:_LOOKED_AT]
+        try:
+            with unchanged(torch):
+                flat = [Flat(self.dataset[number]) for number in numbers]
+        except NotFlat as error:
+            raise ValueError(f"the samples of {self.name} cannot be kept: one has {error}") from None
+        return sum(aligned(len(each.form)) + aligned(each.size) for each in flat) / max(1, len(flat))
 
     # -- other processes -----------------------------------------------------------------------------------------
 
@@ -295,7 +364,7 @@ class SampleCache(Dataset[Any]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._store = Store.attach(state["_store"])
+        self._store = _STORES[self.policy].attach(state["_store"])
 
 
 def _differ(sample: Any, kept: tuple[bytes, np.ndarray]) -> bool:

@@ -10,6 +10,7 @@ from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
 from hotlap.diagnose.steady import core
 from hotlap.diagnose.thresholds import FETCH_TINY, LOOP_SHARE, PADDING_SHARE, WORKER_HANDOVER, WORKERS_COUNTED
 from hotlap.records import Finding
+from hotlap.workers import to_keep_up
 
 _CHEAPER_FETCH = (
     "Make fetching cheaper: decode and resize once and keep the result, cache samples in memory, move work from "
@@ -262,7 +263,7 @@ def _workers_to_keep_up(context: Context) -> int | None:
     busy = context.mean - context.seconds("data_wait")
     if fetch is None or busy * WORKERS_COUNTED <= fetch * context.micro_batches:
         return None
-    return max(1, math.ceil(fetch * context.micro_batches / busy)) if busy > 0 else None
+    return to_keep_up(fetch * context.micro_batches, busy) if busy > 0 else None
 
 
 def _with_workers(context: Context) -> list[str]:
