@@ -72,9 +72,14 @@ def choose(
 def usable_cores() -> int:
     """Cores that this process may use: affinity, and the cgroup's quota (v2) where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def cpu_quota() -> float | None:
+    """Cores' worth of time that the cgroup may use."""
     limits = (text.split() for text in cgroup_limits("cpu.max"))
-    quota = min((int(quota) / int(period) for quota, period in limits if quota != "max"), default=math.inf)
-    return max(1, int(min(cores, quota)))
+    return min((int(quota) / int(period) for quota, period in limits if quota != "max"), default=None)
 
 
 def cgroup_limits(name: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from hotlap.data.cache import CacheStats, SampleCache
 from hotlap.data.grouping import GroupedSampler, alike, grouped
-from hotlap.data.loader import LoaderSettings, Tried, loader_settings, search
+from hotlap.data.loader import LoaderSettings, Searched, loader_settings, search
 from hotlap.data.prediction import Prediction
 from hotlap.data.tensors import TensorBatches
 from hotlap.data.transport import SharedBatches
@@ -25,9 +25,9 @@ __all__ = [
     "LoaderSettings",
     "Prediction",
     "SampleCache",
+    "Searched",
     "SharedBatches",
     "TensorBatches",
-    "Tried",
     "alike",
     "grouped",
     "loader_settings",

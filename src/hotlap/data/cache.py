@@ -73,8 +73,8 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     hits: int
     misses: int
-    #: Of later epochs: as ``SampleCache.predict`` found, or, where what comes first stays, the share of the samples that
-    #: is kept, which is right where each is read once in an epoch. None where nothing was predicted.
+    #: Of later epochs: as ``SampleCache.predict`` found, or, where what comes first stays, the share of the samples
+    #: that is kept, which is right where each is read once in an epoch. None where nothing was predicted.
     predicted_hit_rate: float | None
     #: What ``hit_rate`` would be now, the first epoch among the readings, by that prediction.
     expected_hit_rate: float | None
@@ -98,8 +98,8 @@ class SampleCache(Dataset[Any]):
 
     What can be told of a dataset is told of this one: its other attributes are those of ``dataset``.
 
-    ``policy``: what comes first stays ("never_evict"), or the latest ("fifo"), whose samples are always copied. ``predict``
-    says what each gives for an order of reading.
+    ``policy``: what comes first stays ("never_evict"), or the latest ("fifo"), whose samples are always copied.
+    ``predict`` says what each gives for an order of reading.
 
     Without ``copy`` the tensors of a hit lie in the cache itself: writing to one alters it for all. Torch's own collate
     copies them, so a loader that uses it has no need of another copy.
@@ -124,6 +124,8 @@ class SampleCache(Dataset[Any]):
         name: str | None = None,
     ) -> None:
         self.dataset = dataset
+        if policy not in _STORES:
+            raise ValueError(f"policy is {policy!r}, and must be one of {', '.join(_STORES)}")
         if policy == "fifo" and not copy:
             raise ValueError("policy='fifo' stores new samples where old ones lie, so these must be copied: copy=True")
         self.augment, self.copy, self.policy = augment, copy, policy
@@ -172,8 +174,9 @@ class SampleCache(Dataset[Any]):
     def part(self, key: Any, take: Callable[[Any], Any], missed: Callable[[], Any] | None = None) -> Any:
         """What ``take`` makes of a sample, which lies in the cache where it is a hit: nothing of it may be written to.
 
-        A crop of a large picture costs the copy of the crop; a copy it must be where the latest samples stay. ``missed`` gives the same where there is no room for the
-        sample, so that not all of it need be fetched. ``augment`` is not called.
+        A crop of a large picture costs the copy of the crop; and a copy it must be where the latest samples stay.
+        ``missed`` gives the same where there is no room for the sample, so that not all of it need be fetched.
+        ``augment`` is not called.
         """
         return self._sample(key, take, missed)
 
@@ -317,7 +320,9 @@ class SampleCache(Dataset[Any]):
         print(f"  - Memory: {found.bytes / _MIB:.1f} / {found.budget / _MIB:.1f} MB")
         print(f"  - Hit Rate: {rate} ({found.hits} hits / {found.misses} misses)")
         if self._predicted is not None:
-            soon = "" if found.expected_hit_rate is None else f"; of as many readings {100 * found.expected_hit_rate:.2f}%"
+            soon = (
+                "" if found.expected_hit_rate is None else f"; of as many readings {100 * found.expected_hit_rate:.2f}%"
+            )
             print(f"  - Predicted: {self._predicted.sentence()}{soon}")
         sys.stdout.flush()
 

@@ -68,9 +68,7 @@ class GroupedSampler(Sampler[int]):
         return clips // ranks if self.drop_last else -(-clips // ranks)
 
 
-def grouped(
-    order: list[int], sequences: Sequence[Hashable], together: int, generator: torch.Generator
-) -> list[int]:
+def grouped(order: list[int], sequences: Sequence[Hashable], together: int, generator: torch.Generator) -> list[int]:
     """The same numbers, those of ``together`` sequences before those of others; within these in the same order."""
     names = list(dict.fromkeys(sequences))
     drawn = torch.randperm(len(names), generator=generator).tolist()

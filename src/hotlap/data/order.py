@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sampler
+from torch.utils.data import DataLoader, IterableDataset, Sampler
 
 from hotlap.probe.randomness import unchanged
 
@@ -115,13 +115,15 @@ def _parts(sampler: Any) -> Iterator[Any]:
 
 
 def _known(sampler: Any) -> bool:
-    return not any(isinstance(part, RandomSampler) and part.generator is None for part in _parts(sampler))
+    # Those of torch have one attribute for it, and without a generator take the global one, as it will be then.
+    return all(getattr(part, "generator", part) is not None for part in _parts(sampler))
 
 
 def _twin(thing: Any, twins: dict[int, Any]) -> Any:
     """A copy that draws what the original would draw, and leaves that alone. One for each, however often it is met."""
     if id(thing) in twins:
         return twins[id(thing)]
+    twin: Any
     if isinstance(thing, torch.Generator):
         twin = torch.Generator(thing.device)
         twin.set_state(thing.get_state())

@@ -41,9 +41,7 @@ def fifo(budget: float, order: Sequence[Key], sizes: Mapping[Key, float]) -> lis
     return _oldest_goes(budget, order, sizes, renewed=False)
 
 
-def _oldest_goes(
-    budget: float, order: Sequence[Key], sizes: Mapping[Key, float], *, renewed: bool
-) -> list[bool]:
+def _oldest_goes(budget: float, order: Sequence[Key], sizes: Mapping[Key, float], *, renewed: bool) -> list[bool]:
     """A sample is as old as its storing, or, ``renewed``, as its last reading."""
     kept: OrderedDict[Key, None] = OrderedDict()
     room, hits = budget, []

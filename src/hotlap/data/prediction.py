@@ -1,7 +1,7 @@
 """What a cache will hit, before the training: every rule simulated on the order in which samples will be read.
 
-    sampler ── order_of ── order ┬ policies, budget, sizes ── hits of each rule, and the most that any could have
-                                 └ sizes / 2, / 4 ─────────── what storing samples smaller would give
+sampler ── order_of ── order ┬ policies, budget, sizes ── hits of each rule, and the most that any could have
+                             └ sizes / 2, / 4 ─────────── what storing samples smaller would give
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,11 @@ def budget(asked: float) -> Budget:
         limits.append((SHARE_OF_FREE * allowed, why))
     least, why = min(limits)
     return Budget(int(asked), None) if asked <= least else Budget(int(least), why)
+
+
+def spare() -> int:
+    """All bytes that the node can spare."""
+    return budget(math.inf).size
 
 
 def _allowed() -> float | None:

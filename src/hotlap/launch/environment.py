@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -15,7 +16,7 @@ import psutil
 
 import hotlap
 from hotlap.records import Environment
-from hotlap.workers import cgroup_limits, usable_cores
+from hotlap.workers import cgroup_limits, cpu_quota, usable_cores
 
 
 def usable_memory() -> int:
@@ -142,7 +143,7 @@ def environment() -> Environment:
         kernel=platform.release(),
         machine_cores=os.cpu_count(),
         affinity=_affinity(),
-        cpu_quota=_cpu_quota(),
+        cpu_quota=cpu_quota(),
         memory_limit=_memory_limit(),
         memory_available=int(psutil.virtual_memory().available),
         governor=_governor(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits
 from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
