@@ -101,15 +101,15 @@ def test_an_error_over_bytes_that_were_overwritten_is_not_the_scripts() -> None:
 
 def test_many_processes_turn_the_ring() -> None:
     """Four of them, with large samples and little room: nobody sees half a sample, or another's."""
-    cache = latest(Sized(2**19), 4)
-    order = torch.randint(0, KEYS, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+    cache = latest(Sized(2**18), 4)
+    order = torch.randint(0, KEYS, (200,), generator=torch.Generator().manual_seed(0)).tolist()
     one, other = (DataLoader(cache, batch_size=None, sampler=each, num_workers=2) for each in (order, order[::-1]))
     for index, sample, back, another in zip(order, one, order[::-1], other, strict=True):
         assert right(sample, index)
         assert right(another, back)
     stats = cache.stats()
     assert stats.hits + stats.misses == 2 * len(order)
-    assert stats.hits > 30
+    assert stats.hits > 20
     assert all(cache._store.intact(index) for index in range(KEYS) if cache._store.stamp(index))
 
 
