@@ -50,10 +50,13 @@ class ShuffledEpoch(Sampler[int]):
             unit = ranks.world
         self._samples = dataset.epoch_samples // unit * unit
 
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + self.epoch) % 2**32)
+    def of_all_ranks(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed((self._seed * 1_000_003 + epoch) % 2**32)
         order = torch.randperm(self._dataset.epoch_samples, generator=generator)[: self._samples].tolist()
-        order = self._dataset.grouped(order, self._together, generator)
+        return self._dataset.grouped(order, self._together, generator)
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.of_all_ranks(self.epoch)
         rank, world, size = self._ranks.rank, self._ranks.world, self._together
         mine = [number for i in range(0, len(order), size) for number in order[i : i + size][rank::world]]
         first = self.epoch * self._dataset.epoch_samples
@@ -132,6 +135,11 @@ class Batches:
                         # Any number of workers gives the same samples, so another loader goes on where this one is.
                         self._loader = self._with(chosen.workers)
                         break
+
+    def epochs(self, number: int) -> list[list[int]]:
+        """Samples of all ranks in the epoch that this is in, and in those after it, so many in all."""
+        first = self.consumed // self.per_epoch
+        return [self._sampler.of_all_ranks(epoch) for epoch in range(first, first + number)]
 
     def _numbers(self) -> list[list[int]]:
         order = list(self._sampler)

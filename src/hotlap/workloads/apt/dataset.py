@@ -66,6 +66,9 @@ class Pairs(Dataset[Batch]):
         source, target = self._vocabulary.encode(pair.prompt), self._vocabulary.encode(pair.target)
         return torch.tensor([*source, EOS]), torch.tensor([BOS, *target, EOS])
 
+    def predicted(self, epochs: list[list[int]]) -> None:
+        return None
+
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
         """Return the order in which batches of ``size`` hold pairs alike in length, and come at random themselves."""
         if not self._by_length:

@@ -51,6 +51,13 @@ class Frames(Dataset[Parts]):
     def __len__(self) -> int:
         return len(self._frames)
 
+    def sizes(self) -> dict[int, float]:
+        """Bytes of each, by its pixels: one is read to know what they take."""
+        scene, frame = self._frames[0]
+        read = sum(part.nbytes for part in read_frame(scene, frame, WHOLE, self._voxels))
+        pixel = read / (scene.height * scene.width)
+        return {number: pixel * scene.height * scene.width for number, (scene, _) in enumerate(self._frames)}
+
     def __getitem__(self, number: int) -> Parts:
         scene, frame = self._frames[number]
         return read_frame(scene, frame, WHOLE, self._voxels)
@@ -108,6 +115,17 @@ class Clips(Dataset[Sample]):
             missed=lambda: read_frame(scene, frame, area, self._voxels),
         )
         return parts
+
+    def predicted(self, epochs: list[list[int]]) -> str | None:
+        if self.cache is None:
+            return None
+        frames: Frames = self.cache.dataset
+        found = self.cache.predict(
+            epochs,
+            keys=lambda number: [frames.numbers[frame] for frame in self._clips[number % len(self._clips)][1]],
+            sizes=frames.sizes(),
+        )
+        return f"the cache hits {found.sentence()}"
 
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
         if not self._together:
