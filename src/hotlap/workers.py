@@ -66,7 +66,8 @@ def choose(
     if wanted is None or wanted > most:
         more = "" if wanted is None else f", for which {wanted} would be wanted"
         return Choice(most, f"{_plural(most)}: {said}{more}; {cap} allow no more")
-    return Choice(wanted, f"{_plural(wanted)}: {said}, so with a quarter more for unevenness {wanted} keep up")
+    ratio = f"{SLACK} x {1e3 * fetch:.3g} / {1e3 * step:.3g}"
+    return Choice(wanted, f"{_plural(wanted)}: {said}, and {ratio} rounds up to {wanted}")
 
 
 def usable_cores() -> int:

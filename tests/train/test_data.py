@@ -102,6 +102,7 @@ def test_auto_goes_on_with_the_workers_that_keep_up(small: Make, monkeypatch: py
     batches = Batches(Numbers(30), small(num_workers="auto"), Ranks(CPU))
     batches.say = said.append
     assert first(batches, 40) == expected
+    assert batches._loader is not None
     assert (batches._loader.num_workers, said) == (2, ["two keep up"])
 
 
@@ -110,5 +111,6 @@ def test_auto_takes_no_workers_for_what_is_fetched_at_once(small: Make) -> None:
     batches = Batches(Numbers(30), small(num_workers="auto"), Ranks(CPU))
     batches.say = said.append
     first(batches, 20)
+    assert batches._loader is not None
     assert batches._loader.num_workers == 0
     assert said[0].startswith("no workers: a batch takes ")

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, default_collate
 
 from hotlap.data.room import spare
 from hotlap.errors import ConfigError
@@ -73,6 +73,8 @@ class Batches:
     worker would take for one and what the training takes between two; then there are as many workers as keep up.
     """
 
+    _loader: DataLoader[Batch] | None
+
     def __init__(self, dataset: EpochDataset, config: TrainConfig, ranks: Ranks, consumed: int = 0) -> None:
         #: Micro-batches that the training has taken; the workers may be ahead.
         self.consumed = consumed
@@ -91,7 +93,7 @@ class Batches:
         #: Told why there are so many workers, where they were chosen here.
         self.say: Callable[[str], None] = lambda _: None
         self._trial = Trial(config, ranks) if config.num_workers == "auto" and self._on_device is None else None
-        self._loader = self._with(0 if self._trial is not None else config.workers(ranks.world))
+        self._loader = self._with(config.workers(ranks.world)) if self._trial is None else None
 
     def _with(self, workers: int) -> DataLoader[Batch]:
         config = self._config
@@ -113,7 +115,7 @@ class Batches:
         while True:
             self._sampler.epoch, done = divmod(self.consumed, self.per_epoch)
             self._sampler.start = done * self._size
-            batches = iter(self._loader) if self._on_device is None else self._on_device(self._numbers())
+            batches = self._batches()
             while True:
                 began = time.perf_counter()
                 batch = next(batches, None)
@@ -131,15 +133,23 @@ class Batches:
                 if chosen is not None:
                     self._trial = None
                     self.say(chosen.why)
-                    if chosen.workers:
-                        # Any number of workers gives the same samples, so another loader goes on where this one is.
-                        self._loader = self._with(chosen.workers)
-                        break
+                    # Any number of workers gives the same samples, so a loader goes on where this is.
+                    self._loader = self._with(chosen.workers)
+                    break
 
     def epochs(self, number: int) -> list[list[int]]:
         """Samples of all ranks in the epoch that this is in, and in those after it, so many in all."""
         first = self.consumed // self.per_epoch
         return [self._sampler.of_all_ranks(epoch) for epoch in range(first, first + number)]
+
+    def _batches(self) -> Iterator[Batch]:
+        if self._on_device is not None:
+            return self._on_device(self._numbers())
+        if self._loader is not None:
+            return iter(self._loader)
+        # Without a loader: whoever watches the training sees the one that stays.
+        collate = self._dataset.collate or default_collate
+        return (collate([self._dataset[number] for number in batch]) for batch in self._numbers())
 
     def _numbers(self) -> list[list[int]]:
         order = list(self._sampler)
