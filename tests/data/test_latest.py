@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import weakref
 from typing import Any
 
 import pytest
@@ -111,6 +113,20 @@ def test_many_processes_turn_the_ring() -> None:
     assert stats.hits + stats.misses == 2 * len(order)
     assert stats.hits > 20
     assert all(cache._store.intact(index) for index in range(KEYS) if cache._store.stamp(index))
+
+
+def test_a_spawned_worker_finds_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what others put into it."""
+    cache = latest(Sized(), 8)
+    cache[3]
+    # As in a process that has no view of this memory yet.
+    monkeypatch.setattr("hotlap.data.store._stores", weakref.WeakValueDictionary())
+    other = pickle.loads(pickle.dumps(cache))
+    assert other._store is not cache._store
+    assert right(other[3], 3)
+    assert right(other[20], 20)
+    assert right(cache[20], 20)
+    assert (cache.stats().hits, cache.stats().misses) == (2, 2)
 
 
 def test_a_process_that_dies_while_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:

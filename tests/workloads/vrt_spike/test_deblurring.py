@@ -204,7 +204,9 @@ def test_frames_are_read_once(tiny: Make, capsys: pytest.CaptureFixture[str], mo
         return fetch(self, number)
 
     monkeypatch.setattr(Frames, "__getitem__", counted)
-    config = tiny(use_ram_cache=True, cache_size_gb=0.1, steps=4, log_format="documents", health_every=4)
+    config = tiny(
+        use_ram_cache=True, cache_size_gb=0.1, group_sequences=1, steps=4, log_format="documents", health_every=4
+    )
     train(config)
     assert len(read) == len(set(read))
     (look,) = (line["health"] for line in log(config) if "health" in line)
