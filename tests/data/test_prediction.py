@@ -139,10 +139,12 @@ def test_clips_of_two_sequences_at_a_time(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("hotlap.data.cache._TWICE", 0)
     frames = cached(Bytes(SEQUENCES * FRAMES), 0.33, policy="fifo")
     clips = Clips(frames)
-    shuffled = frames.predict(RandomSampler(clips), keys=clips.keys)
+    shuffled = frames.predict(RandomSampler(clips), keys=clips.keys, sequences=clips.sequences)
     sampler = GroupedSampler(clips.sequences, 2)
     found = frames.predict(sampler, epochs=3, keys=clips.keys)
     assert shuffled.hit_rate < 0.45 < 0.75 < found.hit_rate
+    assert shuffled.grouped == pytest.approx(found.hit_rate, abs=0.02)
+    assert "two sequences at a time" in shuffled.sentence()
     for epoch in range(3):
         sampler.set_epoch(epoch)
         for clip, batch in zip(sampler, DataLoader(clips, 1, sampler=sampler, num_workers=2), strict=True):

@@ -22,7 +22,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hotlap.data.flat import Flat, NotFlat, sample_of
+from hotlap.data.grouping import GroupedSampler
 from hotlap.data.latest import Latest
 from hotlap.data.order import order_of
 from hotlap.data.prediction import Prediction, predict
@@ -333,18 +335,28 @@ class SampleCache(Dataset[Any]):
         epochs: int = 2,
         keys: Callable[[Any], Iterable[int]] | None = None,
         sizes: float | Mapping[Any, float] | None = None,
+        sequences: Sequence[Hashable] | None = None,
     ) -> Prediction:
         """What this cache will hit, and what other rules would, when samples are read in this order.
 
         ``order``: the loader or the sampler of the training, before its first epoch, whose generators are left as they
         are; or a list of the numbers for each epoch. ``keys``: of what a sampler gives, the numbers that are read
         here, as the frames of a clip. ``sizes``: bytes of each sample; None takes those that are kept for the size of
-        all, or fetches a few where none is. ``stats`` compares it with what happens.
+        all, or fetches a few where none is. ``sequences``: of each clip, to say what a ``GroupedSampler`` of two of
+        them would give. ``stats`` compares it with what happens.
         """
-        read = order_of(order, epochs, keys)
-        size = self._size() if sizes is None else sizes
-        known = size if isinstance(size, Mapping) else dict.fromkeys(read.keys, size)
-        self._predicted = predict(read, known, int(self._store.header[Header.BUDGET]), self.policy)
+        read, most = order_of(order, epochs, keys), int(self._store.header[Header.BUDGET])
+        known: Mapping[Any, float]
+        if isinstance(sizes, Mapping):
+            known = sizes
+        else:
+            size = self._size() if sizes is None else sizes
+            known = defaultdict(lambda: size)
+        self._predicted = predict(read, known, most, self.policy)
+        if sequences is not None:
+            other = order_of(GroupedSampler(sequences, num_replicas=1, rank=0), epochs, keys)
+            grouped = predict(other, known, most, "fifo").hit_rate
+            self._predicted = msgspec.structs.replace(self._predicted, grouped=grouped)
         return self._predicted
 
     def _size(self) -> float:

@@ -32,6 +32,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     rates: dict[str, float]
     #: Of ``policy``, where samples are stored in so many times fewer bytes.
     smaller: dict[int, float]
+    #: Where the latest stay, and clips come as ``GroupedSampler`` gives them; None where no sequences were named.
+    grouped: float | None = None
     budget: float
     #: Of all samples that are read.
     bytes: float
@@ -72,6 +74,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         """What would raise it."""
         ways = [(f"policy {name!r}", self.rates[name]) for name in ("never_evict", "fifo")]
         ways += [(f"samples stored in 1/{factor} of their bytes", rate) for factor, rate in self.smaller.items()]
+        if self.grouped is not None:
+            ways.append(("policy 'fifo' and the clips of two sequences at a time (GroupedSampler)", self.grouped))
         told = [f"{100 * rate:.2f}% with {way}" for way, rate in ways if rate > self.hit_rate + _WORTH_SAYING]
         return f"; {', '.join(told)}" if told else ""
 

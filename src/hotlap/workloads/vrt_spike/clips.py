@@ -90,7 +90,7 @@ class Clips(Dataset[Sample]):
         #: Every clip once.
         self.epoch_samples = len(self._clips)
         self._voxels, self._crop_size, self._seed = voxels, crop_size, seed
-        self._together = together
+        self._together, self._scenes = together, [scene.name for scene, _ in self._clips]
         self.cache: SampleCache | None = None
         if cache_gb:
             # Frames that clips share are read close together, if scenes are taken a few at a time, and only then.
@@ -124,13 +124,14 @@ class Clips(Dataset[Sample]):
             epochs,
             keys=lambda number: [frames.numbers[frame] for frame in self._clips[number % len(self._clips)][1]],
             sizes=frames.sizes(),
+            sequences=None if self._together else self._scenes,
         )
         return f"the cache hits {found.sentence()}"
 
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
         if not self._together:
             return order
-        return grouped(order, [scene.name for scene, _ in self._clips], self._together, generator)
+        return grouped(order, self._scenes, self._together, generator)
 
     def on_device(self, device: torch.device) -> None:
         return None
