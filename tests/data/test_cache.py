@@ -22,9 +22,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hotlap.data import SampleCache
-from hotlap.data.room import GIB, Budget, budget
-from hotlap.data.shared import NoMemory, SharedMemory
-from hotlap.data.store import Store
+from hotlap.probe.shared.room import GIB, Budget, budget
+from hotlap.probe.shared.memory import NoMemory, SharedMemory
+from hotlap.probe.shared.store import Store
 
 SIZE = 64 * 64
 
@@ -219,7 +219,7 @@ def test_a_budget_that_the_node_cannot_spare_is_lowered(pictures: Pictures, monk
     assert budget(1e6) == Budget(1_000_000, None)
     with pytest.warns(UserWarning, match=r"the cache gets .* GiB and not 1e\+06: "):
         SampleCache(pictures, 1e6)
-    monkeypatch.setattr("hotlap.data.room._allowed", lambda: 1e9)
+    monkeypatch.setattr("hotlap.probe.shared.room._allowed", lambda: 1e9)
     assert budget(2e9) == Budget(800_000_000, "the control group allows 0.9 GiB more, and the training needs some")
 
 
@@ -389,7 +389,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_cache import Pictures, gigabytes
 from hotlap.data import SampleCache, cache
-from hotlap.data.flat import Flat
+from hotlap.probe.shared.flat import Flat
 cache._TWICE = 0
 made = SampleCache(Pictures(Path({folder!r})), gigabytes(1000))
 child = os.fork()

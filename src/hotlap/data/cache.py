@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hotlap.data.flat import Flat, NotFlat, sample_of
-from hotlap.data.room import GIB, budget
-from hotlap.data.store import Counter, Header, Stop, Store
+from hotlap.probe.shared.flat import Flat, NotFlat, sample_of
+from hotlap.probe.shared.room import GIB, budget
+from hotlap.probe.shared.store import Counter, Header, Stop, Store
 from hotlap.probe.randomness import RandomState, other_numbers, own_generator
 
 #: Samples that each process fetches twice at first, and then one in so many.

@@ -21,8 +21,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from hotlap.data.flat import ALIGNMENT, Flat
-from hotlap.data.shared import PATIENCE, NoMemory, SharedMemory, identity
+from hotlap.probe.shared.flat import ALIGNMENT, Flat
+from hotlap.probe.shared.memory import PATIENCE, NoMemory, SharedMemory, identity
 
 #: Bytes that are taken from the node at once.
 EXTENT = 64 * 2**20
