@@ -1,4 +1,4 @@
-"""``SharedBatches``: a loader whose workers write their batches where the training reads them (``probe.shared.ring``)."""
+"""``SharedBatches``: a loader whose workers write their batches where the training reads them; see ``shared.ring``."""
 
 from __future__ import annotations
 

@@ -163,6 +163,11 @@ class Collate:
 _rings: dict[int, tuple[bytes, _Ring]] = {}
 
 
+def received() -> bool:
+    """Whether a batch has come in a slot."""
+    return bool(_rings)
+
+
 def opened(path: str, worker: int, name: bytes, slots: int, slot: int, size: int, batch: Any) -> Any:
     """The batch that lies in a worker's slot; its tensors lie there, and the slot is free when the last one goes."""
     found = _rings.get(worker)
