@@ -93,7 +93,7 @@ def test_workers_share_what_they_fetch() -> None:
     samples, batches = found(it, "shared_samples"), found(it, "shared_batches")
     assert (samples.value, samples.inject, samples.numerics) == ("1GB", {"shared_samples": 1_500_000_000}, "exact")
     assert batches.inject == {"shared_batches": True}
-    assert {samples.bound, batches.bound} == {pytest.approx(1.25)}
+    assert samples.bound == batches.bound == pytest.approx(1.25)
     # 16 samples of 4 kB are less than 64 KiB.
     small = msgspec.structs.replace(DATASET, sample_bytes=4000)
     assert "shared_batches=true" not in ids(machine(situation(workers=2, dataset=small, fetch_seconds=1e-4)))

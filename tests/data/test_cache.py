@@ -50,7 +50,7 @@ class Pictures(Dataset[Any]):
 
 def gigabytes(samples: float, size: int = SIZE) -> float:
     """Room for so many of the pictures."""
-    return samples * (size + 64) / GIB
+    return samples * (size + 192) / GIB
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from hotlap.probe.shared.store import Counter, Header, Stop, Store
 _MIB = 2**20
 _created = itertools.count()
 #: Attributes of a cache; others are those of its dataset.
-_OWN = frozenset({"augment", "copy", "dataset", "name", "_compared", "_foreign", "_misses", "_store"})
+_OWN = frozenset({"augment", "copy", "dataset", "name", "_foreign", "_misses", "_store", "_unsure"})
 
 
 class CacheStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from recordings import Pull
 
 _TRAINS = """
 class Decoded(Dataset):
-    def __init__(self, length=24, size=5000): self.length, self.size, self.classes = length, size, ["cat"]
+    def __init__(self, length=24, size=5000): self.length, self.size = length, size
     def __len__(self): return self.length
     def __getitem__(self, i):
         with open("fetched", "a") as file: file.write(f"{i}\\n")
@@ -27,8 +26,9 @@ def train(data, epochs=3, batch_size=4, workers=2, **options):
         for x, *others in loader:
             model = model or nn.Linear(x.shape[1], 1)
             optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-            found.append([x[:, :3].tolist(), others])
+            found.append([x[:, :3].tolist(), others, x.data_ptr()])
             model(x).mean().backward(); optimizer.step(); optimizer.zero_grad()
+            del x, others
     return found
 """
 
@@ -37,42 +37,44 @@ from torch.utils.data import Subset
 def reversed_batch(samples):
     samples[0][0].zero_()
     return torch.stack([x for x, _ in samples[::-1]]), [name for _, name in samples]
+def once(name, data, **options):
+    found = train(data, **options)
+    with open("fetched") as file: seen[name + " fetched"] = len(file.readlines())
+    expected = train(data, **{**options, "workers": 0, "persistent_workers": False, "multiprocessing_context": None})
+    seen[name] = [batch[:2] for batch in found] == [batch[:2] for batch in expected]
+    os.remove("fetched")
+    return {place for _, _, place in found}
+def slots():
+    lines = [line.split()[0].split("-") for line in open("/proc/self/maps") if "memfd:hotlap-ring" in line]
+    return [(int(begin, 16), int(end, 16)) for begin, end in lines]
 if __name__ == "__main__":
-    seen["batches"] = train(Decoded()); seen["count"] = len(open("fetched").readlines())
-    os.remove("fetched")
-    seen["own"] = train(Subset(Decoded(30), list(range(29, 5, -1))), collate_fn=reversed_batch, persistent_workers=True)
-    seen["own count"] = len(open("fetched").readlines())
-    os.remove("fetched")
+    places = once("stay", Decoded(), shuffle=False, persistent_workers=True)
+    seen["rings"] = len(slots())
+    seen["places"] = [sum(begin <= place < end for place in places) for begin, end in slots()]
+    part = Subset(Decoded(30), list(range(29, 5, -1)))
+    once("own", part, collate_fn=reversed_batch)
+    once("spawned", Decoded(8), shuffle=False, workers=1, multiprocessing_context="spawn", persistent_workers=True)
 """
 
 
 def test_each_sample_is_fetched_once_by_all_workers(pull: Pull) -> None:
-    """In three epochs, with workers of each epoch and with those that stay; a batch may be written to."""
-    ordinary, run = pull(_TRAINS + _ONCE, {}, name="ordinary")
-    assert ordinary["count"] == ordinary["own count"] == 3 * 24
-    seen, with_lever = pull(_TRAINS + _ONCE, {"shared_samples": 1 << 24})
-    assert with_lever.notes == []
-    # Each worker fetches two twice, and one again in each epoch.
-    assert seen["count"] == seen["own count"] == 24 + 2 * 2 + 3 * 2
-    assert (seen["batches"], seen["own"]) == (ordinary["batches"], ordinary["own"])
-    losses = [step.loss for step in run.steps]
-    assert losses == [step.loss for step in with_lever.steps]
-    assert None not in losses
-    assert not [name for name in os.listdir("/dev/shm") if "hotlap" in name]
+    """In three epochs, with workers that stay, those of each epoch, and spawned ones.
 
-
-_SPAWNED = """
-if __name__ == "__main__":
-    seen["batches"] = train(Decoded(8), 2, workers=1, multiprocessing_context="spawn", persistent_workers=True)
-    seen["count"] = len(open("fetched").readlines())
-"""
-
-
-def test_spawned_workers_share_them_too(pull: Pull) -> None:
-    seen, run = pull(_TRAINS + _SPAWNED, {"shared_samples": 1 << 24, "shared_batches": True})
+    The script meets its own loader and dataset, and may write to its batches. Batches of 64 KiB come in slots, of which
+    each worker has six.
+    """
+    seen, run = pull(_TRAINS + _ONCE, {"shared_samples": 1 << 24, "shared_batches": True})
     assert run.notes == []
-    assert sorted(value[0] for x, _ in seen["batches"] for value in x) == sorted([*map(float, range(8))] * 2)
-    assert seen["count"] == 8 + 2 + 2
+    assert seen["stay"]
+    assert seen["own"]
+    assert seen["spawned"]
+    # Each worker fetches two twice at first, and one again in each epoch.
+    assert seen["stay fetched"] == seen["own fetched"] == 24 + 2 * 2 + 3 * 2
+    assert seen["spawned fetched"] == 8 + 2 + 3
+    assert seen["rings"] == 2
+    assert all(0 < count <= 6 for count in seen["places"])
+    assert None not in [step.loss for step in run.steps]
+    assert not [name for name in os.listdir("/dev/shm") if "hotlap" in name]
 
 
 _REFUSED = """
@@ -90,19 +92,20 @@ class Endless(Dataset):
 class Named(Decoded):
     def __getitem__(self, name): return torch.full((5,), float(len(name))), name
 def pairs(samples): return torch.stack([x for x, _ in samples]), [list(other) for _, other in samples]
+def kept(data, **options):
+    found = train(data, batch_size=2, workers=1, epochs=options.pop("epochs", 4), **options)
+    return [[x, str(others)] for x, others, _ in found]
 if __name__ == "__main__":
-    options = {"batch_size": 2, "workers": 1, "epochs": 4}
-    seen["random"] = train(Augmented(12), **options)
-    seen["own"] = train(OwnNumbers(), **options)
+    stays = {"persistent_workers": True}
+    seen["random"] = kept(Augmented(12), **stays)
+    seen["own"] = kept(OwnNumbers(), **stays)
     curriculum = Curriculum(12)
-    seen["first"] = train(curriculum, **{**options, "epochs": 1})
+    seen["first"] = kept(curriculum, epochs=1)
     curriculum.epoch = 1
-    seen["second"] = train(curriculum, **options)
-    seen["sets"] = train(Sets(12), collate_fn=pairs, **options)
-    seen["endless"] = train(Endless(), shuffle=False, sampler=range(12), **options)
-    seen["named"] = train(Named(12), shuffle=False, sampler=["a" * i for i in range(12)], **options)
-    for kept in seen.values():
-        for batch in kept: batch[1] = [each.tolist() if hasattr(each, "tolist") else each for each in batch[1]]
+    seen["second"] = kept(curriculum, **stays)
+    seen["sets"] = kept(Sets(12), collate_fn=pairs, **stays)
+    seen["endless"] = kept(Endless(), shuffle=False, sampler=range(12), **stays)
+    seen["named"] = kept(Named(12), shuffle=False, sampler=["a" * i for i in range(12)], **stays)
 """
 
 
@@ -124,61 +127,19 @@ def test_what_cannot_be_shared_is_told(pull: Pull) -> None:
     ]
 
 
-def test_one_epoch_shows_nothing(pull: Pull) -> None:
-    """Where fetching all samples ahead is not allowed: the script waits no longer than so for a batch."""
-    script = "if __name__ == '__main__': train(Decoded(8), 1, timeout=60)"
-    _, run = pull(_TRAINS + script, {"shared_samples": 1 << 24})
-    (note,) = run.notes
-    assert note.endswith("no worker was asked for a sample of a map-style dataset a second time")
-
-
-_SLOTS = """
-def slots():
-    lines = [line.split()[0].split("-") for line in open("/proc/self/maps") if "memfd:hotlap-ring" in line]
-    return [(int(begin, 16), int(end, 16)) for begin, end in lines]
-class Places(Decoded):
-    pass
-if __name__ == "__main__":
-    torch.manual_seed(2)
-    loader = DataLoader(Decoded(48), batch_size=4, shuffle=True, num_workers=2, persistent_workers=True)
-    model = nn.Linear(5000, 1); optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    places, seen["batches"] = [], []
-    for epoch in range(3):
-        for x, names in loader:
-            places.append(x.data_ptr()); seen["batches"].append([x[:, :3].tolist(), names])
-            model(x).mean().backward(); optimizer.step(); optimizer.zero_grad()
-            del x
-    inside = [place for place in places if any(begin <= place < end for begin, end in slots())]
-    seen["rings"], seen["inside"], seen["places"] = len(slots()), len(inside), len(set(inside))
+_IN_VAIN = """
+def own(samples): return [torch.stack([x for x, _ in samples])]
+if __name__ == "__main__": train(Decoded(8), 1, collate_fn=own, timeout=60)
 """
 
 
-def test_batches_come_in_memory_that_is_used_again(pull: Pull) -> None:
-    """Beside a loader that puts them together itself, and is left alone."""
-    ordinary, run = pull(_TRAINS + _SLOTS, {}, name="ordinary")
-    assert ordinary["rings"] == 0
-    seen, with_lever = pull(_TRAINS + _SLOTS, {"shared_batches": True})
-    assert with_lever.notes == []
-    assert seen["batches"] == ordinary["batches"]
-    # The first batch of each worker is torch's own; each has six slots.
-    assert (seen["rings"], seen["inside"]) == (2, 3 * 12 - 2)
-    assert seen["places"] <= 2 * 6
-    assert [step.loss for step in run.steps] == [step.loss for step in with_lever.steps]
-    assert not [name for name in os.listdir("/dev/shm") if "hotlap" in name]
-
-
-@pytest.mark.parametrize(
-    ("train", "why"),
-    [
-        ("train(Decoded(8), collate_fn=own)", "batches are put together by a function of the script's own"),
-        ("train(Decoded(8, 5), 1)", "no batch of 64 KiB or more came from workers"),
-    ],
-    ids=["own collate function", "small batches"],
-)
-def test_batches_that_come_as_they_did(pull: Pull, train: str, why: str) -> None:
-    script = "def own(samples): return [torch.stack([x for x, _ in samples])]\nif __name__ == '__main__': " + train
-    _, run = pull(_TRAINS + script, {"shared_batches": True})
-    assert run.notes == [f"shared_batches was not applied: {why}"]
+def test_one_epoch_shows_nothing(pull: Pull) -> None:
+    """Where the script waits for a batch no longer than so, and not all samples are fetched ahead."""
+    _, run = pull(_TRAINS + _IN_VAIN, {"shared_samples": 1 << 24, "shared_batches": True})
+    assert run.notes == [
+        "shared_samples was not applied: no worker was asked for a sample of a map-style dataset a second time",
+        "shared_batches was not applied: batches are put together by a function of the script's own",
+    ]
 
 
 _RANK = """
@@ -189,31 +150,40 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 torch.set_num_threads(1)
+rank = int(os.environ["LOCAL_RANK"])
 class Decoded(Dataset):
+    first = 0
     def __len__(self): return 40
     def __getitem__(self, i):
-        with open("fetched", "a") as file: file.write(f"{i}\\n")
-        return torch.full((20000,), float(i + %s))
-if __name__ == "__main__":
-    loader = DataLoader(Decoded(), batch_size=4, num_workers=1, persistent_workers=True)
+        with open(f"fetched-{type(self).__name__}", "a") as file: file.write(f"{i}\\n")
+        return torch.full((20000,), float(i + self.first))
+class Shard(Decoded):
+    first = 100 * rank
+def train(data):
+    loader = DataLoader(data, batch_size=4, num_workers=1, persistent_workers=True)
     model = nn.Linear(20000, 1); optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
     found = []
     for epoch in range(3):
         for x in loader:
             found += x[:, 0].tolist(); model(x).mean().backward(); optimizer.step()
-    print(json.dumps(found), flush=True)
+    return found
+if __name__ == "__main__":
+    print(json.dumps([train(Decoded()), train(Shard())]), flush=True)
     sys.stdin.read()
 """
 
 
-def ranks(folder: Path, offset: str) -> list[list[float]]:
-    """What two of them were given."""
-    (folder / "rank.py").write_text(_RANK % offset)
+def test_ranks_share_them(tmp_path: Path) -> None:
+    """A script that pulls the levers itself: whichever rank comes first fetches a sample for both.
+
+    Shards, of one length and each numbered from nought, are not taken for one another.
+    """
+    (tmp_path / "rank.py").write_text(_RANK)
     known = os.environ | {"LOCAL_WORLD_SIZE": "2", "MASTER_PORT": str(os.getpid()), "OMP_NUM_THREADS": "1"}
-    started = [
+    ranks = [
         subprocess.Popen(
             [sys.executable, "rank.py"],
-            cwd=folder,
+            cwd=tmp_path,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -222,27 +192,16 @@ def ranks(folder: Path, offset: str) -> list[list[float]]:
         for rank in range(2)
     ]
     found = []
-    for rank in started:
+    for rank in ranks:
         assert rank.stdout is not None
         found.append(json.loads(rank.stdout.readline()))
-    for rank in started:
+    for rank in ranks:
         rank.communicate("")
         assert rank.returncode == 0
-    return found
-
-
-def test_ranks_share_them(tmp_path: Path) -> None:
-    """A script that pulls the lever itself; whichever rank comes first fetches a sample for both."""
-    for found in ranks(tmp_path, "0"):
-        assert found == [*map(float, range(40))] * 3
-    fetched = [int(line) for line in (tmp_path / "fetched").read_text().splitlines()]
+    for number, (same, shard) in enumerate(found):
+        assert same == [*map(float, range(40))] * 3
+        assert shard == [float(100 * number + i) for i in range(40)] * 3
+    fetched = [int(line) for line in (tmp_path / "fetched-Decoded").read_text().splitlines()]
     assert set(fetched) == set(range(40))
-    # Alone each would fetch all. Each fetches some again, to compare them.
+    # Alone each would fetch all of them. Each fetches some again, to compare them.
     assert len(fetched) < 2 * 40
-
-
-def test_ranks_with_other_samples_keep_to_their_own(tmp_path: Path) -> None:
-    """Shards of the ranks, of one length and each numbered from nought."""
-    first, second = ranks(tmp_path, "100 * int(os.environ['LOCAL_RANK'])")
-    assert first == [*map(float, range(40))] * 3
-    assert second == [*map(float, range(100, 140))] * 3

@@ -116,9 +116,12 @@ class Collate:
                     pass
         batch = default_collate(samples)
         size = _size(batch)
-        if size >= _LEAST and (self.ring is None or size > self.ring.size):
+        if size >= _LEAST and (self.ring is None or size > self.ring.size) and self.slots:
             self.older = [ring for ring in (*self.older, self.ring) if ring is not None and not ring.mapped[0]]
-            self.ring = _Ring.create(self.slots, int(_LARGER * size))
+            try:
+                self.ring = _Ring.create(self.slots, int(_LARGER * size))
+            except (AttributeError, OSError):  # not on Linux, or no room
+                self.ring, self.slots = None, 0
             self.name = os.urandom(8)
         return batch
 

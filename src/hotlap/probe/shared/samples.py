@@ -46,8 +46,8 @@ class SharedSamples:
         self._store, self.copy = store, copy
         #: Samples that this process has fetched to keep them.
         self._misses = 0
-        #: Hits that were compared with what is fetched here: another rank may have samples of its own.
-        self._compared = TWICE if own else 0
+        #: Hits that are yet to be compared with what is fetched here: another rank may have samples of its own.
+        self._unsure = 0 if own else TWICE
         self._foreign = False
 
     def _fetch(self, key: Any) -> Any:
@@ -95,7 +95,7 @@ class SharedSamples:
         found = self._store.get(number)
         if found is None:
             return None
-        if self._compared < TWICE and not self._compare(number, found):
+        if self._unsure > 0 and not self._compare(number, found):
             return None
         began = time.perf_counter_ns()
         sample = _taken(sample_of(*found, copy=self.copy and take is None), take)
@@ -105,7 +105,7 @@ class SharedSamples:
 
     def _compare(self, number: int, kept: tuple[bytes, np.ndarray]) -> bool:
         """With what is fetched here: whether it is the same."""
-        self._compared += 1
+        self._unsure -= 1
         try:
             with unchanged(torch):
                 self._foreign = differ(self._fetch(number), kept)
@@ -117,9 +117,8 @@ class SharedSamples:
 
     def _agrees(self) -> bool:
         """Whether others may be given what this rank fetches: those that made the store have the same samples."""
-        missing = TWICE - self._compared
-        ready = self._store.some_ready(missing) if missing > 0 else []
-        if len(ready) < missing:
+        ready = self._store.some_ready(self._unsure) if self._unsure > 0 else []
+        if len(ready) < self._unsure:
             return False
         return all(self._compare(number, kept) for number in ready if (kept := self._store.get(number)) is not None)
 

@@ -136,7 +136,7 @@ class OfWorkers(SharedSamples):
 
 def hand_out() -> None:
     """From now on workers of this process, and those that it starts, make batches of what they are given."""
-    fetchers = torch.utils.data._utils.fetch._MapDatasetFetcher
+    fetchers: Any = torch.utils.data._utils.fetch._MapDatasetFetcher
     begin, ordinary = fetchers.__init__, fetchers.fetch
 
     @functools.wraps(begin)
@@ -152,4 +152,4 @@ def hand_out() -> None:
             return ordinary(fetcher, indices)
         return of_workers.batch(fetcher, indices, functools.partial(ordinary, fetcher))
 
-    fetchers.__init__, fetchers.fetch = __init__, fetch  # type: ignore[method-assign]
+    fetchers.__init__, fetchers.fetch = __init__, fetch
