@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hotlap.data import SampleCache
-from hotlap.data.room import GIB
+from hotlap.probe.shared.room import GIB
 
 KEYS = 24
 
@@ -38,7 +38,7 @@ def latest(dataset: Sized, samples: int) -> SampleCache:
 @pytest.fixture(autouse=True)
 def _fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each process fetches its first samples twice, to see whether they are random.
-    monkeypatch.setattr("hotlap.data.cache._TWICE", 0)
+    monkeypatch.setattr("hotlap.probe.shared.samples.TWICE", 0)
 
 
 def right(sample: dict[str, Any], index: int) -> bool:
@@ -120,7 +120,7 @@ def test_a_spawned_worker_finds_the_ring(monkeypatch: pytest.MonkeyPatch) -> Non
     cache = latest(Sized(), 8)
     cache[3]
     # As in a process that has no view of this memory yet.
-    monkeypatch.setattr("hotlap.data.store._stores", weakref.WeakValueDictionary())
+    monkeypatch.setattr("hotlap.probe.shared.store._stores", weakref.WeakValueDictionary())
     other = pickle.loads(pickle.dumps(cache))
     assert other._store is not cache._store
     assert right(other[3], 3)
@@ -136,7 +136,7 @@ def test_a_process_that_dies_while_it_writes(monkeypatch: pytest.MonkeyPatch) ->
         cache[index]
     child = os.fork()
     if not child:
-        monkeypatch.setattr("hotlap.data.flat.Flat.write", lambda flat, body: os.kill(os.getpid(), 9))
+        monkeypatch.setattr("hotlap.probe.shared.flat.Flat.write", lambda flat, body: os.kill(os.getpid(), 9))
         cache[20]
         os._exit(0)
     os.waitpid(child, 0)

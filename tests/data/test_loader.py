@@ -82,7 +82,7 @@ def test_settings_from_a_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hits_want_fewer_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hotlap.data.loader.usable_cores", lambda: 16)
-    monkeypatch.setattr("hotlap.data.cache._TWICE", 0)
+    monkeypatch.setattr("hotlap.probe.shared.samples.TWICE", 0)
     clock = Clock()
 
     class Same(Slow):

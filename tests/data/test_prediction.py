@@ -15,7 +15,7 @@ from hotlap.data import GroupedSampler, SampleCache
 from hotlap.data.order import Order, order_of
 from hotlap.data.policies import lru_in_theory
 from hotlap.data.prediction import predict
-from hotlap.data.room import GIB
+from hotlap.probe.shared.room import GIB
 
 FRAMES, SEQUENCES, LENGTH = 30, 8, 5
 
@@ -120,7 +120,7 @@ def test_keys_of_what_a_sampler_gives() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_is_predicted_happens(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     """In every epoch, and what is expected of the readings so far, the filling among them."""
-    monkeypatch.setattr("hotlap.data.cache._TWICE", 0)
+    monkeypatch.setattr("hotlap.probe.shared.samples.TWICE", 0)
     cache = cached(Bytes(200), 0.5)
     loader = DataLoader(cache, 8, shuffle=True, generator=torch.Generator(), num_workers=workers)
     found = cache.predict(loader, epochs=2)
@@ -136,7 +136,7 @@ def test_what_is_predicted_happens(monkeypatch: pytest.MonkeyPatch, workers: int
 
 def test_clips_of_two_sequences_at_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A cache of a third of the frames hits three quarters and more, as predicted; shuffled fully it would not."""
-    monkeypatch.setattr("hotlap.data.cache._TWICE", 0)
+    monkeypatch.setattr("hotlap.probe.shared.samples.TWICE", 0)
     frames = cached(Bytes(SEQUENCES * FRAMES), 0.33, policy="fifo")
     clips = Clips(frames)
     shuffled = frames.predict(RandomSampler(clips), keys=clips.keys, sequences=clips.sequences)

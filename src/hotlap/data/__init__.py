@@ -1,13 +1,14 @@
 """The data side of a training: samples kept once for the whole node.
 
 cache       SampleCache, around any map-style dataset
-store       samples by number in shared memory; latest: in a ring; shared: that memory; flat: a sample as bytes
+latest      its store where the latest samples stay, in a ring
 transport   SharedBatches, a loader whose workers write where the training reads
 policies    which samples to keep, simulated; order, prediction: on the order in which they will be read
 grouping    orders that put like samples beside each other, where asked for
 loader      how many workers a loader needs, from measured times
 tensors     TensorBatches, of data that are tensors already
-room        how many bytes a node can spare
+
+The memory that processes share is in ``hotlap.probe.shared``.
 """
 
 from __future__ import annotations

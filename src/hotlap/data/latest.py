@@ -18,8 +18,8 @@ import threading
 
 import numpy as np
 
-from hotlap.data.flat import ALIGNMENT, Flat
-from hotlap.data.store import Header, Store, aligned
+from hotlap.probe.shared.flat import ALIGNMENT, Flat
+from hotlap.probe.shared.store import Header, Store, aligned
 
 
 class Latest(Store):
@@ -78,8 +78,12 @@ class Latest(Store):
 
     @property
     def items(self) -> int:
+        return int(np.count_nonzero(self._ready()))
+
+    def _ready(self) -> np.ndarray:
         begins = self._slots["begin"]
-        return int(np.count_nonzero((begins >= self.header[Header.USED]) & (begins > 0)))
+        ready: np.ndarray = (begins >= self.header[Header.USED]) & (begins > 0)
+        return ready
 
     @property
     def used(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as tree
 
-from hotlap.data.room import spare
+from hotlap.probe.shared.room import spare
 
 #: Of the free memory of a device, for samples: the training wants the rest.
 _SHARE = 0.5

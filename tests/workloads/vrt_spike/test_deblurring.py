@@ -195,7 +195,7 @@ def test_the_documents_lines(tiny: Make, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_frames_are_read_once(tiny: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """And what the cache did is logged, in the documents' line too."""
-    monkeypatch.setattr("hotlap.data.cache._TWICE", 0)
+    monkeypatch.setattr("hotlap.probe.shared.samples.TWICE", 0)
     read = []
     fetch = Frames.__getitem__
 

@@ -80,7 +80,7 @@ class SlowFetch(Rule):
         "worker neither computes nor waits for a core: then more workers than cores can pay, until the storage itself "
         "has no more to give, which is not known."
     )
-    changes = ("workers", "prefetch", "any_order")
+    changes = ("workers", "prefetch", "any_order", "shared_samples")
 
     def check(self, context: Context) -> Finding | None:
         facts, wait = context.facts, _wait(context)
@@ -102,7 +102,7 @@ class SlowFetch(Rule):
             remedy = f"{_CHEAPER_FETCH} All cores have a worker: more workers would take turns."
             if mostly_waits(facts):
                 remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
-            changes = ()
+            changes = ("shared_samples",) if facts.fetch_uses_rng is False else ()
         else:
             more = min(most, wanted) if wanted is not None else most
             remedy = f"Use more workers, up to {more}"
@@ -134,7 +134,7 @@ class TooManyWorkers(Rule):
         "What too many workers take from the computing itself (cores, memory bandwidth) is not in the seconds at "
         "stake: it takes a comparison to measure it."
     )
-    changes = ("workers", "batched_fetch")
+    changes = ("workers", "batched_fetch", "shared_batches")
 
     def check(self, context: Context) -> Finding | None:
         facts, wait = context.facts, _wait(context)

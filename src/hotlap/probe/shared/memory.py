@@ -13,6 +13,7 @@ import errno
 import fcntl
 import mmap
 import os
+import socket
 import time
 import weakref
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from pathlib import Path
 
 #: Seconds that a rank waits for the first one to make the memory.
 PATIENCE = 60.0
+
+
+#: What this process was the first to say.
+_said: list[socket.socket] = []
 
 
 class NoMemory(Exception):
@@ -112,6 +117,19 @@ def identity(path: str) -> tuple[int, int]:
     """What tells one memory from another, by the path of a descriptor."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
+
+
+def first_to_say(name: str) -> bool:
+    """Whether no other process that still lives has said this name: one of them may then make the memory of all."""
+    said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        # In no file system, and gone with the process.
+        said.bind(f"\0hotlap-{name}")
+    except OSError:
+        said.close()
+        return False
+    _said.append(said)
+    return True
 
 
 def _descriptors(name: str) -> Iterator[str]:

@@ -21,8 +21,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from hotlap.data.flat import ALIGNMENT, Flat
-from hotlap.data.shared import PATIENCE, NoMemory, SharedMemory, identity
+from hotlap.probe.shared.flat import ALIGNMENT, Flat
+from hotlap.probe.shared.memory import PATIENCE, NoMemory, SharedMemory, first_to_say, identity
 
 #: Bytes that are taken from the node at once.
 EXTENT = 64 * 2**20
@@ -59,6 +59,10 @@ class Stop(IntEnum):
     NO_MEMORY = 1
     #: Samples are random.
     RANDOM = 2
+    #: They are others in another epoch, or in another rank.
+    CHANGED = 3
+    #: Something that should not happen did.
+    FAILED = 4
 
 
 class Counter(IntEnum):
@@ -120,6 +124,11 @@ class Store:
         return cls(memory)
 
     @classmethod
+    def share(cls, name: str, keys: int, budget: int) -> tuple[Store, bool]:
+        """That of whichever rank comes first, and whether that is this one. Raises ``NoMemory``."""
+        return (cls.create(name, keys, budget), True) if first_to_say(name) else (cls.find(name), False)
+
+    @classmethod
     def find(cls, name: str, patience: float = PATIENCE) -> Store:
         """That of another process of this user. Raises ``NoMemory`` if none has made it in so many seconds."""
         until = time.monotonic() + patience
@@ -146,6 +155,15 @@ class Store:
         form, body = int(self._slots[key]["form"]), int(self._slots[key]["body"])
         first = begin + aligned(form)
         return self._bytes[begin : begin + form].tobytes(), self._bytes[first : first + body]
+
+    def some_ready(self, most: int) -> list[int]:
+        """Keys of that many samples, the lowest."""
+        found: list[int] = np.flatnonzero(self._ready())[:most].tolist()
+        return found
+
+    def _ready(self) -> np.ndarray:
+        """By key."""
+        return self._slots["ready"]
 
     def intact(self, key: int) -> bool:
         """Whether a ready sample is as it was written."""
@@ -200,6 +218,15 @@ class Store:
     @property
     def stopped(self) -> Stop:
         return Stop(int(self.header[Header.STOPPED]))
+
+    @property
+    def useless(self) -> bool:
+        """Whether what is kept must not be handed out any more."""
+        return self.stopped > Stop.NO_MEMORY
+
+    @property
+    def hits(self) -> int:
+        return self.total(Counter.HITS)
 
     @property
     def full(self) -> bool:
