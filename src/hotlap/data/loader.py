@@ -92,7 +92,7 @@ def loader_settings(
         cores=usable_cores(),
         ranks=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks is None else ranks,
         ready=size * (prefetch_factor + 1),
-        memory=_SHARE * spare(),
+        memory=memory_for_batches(),
     )
     why = chosen.why
     if rate:
@@ -105,6 +105,11 @@ def loader_settings(
         pin_memory=torch.cuda.is_available(),
         why=why,
     )
+
+
+def memory_for_batches() -> float:
+    """Bytes that batches may take which wait for the training."""
+    return _SHARE * spare()
 
 
 def _timed(dataset: Any, numbers: Iterable[int], clock: Callable[[], float]) -> tuple[list[Any], float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, default_collate
 
-from hotlap.data.room import spare
+from hotlap.data.loader import memory_for_batches
 from hotlap.errors import ConfigError
 from hotlap.train.config import TrainConfig
 from hotlap.train.ranks import Ranks
@@ -22,8 +22,6 @@ from hotlap.workloads import Batch, EpochDataset
 
 #: Micro-batches by which "auto" chooses the workers, after those with which the training warms up.
 _WARM, _MEASURED = 3, 8
-#: Of the memory that the node can spare, for batches that wait.
-_SHARE = 0.25
 
 
 class ShuffledEpoch(Sampler[int]):
@@ -184,7 +182,7 @@ class Trial:
             cores=usable_cores(),
             ranks=int(os.environ.get("LOCAL_WORLD_SIZE", str(self._ranks.world))),
             ready=sum(part.nbytes for part in batch) * (self._config.prefetch_factor + 1),
-            memory=_SHARE * spare(),
+            memory=memory_for_batches(),
         )
 
 
