@@ -484,7 +484,6 @@ def test_a_rank_with_other_samples_leaves_the_cache_alone(
     """Shards of the ranks, each with numbers of its own."""
     monkeypatch.setattr("hotlap.probe.shared.samples.TWICE", 2)
     first = SampleCache(pictures, gigabytes(100))
-    first[0]
 
     class Shard(Pictures):
         def __getitem__(self, index: int) -> Any:
@@ -493,6 +492,10 @@ def test_a_rank_with_other_samples_leaves_the_cache_alone(
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("hotlap.data.cache.Store.find", lambda key: first._store)
     second = SampleCache(Shard(tmp_path), gigabytes(100), ranks=2)
+    # Before it could compare them it gives nothing to others.
+    assert second[5]["index"] == 45
+    assert first[5]["index"] == 5
+    first[0]
     with pytest.warns(UserWarning, match="another rank made this cache for other samples"):
         assert second[0]["index"] == 40
     assert second[1]["index"] == 41

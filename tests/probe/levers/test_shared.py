@@ -168,7 +168,9 @@ def train(data):
             found += x[:, 0].tolist(); model(x).mean().backward(); optimizer.step()
     return found
 if __name__ == "__main__":
-    print(json.dumps([train(Decoded()), train(Shard())]), flush=True)
+    # As long as a rank has them the other one finds their memory.
+    same, shard = Decoded(), Shard()
+    print(json.dumps([train(same), train(shard)]), flush=True)
     sys.stdin.read()
 """
 

@@ -24,10 +24,6 @@ from pathlib import Path
 PATIENCE = 60.0
 
 
-#: What this process was the first to say.
-_said: list[socket.socket] = []
-
-
 class NoMemory(Exception):
     """The node has no room for what was asked."""
 
@@ -119,17 +115,16 @@ def identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def first_to_say(name: str) -> bool:
-    """Whether no other process that still lives has said this name: one of them may then make the memory of all."""
-    said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def first_to_say(name: str) -> socket.socket | None:
+    """A sign that no other process has made memory of this name and still has it, for as long as it is not closed."""
+    sign = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         # In no file system, and gone with the process.
-        said.bind(f"\0hotlap-{name}")
+        sign.bind(f"\0hotlap-{name}")
     except OSError:
-        said.close()
-        return False
-    _said.append(said)
-    return True
+        sign.close()
+        return None
+    return sign
 
 
 def _descriptors(name: str) -> Iterator[str]:

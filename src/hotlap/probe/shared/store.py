@@ -126,7 +126,23 @@ class Store:
     @classmethod
     def share(cls, name: str, keys: int, budget: int) -> tuple[Store, bool]:
         """That of whichever rank comes first, and whether that is this one. Raises ``NoMemory``."""
-        return (cls.create(name, keys, budget), True) if first_to_say(name) else (cls.find(name), False)
+        until = time.monotonic() + PATIENCE
+        while True:
+            sign = first_to_say(name)
+            if sign is not None:
+                try:
+                    store = cls.create(name, keys, budget)
+                except BaseException:
+                    sign.close()
+                    raise
+                weakref.finalize(store, sign.close)
+                return store, True
+            try:
+                return cls.find(name, 1.0), False
+            except NoMemory:
+                # Who has made it may have let go of it since.
+                if time.monotonic() > until:
+                    raise
 
     @classmethod
     def find(cls, name: str, patience: float = PATIENCE) -> Store:

@@ -47,24 +47,22 @@ class OfWorkers(SharedSamples):
 
     def batch(self, fetcher: Any, indices: Any, ordinary: Callable[[Any], Any]) -> Any:
         """The batch of these indices. ``fetcher``: of this worker, a new one for each epoch."""
-        keys = list(indices) if fetcher.auto_collation else [indices]
         if self._store.useless or self._foreign:
-            return ordinary(indices)
-        if not all(type(key) is int for key in keys):
-            self._store.count(Counter.NO_KEY)
             return ordinary(indices)
         self.fetcher = fetcher
         try:
-            if not self._still_the_same(keys):
-                return ordinary(indices)
-            samples = [self._sample(key) for key in keys]
-            batch = self.collate(samples if fetcher.auto_collation else samples[0])
+            keys = list(indices) if fetcher.auto_collation else [indices]
+            if not all(type(key) is int for key in keys):
+                self._store.count(Counter.NO_KEY)
+            elif self._still_the_same(keys):
+                samples = [self._sample(key) for key in keys]
+                return self.collate(samples if fetcher.auto_collation else samples[0])
         except Exception:
             # What is wrong with the dataset itself it says again.
             batch = ordinary(indices)
             self._store.stop(Stop.FAILED)
             return batch
-        return batch
+        return ordinary(indices)
 
     def fetch_ahead(self, fetcher: Any) -> None:
         """Before the first batch of this worker, whose part it is."""
@@ -143,7 +141,8 @@ def hand_out() -> None:
     def __init__(fetcher: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         begin(fetcher, *args, **kwargs)
         if isinstance(fetcher.collate_fn, OfWorkers):
-            fetcher.collate_fn.fetch_ahead(fetcher)
+            with suppress(Exception):
+                fetcher.collate_fn.fetch_ahead(fetcher)
 
     @functools.wraps(ordinary)
     def fetch(fetcher: Any, indices: Any) -> Any:
