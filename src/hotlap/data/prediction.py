@@ -17,7 +17,7 @@ from hotlap.data.order import Order
 from hotlap.data.policies import POLICIES
 
 #: Readings that are simulated; of longer orders every n-th sample stands for n, in an n-th of the budget.
-MOST = 400_000
+MOST = 100_000
 #: Sizes are divided by these: float32 stored in 16 bits, or as the bytes that pictures come in.
 SMALLER = (2, 4)
 #: Differences below this are not spoken of.
