@@ -26,17 +26,28 @@ MAY_IMPORT = {
     "callable": set(),
     "allocator": set(),
     "shallow": set(),
+    "workers": set(),
     "records": {"errors"},
     "probe": {"allocator", "shallow"},
     "integrations": {"probe"},
-    "data": {"probe"},
-    "launch": {"hotlap", "errors", "records"},
-    "diagnose": {"errors", "callable", "records"},
+    "data": {"probe", "workers"},
+    "launch": {"hotlap", "errors", "records", "workers"},
+    "diagnose": {"errors", "callable", "records", "workers"},
     "changes": {"errors", "records", "diagnose"},
-    "train.config": {"errors"},
+    "train.config": {"errors", "workers"},
     "workloads": {"errors", "data", "train.config"},
     "estimate": {"errors", "records", "train.config", "workloads"},
-    "train": {"hotlap", "allocator", "shallow", "errors", "callable", "data", "train.config", "workloads"},
+    "train": {
+        "hotlap",
+        "allocator",
+        "shallow",
+        "errors",
+        "callable",
+        "data",
+        "train.config",
+        "workers",
+        "workloads",
+    },
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
     "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train"},
@@ -61,6 +72,9 @@ AT_CALL = {"hotlap": {"api", "probe"}, "callable": {"api"}}
 
 #: And ``integrations``, whose trainers do.
 TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}
+
+#: Of the probe: what its levers load when torch is there, and numpy, and ``data`` uses too.
+AFTER_TORCH = sorted(PACKAGE.glob("probe/shared/*.py"))
 
 #: These run in an interpreter that may have nothing of ours installed.
 STANDARD_LIBRARY_ALONE = [
@@ -187,17 +201,25 @@ def test_torch_is_not_loaded_by_the_command_line() -> None:
 
 @pytest.mark.parametrize("path", STANDARD_LIBRARY_ALONE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_standard_library_alone(path: Path) -> None:
-    """What runs in somebody else's interpreter imports the standard library and the probe; torch never at the top."""
+    """What runs in somebody else's interpreter imports the standard library and the probe.
+
+    torch never at the top, but where it is there already; that is not loaded before.
+    """
+    late = path in AFTER_TORCH
     wrong = [
         str(each)
         for each in imports(path)
         if (name := each.module.split(".")[0]) not in sys.stdlib_module_names
         and not each.module.startswith(("hotlap.probe", "hotlap.allocator", "hotlap.shallow"))
-        and not (name == "torch" and each.at_call)
+        and not (name == "torch" and (each.at_call or late))
+        and not (name == "numpy" and late)
         # The lever that needs one of them says so where it is not there.
         and not (name in ("bitsandbytes", "torchao") and each.at_call)
         # Python loads the user's own one after ours.
         and name != "sitecustomize"
+    ]
+    wrong += [
+        str(each) for each in imports(path) if "hotlap.probe.shared" in each.module and not (each.at_call or late)
     ]
     assert not wrong
 

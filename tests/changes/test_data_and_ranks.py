@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from test_propose import ids, situation
 
-from hotlap.changes import propose
+from hotlap.changes import conflicts, propose
+from hotlap.changes.samples import AHEAD, ahead_seconds
 from hotlap.changes.situation import Situation
+from hotlap.probe.shared import workers
 from hotlap.records import Change, DataParallel, Dataset, Environment
 
 #: 100,000 samples of 10 kB: 1 GB.
@@ -82,6 +84,49 @@ def test_workers_work_further_ahead_where_they_are_fast_enough() -> None:
     assert "prefetch=4" not in ids(slow)
     assert found(slow, "prefetch").bound == pytest.approx(1 / 0.9)
     assert "any_order=true" not in ids(situation(workers=1, fetch_seconds=0.4))
+
+
+def test_workers_share_what_they_fetch() -> None:
+    """Samples for the whole node, by the share of them that it can keep; batches where they are of some size."""
+    working = {"workers": 2, "dataset": msgspec.structs.replace(DATASET, length=1000, sample_bytes=1e6)}
+    it = machine(situation(**working, fetch_seconds=0.2))
+    samples, batches = found(it, "shared_samples"), found(it, "shared_batches")
+    assert (samples.value, samples.inject, samples.numerics) == ("1GB", {"shared_samples": 1_500_000_000}, "exact")
+    assert batches.inject == {"shared_batches": True}
+    assert samples.bound == batches.bound == pytest.approx(1.25)
+    # 16 samples of 4 kB are less than 64 KiB.
+    small = msgspec.structs.replace(DATASET, sample_bytes=4000)
+    assert "shared_batches=true" not in ids(machine(situation(workers=2, dataset=small, fetch_seconds=1e-4)))
+    half = found(machine(situation(**working, fetch_seconds=0.2, world_size=2), memory=2 * 10**9), "shared_samples")
+    assert (half.inject, half.bound) == ({"shared_samples": 5 * 10**8}, pytest.approx(1 / (1 - 0.2 * 0.5)))
+    for facts in ({"fetch_uses_rng": True}, {"workers": 0}, {"iterable_dataset": True}):
+        none = machine(situation(**{**working, "fetch_seconds": 0.2, **facts}))
+        assert "shared_samples=1GB" not in ids(none)
+
+
+def test_a_cache_is_tried_where_a_trial_can_see_it() -> None:
+    """Its workers fetch everything first, in ten seconds at the most; else the reason is said."""
+    # 1000 samples in batches of 16, by two workers: 31 batches each.
+    dataset = msgspec.structs.replace(DATASET, length=1000, sample_bytes=1e6)
+    it = machine(situation(workers=2, dataset=dataset, fetch_seconds=0.31))
+    assert ahead_seconds(it) == pytest.approx(9.7, abs=0.1)
+    assert "shared_samples=1GB" in ids(it)
+    it = machine(situation(workers=2, dataset=dataset, fetch_seconds=0.33))
+    (skipped,) = [trial for trial in propose(it, 0.02)[1] if trial.change.name == "shared_samples"]
+    assert skipped.why.startswith("not tried: it pays from the second epoch on, and fetching each sample once takes")
+    assert AHEAD == workers.AHEAD
+
+
+@pytest.mark.parametrize("name", ["shared_samples", "shared_batches"])
+def test_what_workers_share_needs_workers(name: str) -> None:
+    indexed = msgspec.structs.replace(DATASET, indexed=True)
+    it = machine(situation(workers=2, dataset=msgspec.structs.replace(DATASET, length=1000), fetch_seconds=0.01))
+    change, indexing = found(it, name), found(machine(situation(dataset=indexed)), "batched_fetch")
+    assert (
+        conflicts([change, indexing], it) == f"{name}={change.value} and batched_fetch=true: there are no workers then"
+    )
+    assert conflicts([change, msgspec.structs.replace(indexing, name="workers", value="0")], it)
+    assert conflicts([found(it, "shared_samples"), found(it, "shared_batches")], it) is None
 
 
 def test_pinned_memory_is_a_gpu_s() -> None:

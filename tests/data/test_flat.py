@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from hotlap.data.flat import ALIGNMENT, Flat, NotFlat, sample_of
+from hotlap.probe.shared.flat import ALIGNMENT, Flat, NotFlat, sample_of
 
 LEAVES = (
     st.none()

@@ -6,10 +6,12 @@ import itertools
 import random
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotlap.data.policies import POLICIES, belady, frequency, hit_rate, lru, lru_in_theory, never_evict
+from hotlap.data.grouping import grouped
+from hotlap.data.policies import POLICIES, belady, hit_rate, lru_in_theory
 
 N = 2000
 
@@ -37,6 +39,28 @@ def test_clips_that_share_frames() -> None:
     assert found["never_evict"] == pytest.approx(0.17, abs=0.01)
     assert found["lru"] == pytest.approx(0.14, abs=0.02)
     assert found["belady"] == pytest.approx(0.48, abs=0.02)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.1, 0.81), (0.17, 0.84)])
+def test_two_sequences_at_a_time(share: float, most: float) -> None:
+    """As in GoPro: 22 sequences of 100 frames, every clip of five, those of two sequences shuffled among themselves.
+
+    A tenth of the data is room for both, and more than three quarters of the readings hit; what comes first does not.
+    """
+    clips = [(sequence, first) for sequence in range(22) for first in range(96)]
+    generator = torch.Generator().manual_seed(0)
+    order = []
+    for _ in range(3):
+        shuffled = torch.randperm(len(clips), generator=generator).tolist()
+        for number in grouped(shuffled, [sequence for sequence, _ in clips], 2, generator):
+            sequence, first = clips[number]
+            order += [(sequence, first + frame) for frame in range(5)]
+    sizes = dict.fromkeys(order, 1.0)
+    found = {name: hit_rate(policy, share * 2200, order, sizes, len(order) // 3) for name, policy in POLICIES.items()}
+    assert found["never_evict"] == pytest.approx(share, abs=0.02)
+    assert 0.75 < found["fifo"] <= found["lru"] <= found["belady"] < most
+    assert found["fifo"] == pytest.approx(0.79, abs=0.01)
+    assert found["belady"] - found["fifo"] < 0.04
 
 
 def test_some_are_read_far_more_often() -> None:
@@ -75,7 +99,7 @@ def test_nothing_hits_more_than_belady(order: list[int], budget: int) -> None:
 def test_no_policy_takes_more_than_its_budget(order: list[int], sizes: list[int], budget: int) -> None:
     """One who keeps a sample that does not fit would hit it."""
     known = dict(enumerate(map(float, sizes)))
-    for policy in (never_evict, lru, belady, frequency):
+    for policy in POLICIES.values():
         hits = policy(budget, order, known)
         assert len(hits) == len(order)
         assert not any(hit for hit, key in zip(hits, order, strict=True) if known[key] > budget)

@@ -13,7 +13,8 @@ import torch
 from torch.utils import _pytree as tree
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from hotlap.data import SharedBatches, transport
+from hotlap.data import SharedBatches
+from hotlap.probe.shared import ring
 
 Pair = namedtuple("Pair", "x y")
 SIZE = 40_000
@@ -102,13 +103,13 @@ def test_of_a_stream() -> None:
 def in_slots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The slot of each batch that comes in one."""
     seen: list[int] = []
-    before = transport._lease
+    before = ring._lease
 
-    def lease(ring: Any, slot: int, size: int) -> Any:
+    def lease(place: Any, slot: int, size: int) -> Any:
         seen.append(slot)
-        return before(ring, slot, size)
+        return before(place, slot, size)
 
-    monkeypatch.setattr(transport, "_lease", lease)
+    monkeypatch.setattr(ring, "_lease", lease)
     return seen
 
 

@@ -658,7 +658,7 @@ def test_the_slow_part_of_a_fetch_is_named_with_its_remedy(
 def test_large_batches_may_be_fetched_in_the_loop_where_that_is_shorter() -> None:
     finding = planted(phases={"data_wait": 0.16}, facts=LARGE)["DATA06"]
     assert "num_workers=0" in finding.remedy
-    assert finding.changes == ["workers"]
+    assert finding.changes == ["shared_batches", "workers"]
     assert any("588 MB a second" in sentence for sentence in finding.evidence)
     shared = planted(phases={"data_wait": 0.1}, facts=LARGE)["DATA06"]
     assert "more workers, up to 8" in shared.remedy

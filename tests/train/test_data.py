@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from hotlap.train.config import RestorationConfig
-from hotlap.train.data import ShuffledEpoch
+from hotlap.train.data import Batches, ShuffledEpoch
 from hotlap.train.ranks import Ranks
+from hotlap.workers import Choice
 
 Make = Callable[..., RestorationConfig]
 CPU = torch.device("cpu")
@@ -26,11 +27,20 @@ class Numbers:
     def __getitem__(self, number: int) -> Any:
         return number
 
+    cache = None
+
+    def predicted(self, epochs: list[list[int]]) -> None:
+        return None
+
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
         return order
 
     def on_device(self, device: torch.device) -> None:
         return None
+
+
+def first(batches: Batches, number: int) -> list[list[int]]:
+    return [torch.as_tensor(batch).tolist() for _, batch in zip(range(number), batches, strict=False)]
 
 
 def order(config: RestorationConfig, samples: int = 30, ranks: Ranks | None = None) -> ShuffledEpoch:
@@ -82,3 +92,25 @@ def test_ranks_divide_each_batch(small: Make, drop_last: bool) -> None:
     for i in range(0, len(alone), 8):
         together = [*parts[0][i // 2 : i // 2 + 4], *parts[1][i // 2 : i // 2 + 4]]
         assert sorted(together) == sorted(alone[i : i + 8])
+
+
+def test_auto_goes_on_with_the_workers_that_keep_up(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of an epoch, and with the samples that any number of workers gives."""
+    expected = first(Batches(Numbers(30), small(), Ranks(CPU)), 40)
+    said: list[str] = []
+    monkeypatch.setattr("hotlap.train.data.choose", lambda fetch, step, **limits: Choice(2, "two keep up"))
+    batches = Batches(Numbers(30), small(num_workers="auto"), Ranks(CPU))
+    batches.say = said.append
+    assert first(batches, 40) == expected
+    assert batches._loader is not None
+    assert (batches._loader.num_workers, said) == (2, ["two keep up"])
+
+
+def test_auto_takes_no_workers_for_what_is_fetched_at_once(small: Make) -> None:
+    said: list[str] = []
+    batches = Batches(Numbers(30), small(num_workers="auto"), Ranks(CPU))
+    batches.say = said.append
+    first(batches, 20)
+    assert batches._loader is not None
+    assert batches._loader.num_workers == 0
+    assert said[0].startswith("no workers: a batch takes ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
+from hotlap.changes.samples import AHEAD, ahead_seconds
 from hotlap.changes.situation import Situation
 from hotlap.records import Change
 
@@ -13,6 +14,8 @@ _GRAPHS = ("reduce-overhead", "max-autotune")
 
 #: Other ways to make a batch.
 _BATCHES = ("batched_fetch", "cache_samples", "whole_set")
+#: What workers share.
+_SHARED = ("shared_samples", "shared_batches")
 
 Alone = Callable[[Change, Situation], bool]
 Together = Callable[[Change, Change], bool]
@@ -58,6 +61,11 @@ _ALONE: tuple[tuple[Alone, str], ...] = (
         lambda change, it: _is(change, "cudnn_benchmark") and (it.facts.input_shapes or 1) > 1,
         "each new shape would be tried anew, and the shapes of this training change",
     ),
+    (
+        lambda change, it: _is(change, "shared_samples") and (ahead_seconds(it) or 0.0) > AHEAD,
+        "it pays from the second epoch on, and fetching each sample once takes longer than a trial: by hand it is "
+        "hotlap.data.SampleCache",
+    ),
 )
 
 #: Of two changes, in either order.
@@ -91,7 +99,11 @@ _TOGETHER: tuple[tuple[Together, str], ...] = (
         "it takes effect where the training fetches its batches itself",
     ),
     (
-        lambda a, b: a.name in ("persistent_workers", "prefetch", "any_order") and b.name in _BATCHES,
+        lambda a, b: a.name in ("persistent_workers", "prefetch", "any_order", *_SHARED) and b.name in _BATCHES,
+        "there are no workers then",
+    ),
+    (
+        lambda a, b: a.name in _SHARED and _is(b, "workers", "0"),
         "there are no workers then",
     ),
     (

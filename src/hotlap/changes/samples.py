@@ -1,6 +1,8 @@
-"""Batches made in another way, where the training fetches them itself: one indexing, samples that are kept.
+"""Batches made in another way: one indexing, samples that are kept, memory that workers share.
 
-Cheapest first: an indexing of what is in memory already; the whole set as one tensor; samples kept as they are.
+Where the training fetches them itself, cheapest first: an indexing of what is in memory already; the whole set as one
+tensor; samples kept as they are. Where workers do: each sample fetched once by all of them; batches put together where
+the training reads them.
 """
 
 from __future__ import annotations
@@ -11,13 +13,26 @@ from hotlap.records import Change
 
 #: What is kept may take this share of the machine's memory, for all ranks together.
 MEMORY = 0.25
+#: Seconds in which the lever fetches all samples before the first batch; where it takes longer it does not.
+AHEAD = 10.0
+#: Bytes of a batch: a smaller one comes faster through torch's own queue.
+LEAST_BATCH = 2**16
 
 
 def propose(situation: Situation) -> list[Change]:
     facts = situation.facts
     if facts.workers is None or facts.iterable_dataset:
         return []
-    return [*_indexed(situation), *_kept(situation)]
+    return [*_indexed(situation), *_kept(situation), *_shared_samples(situation), *_shared_batches(situation)]
+
+
+def ahead_seconds(situation: Situation) -> float | None:
+    """What it takes the workers to fetch each sample once that can be kept; None where it is not known."""
+    facts = situation.facts
+    if not facts.workers or not facts.batch_size or facts.fetch_seconds is None or not facts.dataset.length:
+        return None
+    batches = facts.dataset.length * _share(situation, MEMORY) / facts.batch_size
+    return batches * facts.fetch_seconds / (facts.workers * situation.ranks)
 
 
 def _indexed(situation: Situation) -> list[Change]:
@@ -59,8 +74,7 @@ def _kept(situation: Situation) -> list[Change]:
         return []
     whole = dataset.length * dataset.sample_bytes
     room = MEMORY * memory / situation.ranks
-    # Sequential reading meets each sample once in an epoch, so what is kept is what hits.
-    share = min(1.0, room / whole)
+    share = _share(situation, MEMORY / situation.ranks)
     wait = situation.diagnosis.phases.get("data_wait", 0.0)
     changes = []
     if dataset.stacked and dataset.alike and share == 1:
@@ -88,3 +102,50 @@ def _kept(situation: Situation) -> list[Change]:
         )
     )
     return changes
+
+
+def _share(situation: Situation, of_memory: float) -> float:
+    """Of the samples that which fits: each is read once in an epoch, so what is kept is what hits."""
+    dataset, memory = situation.facts.dataset, situation.environment.memory
+    whole = (dataset.length or 0) * (dataset.sample_bytes or 0)
+    return min(1.0, of_memory * memory / whole) if memory and whole else 0.0
+
+
+def _shared_samples(situation: Situation) -> list[Change]:
+    facts, dataset, memory = situation.facts, situation.facts.dataset, situation.environment.memory
+    if not facts.workers or facts.fetch_uses_rng is not False or dataset.indexed:
+        return []
+    if dataset.length is None or not dataset.sample_bytes or memory is None:
+        return []
+    whole, room = dataset.length * dataset.sample_bytes, MEMORY * memory
+    wait = situation.diagnosis.phases.get("data_wait", 0.0)
+    return [
+        Change(
+            name="shared_samples",
+            value=f"{min(whole, room) / 1e9:.2g}GB",
+            title="samples kept in memory that all workers share",
+            numerics="exact",
+            inject={"shared_samples": int(min(1.5 * whole, room))},
+            bound=situation.bound_of(wait * _share(situation, MEMORY)),
+            note=f"takes {size(min(whole, room))} of the node; all samples are fetched before the first batch",
+        )
+    ]
+
+
+def _shared_batches(situation: Situation) -> list[Change]:
+    facts, dataset = situation.facts, situation.facts.dataset
+    if not facts.workers or not dataset.stacked or not dataset.alike:
+        return []
+    if (dataset.sample_bytes or 0) * (facts.batch_size or 0) < LEAST_BATCH:
+        return []
+    return [
+        Change(
+            name="shared_batches",
+            value="true",
+            title="batches in memory that the workers use again",
+            numerics="exact",
+            inject={"shared_batches": True},
+            bound=situation.bound("data_wait"),
+            note="takes the memory of some batches a worker",
+        )
+    ]

@@ -2,54 +2,47 @@
 
     dataset = SampleCache(dataset, gigabytes=40)
 
-    dataset[i] ── ready? ── a copy out of shared memory                                  hit
-       │ no                                                                               miss
-       └── claim i (others wait, and then read) ── fetch ── store ── publish
-
 The budget is that of the node: workers and ranks share the samples, where each would keep its own otherwise. Samples
-that come first stay, which is the best rule where each is read once in an epoch (``policies``). The order of samples is
-left alone, and so are the samples: one that is random is not kept.
+that come first stay, which is the best rule where each is read once in an epoch (``policies``); or the latest, where
+readings of the same one come close together. The order of samples is left alone, and so are the samples: one that is
+random is not kept.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
 import sys
-import threading
-import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hotlap.data.flat import Flat, NotFlat, sample_of
-from hotlap.data.room import GIB, budget
-from hotlap.data.store import Counter, Header, Stop, Store
-from hotlap.probe.randomness import RandomState, other_numbers, own_generator
+from hotlap.data.grouping import GroupedSampler
+from hotlap.data.latest import Latest
+from hotlap.data.order import order_of
+from hotlap.data.prediction import Prediction, predict
+from hotlap.probe.randomness import own_generator, unchanged
+from hotlap.probe.shared.flat import Flat, NotFlat
+from hotlap.probe.shared.room import GIB, budget
+from hotlap.probe.shared.samples import FOREIGN, RANDOM, SharedSamples, run_key
+from hotlap.probe.shared.store import Counter, Header, Stop, Store, aligned
 
-#: Samples that each process fetches twice at first, and then one in so many.
-_TWICE, _ONE_IN = 2, 200
 _MIB = 2**20
-_RANDOM = (
-    "the samples are random, and keeping them would freeze them, so none is kept: let the dataset load, and give what "
-    "is random as SampleCache(..., augment=...)"
-)
-_FOREIGN = (
-    "another rank made this cache for other samples, so it is not used here: every rank makes the same caches in the "
-    "same order, each around all samples; or give ranks=1"
-)
 _created = itertools.count()
 #: Attributes of a cache; others are those of its dataset.
-_OWN = frozenset({"augment", "copy", "dataset", "name", "_compared", "_foreign", "_misses", "_store"})
+_OWN = frozenset(
+    {"augment", "copy", "dataset", "name", "policy", "_foreign", "_misses", "_predicted", "_store", "_unsure"}
+)
+#: What each rule is kept in.
+_STORES: dict[str, type[Store]] = {"never_evict": Store, "fifo": Latest}
+#: Samples that are fetched to see how large they are, where none is kept yet.
+_LOOKED_AT = 3
 
 
 class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +56,11 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     hits: int
     misses: int
-    #: Of the hits in every later epoch, where each sample is read once in one: the share of the samples that is kept.
-    predicted_hit_rate: float
+    #: Of later epochs: as ``SampleCache.predict`` found, or, where what comes first stays, the share of the samples
+    #: that is kept, which is right where each is read once in an epoch. None where nothing was predicted.
+    predicted_hit_rate: float | None
+    #: What ``hit_rate`` would be now, the first epoch among the readings, by that prediction.
+    expected_hit_rate: float | None
     #: Misses that were not kept, by reason.
     not_kept: dict[str, int]
     #: Why nothing more is kept; None while it is.
@@ -80,10 +76,13 @@ class CacheStats(msgspec.Struct, frozen=True, kw_only=True):
         return self.hits / asked if asked else None
 
 
-class SampleCache(Dataset[Any]):
+class SampleCache(SharedSamples, Dataset[Any]):
     """Keeps samples of ``dataset`` in at most ``gigabytes`` (of 2**30 bytes) of this node, ranks and workers together.
 
     What can be told of a dataset is told of this one: its other attributes are those of ``dataset``.
+
+    ``policy``: what comes first stays ("never_evict"), or the latest ("fifo"), whose samples are always copied.
+    ``predict`` says what each gives for an order of reading.
 
     Without ``copy`` the tensors of a hit lie in the cache itself: writing to one alters it for all. Torch's own collate
     copies them, so a loader that uses it has no need of another copy.
@@ -101,13 +100,19 @@ class SampleCache(Dataset[Any]):
         dataset: Any,
         gigabytes: float,
         *,
+        policy: Literal["never_evict", "fifo"] = "never_evict",
         copy: bool = True,
         augment: Callable[[Any], Any] | None = None,
         ranks: int | None = None,
         name: str | None = None,
     ) -> None:
         self.dataset = dataset
-        self.augment, self.copy = augment, copy
+        if policy not in _STORES:
+            raise ValueError(f"policy is {policy!r}, and must be one of {', '.join(_STORES)}")
+        if policy == "fifo" and not copy:
+            raise ValueError("policy='fifo' stores new samples where old ones lie, so these must be copied: copy=True")
+        self.augment, self.policy = augment, policy
+        self._predicted: Prediction | None = None
         self.name = name or type(dataset).__name__
         granted = budget(gigabytes * GIB)
         if granted.why is not None:
@@ -116,20 +121,16 @@ class SampleCache(Dataset[Any]):
                 stacklevel=2,
             )
         together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks is None else ranks
-        key = f"{_run()}-{next(_created)}"
-        # A rank that finds the cache of another looks whether it holds its own samples.
-        self._misses, self._compared = 0, _TWICE
-        if together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            self._store = Store.create(key, len(dataset), granted.size)
-        else:
-            self._store, self._compared = Store.find(key), 0
-        #: Whether the memory holds samples of another dataset: ranks that do not make the same caches.
-        self._foreign = len(self._store) != len(dataset)
+        key, kind = f"{run_key()}-{next(_created)}", _STORES[policy]
+        own = together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
+        store = kind.create(key, len(dataset), granted.size) if own else kind.find(key)
+        super().__init__(store, copy=copy, own=own)
+        self._foreign = len(store) != len(dataset)
         if self._foreign:
-            self._warn(_FOREIGN)
+            self._warn(FOREIGN)
         if own_generator(torch, dataset):
             self._store.stop(Stop.RANDOM)
-            self._warn(_RANDOM)
+            self._warn(RANDOM)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -152,95 +153,14 @@ class SampleCache(Dataset[Any]):
     def part(self, key: Any, take: Callable[[Any], Any], missed: Callable[[], Any] | None = None) -> Any:
         """What ``take`` makes of a sample, which lies in the cache where it is a hit: nothing of it may be written to.
 
-        A crop of a large picture costs the copy of the crop. ``missed`` gives the same where there is no room for the
-        sample, so that not all of it need be fetched. ``augment`` is not called.
+        A crop of a large picture costs the copy of the crop; and a copy it must be where the latest samples stay.
+        ``missed`` gives the same where there is no room for the sample, so that not all of it need be fetched.
+        ``augment`` is not called.
         """
         return self._sample(key, take, missed)
 
-    def _sample(
-        self, key: Any, take: Callable[[Any], Any] | None = None, missed: Callable[[], Any] | None = None
-    ) -> Any:
-        store = self._store
-        try:
-            number = key.__index__()
-        except (AttributeError, TypeError):
-            number = -1
-        if self._foreign:
-            return _taken(self.dataset[key], take)
-        if not 0 <= number < len(store):
-            store.count(Counter.MISSES)
-            store.count(Counter.NO_KEY)
-            return _taken(self.dataset[key], take)
-        # What was kept before it was found to be random is not handed out either.
-        random = store.stopped is Stop.RANDOM
-        found = None if random else self._ready(number, take)
-        if found is not None:
-            return found[0]
-        if store.stopped is not Stop.GOES_ON or store.full:
-            store.count(Counter.RANDOM if random else Counter.NO_ROOM)
-            if missed is not None:
-                store.count(Counter.MISSES)
-                return missed()
-            return _taken(self._fetched(key), take)
-        began = time.perf_counter_ns()
-        with store.claimed(number) as free:
-            store.count(Counter.WAITING, time.perf_counter_ns() - began)
-            if free:
-                return _taken(self._fetched(key, number), take)
-        found = self._ready(number, take)
-        return _taken(self._fetched(key), take) if found is None else found[0]
-
-    def _ready(self, number: int, take: Callable[[Any], Any] | None) -> tuple[Any] | None:
-        found = self._store.get(number)
-        if found is None:
-            return None
-        if self._compared < _TWICE:
-            self._compared += 1
-            if _differ(self.dataset[number], found):
-                self._foreign = True
-                self._warn(_FOREIGN)
-                return None
-        began = time.perf_counter_ns()
-        sample = _taken(sample_of(*found, copy=self.copy and take is None), take)
-        self._store.count(Counter.HITS)
-        self._store.count(Counter.COPYING, time.perf_counter_ns() - began)
-        return (sample,)
-
-    def _fetched(self, key: Any, number: int | None = None) -> Any:
-        """Fetch a sample, and keep it under its number, where one is claimed."""
-        store = self._store
-        began = time.perf_counter_ns()
-        # Other threads draw numbers of their own meanwhile.
-        asks = number is not None and threading.current_thread() is threading.main_thread()
-        before = RandomState(torch) if asks else None
-        sample = self.dataset[key]
-        store.count(Counter.MISSES)
-        store.count(Counter.FETCHING, time.perf_counter_ns() - began)
-        if number is None:
-            return sample
-        try:
-            flat = Flat(sample)
-        except NotFlat as error:
-            store.count(Counter.NOT_FLAT)
-            self._warn(f"sample {number} cannot be kept: it has {error}")
-            return sample
-        if before is not None and (before != RandomState(torch) or self._differs(key, flat)):
-            store.count(Counter.RANDOM)
-            store.stop(Stop.RANDOM)
-            self._warn(_RANDOM)
-        elif not store.put(number, flat):
-            store.count(Counter.NO_ROOM)
-        return sample
-
-    def _differs(self, key: Any, flat: Flat) -> bool:
-        """Whether it comes out otherwise with other random numbers; asked now and then."""
-        self._misses += 1
-        if self._misses > _TWICE and self._misses % _ONE_IN:
-            return False
-        body = np.empty(flat.size, np.uint8)
-        flat.write(body)
-        with other_numbers(torch, self._misses):
-            return _differ(self.dataset[key], (flat.form, body))
+    def _fetch(self, key: Any) -> Any:
+        return self.dataset[key]
 
     def _warn(self, text: str) -> None:
         warnings.warn(f"{self.name}: {text}", stacklevel=4)
@@ -249,7 +169,12 @@ class SampleCache(Dataset[Any]):
 
     def stats(self) -> CacheStats:
         store = self._store
-        items, used, most = (int(store.header[each]) for each in (Header.ITEMS, Header.USED, Header.BUDGET))
+        items, asked = store.items, store.total(Counter.HITS) + store.total(Counter.MISSES)
+        later, expected = None, None
+        if self._predicted is not None:
+            later, expected = self._predicted.hit_rate, self._predicted.after(asked)
+        elif self.policy == "never_evict":
+            later = items / len(store) if len(store) else 0.0
         reasons = {
             "no room": Counter.NO_ROOM,
             "not flat": Counter.NOT_FLAT,
@@ -259,12 +184,13 @@ class SampleCache(Dataset[Any]):
         stopped = {Stop.NO_MEMORY: "the node has no more memory", Stop.RANDOM: "the samples are random"}
         return CacheStats(
             items=items,
-            bytes=used,
-            budget=most,
+            bytes=store.used,
+            budget=int(store.header[Header.BUDGET]),
             length=len(store),
             hits=store.total(Counter.HITS),
             misses=store.total(Counter.MISSES),
-            predicted_hit_rate=items / len(store) if len(store) else 0.0,
+            predicted_hit_rate=later,
+            expected_hit_rate=expected,
             not_kept={name: count for name, each in reasons.items() if (count := store.total(each))},
             stopped=stopped.get(store.stopped),
             fetching=store.total(Counter.FETCHING) / 1e9,
@@ -283,7 +209,55 @@ class SampleCache(Dataset[Any]):
         print(f"  - Size: {found.items} items")
         print(f"  - Memory: {found.bytes / _MIB:.1f} / {found.budget / _MIB:.1f} MB")
         print(f"  - Hit Rate: {rate} ({found.hits} hits / {found.misses} misses)")
+        if self._predicted is not None:
+            soon = (
+                "" if found.expected_hit_rate is None else f"; of as many readings {100 * found.expected_hit_rate:.2f}%"
+            )
+            print(f"  - Predicted: {self._predicted.sentence()}{soon}")
         sys.stdout.flush()
+
+    def predict(
+        self,
+        order: Any,
+        *,
+        epochs: int = 2,
+        keys: Callable[[Any], Iterable[int]] | None = None,
+        sizes: float | Mapping[Any, float] | None = None,
+        sequences: Sequence[Hashable] | None = None,
+    ) -> Prediction:
+        """What this cache will hit, and what other rules would, when samples are read in this order.
+
+        ``order``: the loader or the sampler of the training, before its first epoch, whose generators are left as they
+        are; or a list of the numbers for each epoch. ``keys``: of what a sampler gives, the numbers that are read
+        here, as the frames of a clip. ``sizes``: bytes of each sample; None takes those that are kept for the size of
+        all, or fetches a few where none is. ``sequences``: of each clip, to say what a ``GroupedSampler`` of two of
+        them would give. ``stats`` compares it with what happens.
+        """
+        read, most = order_of(order, epochs, keys), int(self._store.header[Header.BUDGET])
+        known: Mapping[Any, float]
+        if isinstance(sizes, Mapping):
+            known = sizes
+        else:
+            size = self._size() if sizes is None else sizes
+            known = defaultdict(lambda: size)
+        self._predicted = predict(read, known, most, self.policy)
+        if sequences is not None:
+            other = order_of(GroupedSampler(sequences, num_replicas=1, rank=0), epochs, keys)
+            grouped = predict(other, known, most, "fifo").hit_rate
+            self._predicted = msgspec.structs.replace(self._predicted, grouped=grouped)
+        return self._predicted
+
+    def _size(self) -> float:
+        """Mean bytes of a sample."""
+        if self._store.items:
+            return self._store.used / self._store.items
+        numbers = range(0, len(self), max(1, len(self) // _LOOKED_AT))[:_LOOKED_AT]
+        try:
+            with unchanged(torch):
+                flat = [Flat(self.dataset[number]) for number in numbers]
+        except NotFlat as error:
+            raise ValueError(f"the samples of {self.name} cannot be kept: one has {error}") from None
+        return sum(aligned(len(each.form)) + aligned(each.size) for each in flat) / max(1, len(flat))
 
     # -- other processes -----------------------------------------------------------------------------------------
 
@@ -295,33 +269,4 @@ class SampleCache(Dataset[Any]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._store = Store.attach(state["_store"])
-
-
-def _differ(sample: Any, kept: tuple[bytes, np.ndarray]) -> bool:
-    """Whether a sample is another one than that which is kept."""
-    try:
-        flat = Flat(sample)
-    except NotFlat:
-        return True
-    form, body = kept
-    same = (flat.form, flat.size) == (form, len(body))
-    return not same or any(not np.array_equal(part, body[at : at + part.nbytes]) for at, part in flat.parts)
-
-
-def _taken(sample: Any, take: Callable[[Any], Any] | None) -> Any:
-    return sample if take is None else take(sample)
-
-
-def _run() -> str:
-    """The same for all ranks of a training on this node, and for no other training."""
-    known = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")]
-    if not known[2]:
-        return str(os.getpid())
-    known.append(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    # Address and port are the same in most runs. Who started the ranks of this one is the same for all of them.
-    with suppress(OSError):
-        parent = os.getppid()
-        known += [str(parent), Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]]
-    # The name of a memory is short.
-    return hashlib.sha256("-".join(known).encode()).hexdigest()[:16]
+        self._store = _STORES[self.policy].attach(state["_store"])

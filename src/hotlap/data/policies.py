@@ -1,7 +1,8 @@
 """Which samples a cache should keep: simulated on the order in which they will be read.
 
 never_evict   what comes first stays           c hits, of a share c that fits, where each sample is read once an epoch
-lru           the one not read for longest goes           c + (1 - c) ln(1 - c) there: at half of the data 15 %
+fifo          the one stored first goes              as little there; all but the first reading where readings of one
+lru           the one not read for longest goes      come close together    (lru: c + (1 - c) ln(1 - c) once an epoch)
 belady        the one read again latest goes, or is not kept at all: the best that there is, where the order is known
 frequency     one read more often than the rarest takes its place
 
@@ -11,6 +12,7 @@ All sizes are those of the samples; an order is the keys in the order of their r
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -32,18 +34,70 @@ def never_evict(budget: float, order: Sequence[Key], sizes: Mapping[Key, float])
 
 
 def lru(budget: float, order: Sequence[Key], sizes: Mapping[Key, float]) -> list[bool]:
+    return _oldest_goes(budget, order, sizes, renewed=True)
+
+
+def fifo(budget: float, order: Sequence[Key], sizes: Mapping[Key, float]) -> list[bool]:
+    return _oldest_goes(budget, order, sizes, renewed=False)
+
+
+def _oldest_goes(budget: float, order: Sequence[Key], sizes: Mapping[Key, float], *, renewed: bool) -> list[bool]:
+    """A sample is as old as its storing, or, ``renewed``, as its last reading."""
     kept: OrderedDict[Key, None] = OrderedDict()
-    hits = []
+    room, hits = budget, []
     for key in order:
         hits.append(key in kept)
         if key in kept:
-            kept.move_to_end(key)
-        elif sizes[key] <= budget + sum(sizes[each] for each in kept):
-            while sizes[key] > budget:
-                budget += sizes[kept.popitem(last=False)[0]]
+            if renewed:
+                kept.move_to_end(key)
+        elif sizes[key] <= budget:
+            while sizes[key] > room:
+                room += sizes[kept.popitem(last=False)[0]]
             kept[key] = None
-            budget -= sizes[key]
+            room -= sizes[key]
     return hits
+
+
+class _Ranked:
+    """What is kept, by rank: the lowest goes, where one of a higher rank wants its room."""
+
+    def __init__(self, budget: float, sizes: Mapping[Key, float]) -> None:
+        self._budget, self._room, self._sizes = budget, budget, sizes
+        self._ranks: dict[Key, float] = {}
+        #: (rank, when it was given, key); where that is no longer the rank of the key, it is skipped.
+        self._heap: list[tuple[float, int, Key]] = []
+        self._given = itertools.count()
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._ranks
+
+    def rank(self, key: Key, rank: float) -> None:
+        self._ranks[key] = rank
+        heapq.heappush(self._heap, (rank, next(self._given), key))
+
+    def drop(self, key: Key) -> None:
+        del self._ranks[key]
+        self._room += self._sizes[key]
+
+    def offer(self, key: Key, rank: float, above: float) -> None:
+        """Keep it, if those whose rank is below ``above`` leave it enough room."""
+        size, room = self._sizes[key], self._room
+        if size > self._budget:
+            return
+        out: list[tuple[float, int, Key]] = []
+        while room < size and self._heap and self._heap[0][0] < above:
+            lowest = heapq.heappop(self._heap)
+            if self._ranks.get(lowest[2]) == lowest[0]:
+                out.append(lowest)
+                room += self._sizes[lowest[2]]
+        if room < size:
+            for each in out:
+                heapq.heappush(self._heap, each)
+            return
+        for each in out:
+            del self._ranks[each[2]]
+        self._room = room - size
+        self.rank(key, rank)
 
 
 def belady(budget: float, order: Sequence[Key], sizes: Mapping[Key, float]) -> list[bool]:
@@ -51,81 +105,45 @@ def belady(budget: float, order: Sequence[Key], sizes: Mapping[Key, float]) -> l
     later: dict[Key, deque[int]] = defaultdict(deque)
     for place, key in enumerate(order):
         later[key].append(place)
-    kept: dict[Key, int] = {}
-    #: (-next reading, key) of what is kept; entries of old readings are left in it and skipped.
-    heap: list[tuple[float, int, Key]] = []
+    kept = _Ranked(budget, sizes)
     hits = []
-    for place, key in enumerate(order):
+    for key in order:
+        hits.append(key in kept)
         later[key].popleft()
         again = later[key][0] if later[key] else None
-        hits.append(key in kept)
         if key in kept:
             if again is None:
-                budget += sizes[key]
-                del kept[key]
+                kept.drop(key)
             else:
-                kept[key] = again
-                heapq.heappush(heap, (-again, place, key))
-            continue
-        if again is None:
-            continue
-        out: list[tuple[float, int, Key]] = []
-        room = budget
-        while room < sizes[key] and heap:
-            latest = heapq.heappop(heap)
-            if kept.get(latest[2]) != -latest[0]:
-                continue
-            if -latest[0] <= again:
-                heapq.heappush(heap, latest)
-                break
-            out.append(latest)
-            room += sizes[latest[2]]
-        if room < sizes[key]:
-            for each in out:
-                heapq.heappush(heap, each)
-            continue
-        for each in out:
-            del kept[each[2]]
-        budget = room - sizes[key]
-        kept[key] = again
-        heapq.heappush(heap, (-again, place, key))
+                kept.rank(key, -again)
+        elif again is not None:
+            kept.offer(key, -again, above=-again)
     return hits
 
 
 def frequency(budget: float, order: Sequence[Key], sizes: Mapping[Key, float]) -> list[bool]:
     """Where the order is not known: what was read more often before takes the place of what was read less often."""
     read: Counter[Key] = Counter()
-    kept: set[Key] = set()
-    #: (readings when it was put here, when that was, key); looked at again before it goes.
-    heap: list[tuple[int, int, Key]] = []
+    kept = _Ranked(budget, sizes)
     hits = []
-    for place, key in enumerate(order):
+    for key in order:
         hits.append(key in kept)
         before = read[key]
         read[key] += 1
         if key in kept:
-            continue
-        out: list[tuple[int, int, Key]] = []
-        room = budget
-        while room < sizes[key] and heap and heap[0][0] < before:
-            rarest = heapq.heappop(heap)
-            if rarest[0] < read[rarest[2]]:
-                heapq.heappush(heap, (read[rarest[2]], place, rarest[2]))
-                continue
-            out.append(rarest)
-            room += sizes[rarest[2]]
-        if room < sizes[key]:
-            for each in out:
-                heapq.heappush(heap, each)
-            continue
-        kept.difference_update(each[2] for each in out)
-        budget = room - sizes[key]
-        kept.add(key)
-        heapq.heappush(heap, (read[key], place, key))
+            kept.rank(key, read[key])
+        else:
+            kept.offer(key, read[key], above=before)
     return hits
 
 
-POLICIES: dict[str, Policy] = {"never_evict": never_evict, "lru": lru, "belady": belady, "frequency": frequency}
+POLICIES: dict[str, Policy] = {
+    "never_evict": never_evict,
+    "fifo": fifo,
+    "lru": lru,
+    "belady": belady,
+    "frequency": frequency,
+}
 
 
 def hit_rate(policy: Policy, budget: float, order: Sequence[Key], sizes: Mapping[Key, float], warm: int = 0) -> float:

@@ -6,6 +6,8 @@ few per cent as just above it, and the report of what will not help says so.
 
 from __future__ import annotations
 
+from hotlap.workers import HANDOVER
+
 # --- which steps are the training's steady state -----------------------------------------------------------------
 
 #: A MAD times this is a standard deviation where the noise is normal.
@@ -55,9 +57,8 @@ FEW_STEPS_MARGIN = 3.0
 
 # --- the rules ---------------------------------------------------------------------------------------------------
 
-#: Seconds to hand one batch from a worker to the loop: queue, unpickling, mapping shared memory. 0.5 ms were measured
-#: for a ready batch of two small tensors on 2 cores. A fetch that takes less cannot be hidden by a worker.
-WORKER_HANDOVER = 500e-6
+#: Seconds to hand one batch from a worker to the loop. A fetch that takes less cannot be hidden by a worker.
+WORKER_HANDOVER = HANDOVER
 
 #: With so little computing beside the wait, the number of workers that would keep up means nothing.
 WORKERS_COUNTED = 1000

@@ -8,8 +8,6 @@ The workers keep up where making a batch, shared by all of them, takes no longer
 
 from __future__ import annotations
 
-import math
-
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import most_workers
 from hotlap.diagnose.thresholds import (
@@ -21,6 +19,7 @@ from hotlap.diagnose.thresholds import (
     WORKER_HANDOVER,
     WORKERS_COUNTED,
 )
+from hotlap.workers import to_keep_up
 
 
 def wait(context: Context) -> float:
@@ -46,7 +45,7 @@ def workers_to_keep_up(context: Context) -> int | None:
     fetch, busy = context.facts.fetch_seconds, _busy(context)
     if fetch is None or busy * WORKERS_COUNTED <= fetch * context.micro_batches:
         return None
-    return max(1, math.ceil(fetch * context.micro_batches / busy)) if busy > 0 else None
+    return to_keep_up(fetch * context.micro_batches, busy) if busy > 0 else None
 
 
 def way(context: Context) -> float | None:

@@ -9,20 +9,14 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import psutil
 
 import hotlap
 from hotlap.records import Environment
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: affinity, and the cgroup's quota (v2) where there is one."""
-    cores, quota = len(_affinity()), _cpu_quota()
-    return cores if quota is None else max(1, min(cores, int(quota)))
+from hotlap.workers import cgroup_limits, cpu_quota, usable_cores
 
 
 def usable_memory() -> int:
@@ -36,26 +30,8 @@ def _affinity() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _cpu_quota() -> float | None:
-    """Cores' worth of time that the cgroup may use."""
-    limits = (text.split() for text in _cgroup_limits("cpu.max"))
-    return min((int(quota) / int(period) for quota, period in limits if quota != "max"), default=None)
-
-
 def _memory_limit() -> int | None:
-    return min((int(limit) for limit in _cgroup_limits("memory.max") if limit != "max"), default=None)
-
-
-def _cgroup_limits(name: str) -> Iterator[str]:
-    """This process's limit and those of the groups around its own (cgroup v2), as far as they can be read."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    own = next((PurePosixPath(line[3:]) for line in groups if line.startswith("0::/")), PurePosixPath("/"))
-    for group in (own, *own.parents):
-        with contextlib.suppress(OSError):
-            yield Path(f"/sys/fs/cgroup{group}", name).read_text().strip()
+    return min((int(limit) for limit in cgroup_limits("memory.max") if limit != "max"), default=None)
 
 
 def _cpu_name() -> str:
@@ -167,7 +143,7 @@ def environment() -> Environment:
         kernel=platform.release(),
         machine_cores=os.cpu_count(),
         affinity=_affinity(),
-        cpu_quota=_cpu_quota(),
+        cpu_quota=cpu_quota(),
         memory_limit=_memory_limit(),
         memory_available=int(psutil.virtual_memory().available),
         governor=_governor(),

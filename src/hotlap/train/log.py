@@ -79,6 +79,10 @@ class Log:
                 else f"step {step}: {share:.0f} % of the machine's memory is in use; fewer workers take less"
             )
 
+    def say(self, sentence: str) -> None:
+        if self._ranks.first:
+            self._line(sentence)
+
     def __enter__(self) -> Log:
         return self
 

@@ -93,6 +93,10 @@ def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
     model.train()
 
     with Log(folder, config, total, start, group) as log, machine(config) as stepped:
+        batches.say = log.say
+        predicted = workload.dataset.predicted(batches.epochs(2)) if group.first else None
+        if predicted is not None:
+            log.say(predicted)
         stop = bool(config.patience) and progress.since_best >= config.patience
         for step in range(start + 1, start + 1 if stop else total + 1):
             samples = 0

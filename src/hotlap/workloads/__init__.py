@@ -34,6 +34,9 @@ class EpochDataset(Protocol):
     def cache(self) -> SampleCache | None:
         """What of the samples, or of what they are made of, is kept in memory."""
 
+    def predicted(self, epochs: list[list[int]], /) -> str | None:
+        """Return what the cache will hit where samples are read in this order, in words; None where there is none."""
+
     @property
     def collate(self) -> Callable[[list[Any]], Batch] | None:
         """What makes a batch of samples; None: torch's own way."""

@@ -153,6 +153,24 @@ def test_held_out_clips_are_the_middle_and_share_no_frame(scenes: list[Scene]) -
     assert [int((rgb[0, 1, 0, 0] * 255).round()) for rgb, _, _ in few] == [0, 10]
 
 
+def test_scenes_a_few_at_a_time(scenes: list[Scene]) -> None:
+    """Only the order of the clips is another one; they come out of the latest frames, as they do out of none."""
+    order = torch.randperm(5).tolist()
+    for together in (0, 1):
+        dataset = Clips(scenes, Voxels(BINS), frames=3, crop_size=lambda _: 8, seed=0, cache_gb=0.01, together=together)
+        assert dataset.cache is not None
+        found = dataset.grouped(order, 2, torch.Generator())
+        assert sorted(found) == list(range(5))
+        if together:
+            # The first three clips are of one scene, the others of the other.
+            assert [number < 3 for number in found] in ([True] * 3 + [False] * 2, [False] * 2 + [True] * 3)
+        else:
+            assert found == order
+        assert all(equal(clips(scenes)[number], dataset[number]) for number in [*found, *found])
+        assert dataset.cache.policy == ("fifo" if together else "never_evict")
+        assert dataset.cache.stats().hits
+
+
 def test_no_picture_is_read_before_it_is_asked_for(scenes: list[Scene], tmp_path: Path) -> None:
     """A data set of hundreds of gigabytes starts at once."""
     gone = [

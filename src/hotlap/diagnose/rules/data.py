@@ -99,7 +99,7 @@ class SlowFetch(Rule):
         "to give, which is not known. Batches that are large on their way are DATA06's, and one that is waited for "
         "while later ones are ready is DATA07's."
     )
-    changes = ("workers", "prefetch", "any_order")
+    changes = ("workers", "prefetch", "any_order", "shared_samples")
 
     def check(self, context: Context) -> Finding | None:
         facts, waited = context.facts, wait(context)
@@ -121,7 +121,7 @@ class SlowFetch(Rule):
             remedy = f"{cheaper(facts)} All cores have a worker: more workers would take turns."
             if mostly_waits(facts):
                 remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
-            changes = ()
+            changes = ("shared_samples",) if facts.fetch_uses_rng is False else ()
         else:
             more = min(most, wanted) if wanted is not None else most
             remedy = f"Use more workers, up to {more}"
@@ -152,7 +152,7 @@ class TooManyWorkers(Rule):
         "What too many workers take from the computing itself (cores, memory bandwidth) is not in the seconds at "
         "stake: it takes a comparison to measure it."
     )
-    changes = ("workers", "batched_fetch")
+    changes = ("workers", "batched_fetch", "shared_batches")
 
     def check(self, context: Context) -> Finding | None:
         facts = context.facts

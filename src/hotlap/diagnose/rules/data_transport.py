@@ -35,7 +35,7 @@ class LargeBatches(Rule):
         "not at stake here. `SharedBatches` needs torch's own collate function, and it copies each sample once, too. "
         "With pinned memory another thread receives: then only what takes longer than the rest of the step counts."
     )
-    changes = ("workers",)
+    changes = ("shared_batches", "workers")
 
     def check(self, context: Context) -> Finding | None:
         facts, at_stake, moved = context.facts, saved_on_the_way(context), way(context)
@@ -48,16 +48,16 @@ class LargeBatches(Rule):
         evidence = with_workers(context)
         evidence.insert(1, f"A batch of {size(facts.sent_bytes)} takes {time(moved)} on its way: {said}.")
         evidence.insert(2, f"That is {size(facts.sent_bytes / moved)} a second.")
-        remedy, changes = self.remedy, []
+        remedy, changes = self.remedy, ["shared_batches"] if facts.dataset.stacked else []
         if facts.dataset.stacked is False:
             remedy += " The loader's own `collate_fn` should make tensors, which are not pickled."
         fetch = (facts.fetch_seconds or 0.0) * context.micro_batches
         if fetch < wait(context):
             remedy += f" Or fetch in the loop (`num_workers=0`): that would take about {time(fetch)} a step."
-            changes = ["workers"]
+            changes.append("workers")
         elif (facts.workers or 0) < (most := most_workers(facts, context.cores)):
             remedy += f" Or share the work among more workers, up to {most}."
-            changes = ["workers"]
+            changes.append("workers")
         return self.finding(context, at_stake, evidence, remedy=remedy, changes=changes)
 
 

@@ -11,6 +11,7 @@ non_blocking                                               copies.py
 batched_fetch                                              fetching.py
 cache_samples (bytes)                                      samples.py
 whole_set (a device)                                       whole_set.py
+shared_batches, shared_samples (bytes)                     shared.py
 trim_padding (a multiple)                                  padding.py
 channels_last                                              layout.py
 compile (a mode, and how)                                  compiling.py
@@ -52,6 +53,7 @@ from hotlap.probe.levers.loader import (
     Prefetch,
     Workers,
     wrap_loader_construction,
+    wrap_worker_starts,
 )
 from hotlap.probe.levers.memory import CudaAllocator, KeepFreedMemory
 from hotlap.probe.levers.micro_batches import NoSync
@@ -62,6 +64,7 @@ from hotlap.probe.levers.recomputing import Recompute
 from hotlap.probe.levers.samples import CacheSamples
 from hotlap.probe.levers.scaling import GradScaling
 from hotlap.probe.levers.seeds import shift_seeds
+from hotlap.probe.levers.shared import ShareBatches, ShareSamples
 from hotlap.probe.levers.whole_set import WholeSet
 
 __all__ = ["LEVERS", "Lever", "checkpointing_off", "install", "notes", "say_notes", "switch", "wanted", "without_zeros"]
@@ -79,6 +82,8 @@ LEVERS: dict[str, type[Lever]] = {
         BatchedFetch,
         CacheSamples,
         WholeSet,
+        ShareBatches,
+        ShareSamples,
         TrimPadding,
         BucketCap,
         BucketView,
@@ -106,7 +111,14 @@ LEVERS: dict[str, type[Lever]] = {
         EightBit,
     )
 }
-_EVENTS = ("change_loader", "before_forward", "after_forward", "before_backward", "before_optimizer")
+_EVENTS = (
+    "change_loader",
+    "before_workers",
+    "before_forward",
+    "after_forward",
+    "before_backward",
+    "before_optimizer",
+)
 
 #: Settings of the levers that are on.
 wanted: dict[str, Any] = {}
@@ -135,6 +147,8 @@ def install(torch: Any, settings: dict[str, Any], seed_offset: int = 0, *, measu
     switch(settings)
     if _listening["change_loader"]:
         wrap_loader_construction(torch.utils.data, _change_loader)
+    if _listening["before_workers"]:
+        wrap_worker_starts(torch.utils.data, _before_workers)
 
 
 def switch(settings: dict[str, Any]) -> None:
@@ -191,6 +205,10 @@ def _drop(lever: Lever, error: Exception) -> None:
 
 def _change_loader(arguments: dict[str, Any], iterable: bool) -> None:
     _tell("change_loader", arguments, iterable)
+
+
+def _before_workers(iterator: Any, loader: Any) -> None:
+    _tell("before_workers", iterator, loader)
 
 
 def before_forward(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool) -> tuple[Any, ...]:

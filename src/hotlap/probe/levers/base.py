@@ -5,6 +5,7 @@
     install                         switch(other value) ── switch(None): as the script has it
        │
     a DataLoader is made            change_loader
+    it starts workers               before_workers
     outermost forward               before_forward ... after_forward
     backward, optimizer's step      before_backward, before_optimizer
 
@@ -49,6 +50,9 @@ class Lever:
 
     def change_loader(self, arguments: dict[str, Any], iterable: bool) -> None:
         """A DataLoader is made with these arguments, to be changed in place, of an iterable dataset or not."""
+
+    def before_workers(self, iterator: Any, loader: Any) -> None:
+        """An iterator of this loader is about to start its workers, with what it has of the loader by now."""
 
     def before_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool) -> Any:
         """An outermost module is called; return the arguments to use, change ``kwargs`` in place."""

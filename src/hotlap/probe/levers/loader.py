@@ -34,6 +34,20 @@ def wrap_loader_construction(data: Any, change: Callable[[dict[str, Any], bool],
     data.DataLoader.__init__ = __init__
 
 
+def wrap_worker_starts(data: Any, tell: Callable[[Any, Any], None]) -> None:
+    """``tell`` comes between what an iterator takes from its loader and the processes that it starts."""
+    iterators = data.dataloader._BaseDataLoaderIter
+    begin = iterators.__init__
+
+    @functools.wraps(begin)
+    def __init__(self: Any, loader: Any) -> None:  # noqa: N807
+        begin(self, loader)
+        if loader.num_workers:
+            tell(self, loader)
+
+    iterators.__init__ = __init__
+
+
 class Workers(Lever):
     name = "workers"
     never = "the script made no DataLoader"

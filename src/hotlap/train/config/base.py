@@ -6,7 +6,6 @@ file, which is the name itself unless the training's own documents spell it othe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from hotlap.errors import ConfigError
+from hotlap.workers import usable_cores
 
 Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
 CountOrZero = Annotated[int, Meta(ge=0, description="a whole number of at least 0 (0 = never or none)")]
@@ -22,7 +22,7 @@ Positive = Annotated[float, Meta(gt=0, description="a number above 0")]
 PositiveOrZero = Annotated[float, Meta(ge=0, description="a number of at least 0")]
 BelowOne = Annotated[float, Meta(ge=0, lt=1, description="a number from 0 up to, but not including, 1")]
 Patch = Annotated[int, Meta(ge=8, le=1024, description="a whole number of pixels from 8 to 1024")]
-#: The rule of "auto" for workers: a share of the cores, and the least for each rank.
+#: The rule of "auto" for workers where nothing is measured: a share of the cores, and the least for each rank.
 AUTO_SHARE, AUTO_LEAST = 0.8, 4
 #: One size, or the size from each epoch on: {0: 64, 10: 128}.
 PatchByEpoch = dict[Annotated[int, Meta(ge=0)], Patch]
@@ -78,7 +78,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     collect_every: CountOrZero = 0
     #: Freed memory stays with the process instead of going back to the kernel (glibc; for a CPU).
     keep_freed_memory: bool = False
-    #: Processes that prepare batches for each rank; "auto": see ``workers``.
+    #: Processes that prepare batches for each rank; "auto": as many as keep up, by what the first batches take.
     num_workers: CountOrZero | Literal["auto"] = 0
     #: Batches that each worker keeps ready; ignored without workers.
     prefetch_factor: Count = 2
@@ -132,12 +132,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def workers(self, ranks: int) -> int:
         """Return the processes that prepare batches for each of so many ranks.
 
-        "auto" is 80 % of the cores, divided among the ranks, at least 4 for each; but never more in all than there are
-        cores.
+        "auto", before anything is measured, is 80 % of the cores, divided among the ranks, at least 4 for each; but
+        never more in all than there are cores. In the training it is measured (``train.data``).
         """
         if self.num_workers != "auto":
             return self.num_workers
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         return min(max(int(AUTO_SHARE * cores) // ranks, AUTO_LEAST), cores // ranks)
 
     def known(self) -> dict[str, Any]:

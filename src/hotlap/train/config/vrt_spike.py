@@ -58,6 +58,7 @@ class VrtSpikeConfig(TrainConfig, frozen=True, kw_only=True):
         "drop_last": "DATA.DROP_LAST",
         "use_ram_cache": "DATA.USE_RAM_CACHE",
         "cache_size_gb": "DATA.CACHE_SIZE_GB",
+        "group_sequences": "DATA.GROUP_SEQUENCES",
         "depths": "MODEL.VRT.VRT_DEPTHS",
         "window_size": "MODEL.VRT.WINDOW_SIZE",
         "embed_dims": "MODEL.VRT.EMBED_DIMS",
@@ -137,6 +138,8 @@ class VrtSpikeConfig(TrainConfig, frozen=True, kw_only=True):
     use_ram_cache: bool = False
     #: Of 2**30 bytes, of the node and not of a process.
     cache_size_gb: Positive = 4.0
+    #: An epoch goes through so many scenes at a time, shuffled among themselves: another training. 0: all are shuffled.
+    group_sequences: CountOrZero = 0
     batch_size: Count = 1
     lr: Positive = 4e-4
     optimizer: Literal["sgd", "adam", "adamw", "adam8bit", "adamw8bit"] = "adamw"

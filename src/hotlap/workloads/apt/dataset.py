@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hotlap.data import alike
 from hotlap.errors import ConfigError
 from hotlap.workloads.apt.pairs import Pair
 from hotlap.workloads.apt.vocabulary import BOS, EOS, PAD, Vocabulary
@@ -65,16 +66,14 @@ class Pairs(Dataset[Batch]):
         source, target = self._vocabulary.encode(pair.prompt), self._vocabulary.encode(pair.target)
         return torch.tensor([*source, EOS]), torch.tensor([BOS, *target, EOS])
 
+    def predicted(self, epochs: list[list[int]]) -> None:
+        return None
+
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
         """Return the order in which batches of ``size`` hold pairs alike in length, and come at random themselves."""
         if not self._by_length:
             return order
-        # A stable sort: pairs of one length stay shuffled among themselves.
-        ordered = sorted(order, key=[sum(map(len, self[number])) for number in range(len(self))].__getitem__)
-        whole = len(ordered) // size
-        order = torch.randperm(whole, generator=generator).tolist()
-        # What fills no batch stays at the end.
-        return [n for i in order for n in ordered[i * size : (i + 1) * size]] + ordered[whole * size :]
+        return alike(order, [sum(map(len, self[number])) for number in range(len(self))], size, generator)
 
     def on_device(self, device: torch.device) -> Callable[[list[list[int]]], Iterator[Batch]] | None:
         return OnDevice(self, device).batches if self._whole_set else None

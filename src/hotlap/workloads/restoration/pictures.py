@@ -94,6 +94,9 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
         clean = patch.contiguous().float() / 255
         return self._degradation(clean, generator), clean
 
+    def predicted(self, epochs: list[list[int]]) -> None:
+        return None
+
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
         return order
 

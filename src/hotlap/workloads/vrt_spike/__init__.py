@@ -60,7 +60,13 @@ class VideoDeblurring:
         crop_size = partial(size_at, config.patch_size)
         cache_gb = config.cache_size_gb if config.use_ram_cache else 0.0
         self.dataset = Clips(
-            training, voxels, frames=config.clip_length, crop_size=crop_size, seed=config.seed, cache_gb=cache_gb
+            training,
+            voxels,
+            frames=config.clip_length,
+            crop_size=crop_size,
+            seed=config.seed,
+            cache_gb=cache_gb,
+            together=config.group_sequences,
         )
         sizes = [config.patch_size] if isinstance(config.patch_size, int) else list(config.patch_size.values())
         if max(sizes) > self.dataset.largest_crop:

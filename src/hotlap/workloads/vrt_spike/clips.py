@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hotlap.data import SampleCache
+from hotlap.data import SampleCache, grouped
 from hotlap.errors import ConfigError
 from hotlap.workloads.draws import generator_of
 from hotlap.workloads.pictures import read_picture
@@ -51,6 +51,13 @@ class Frames(Dataset[Parts]):
     def __len__(self) -> int:
         return len(self._frames)
 
+    def sizes(self) -> dict[int, float]:
+        """Bytes of each, by its pixels: one is read to know what they take."""
+        scene, frame = self._frames[0]
+        read = sum(part.nbytes for part in read_frame(scene, frame, WHOLE, self._voxels))
+        pixel = read / (scene.height * scene.width)
+        return {number: pixel * scene.height * scene.width for number, (scene, _) in enumerate(self._frames)}
+
     def __getitem__(self, number: int) -> Parts:
         scene, frame = self._frames[number]
         return read_frame(scene, frame, WHOLE, self._voxels)
@@ -60,7 +67,8 @@ class Clips(Dataset[Sample]):
     """(rgb, spikes, target) for every number (epoch * epoch_samples + i): ``frames`` neighbouring frames of a scene.
 
     ``crop_size`` maps an epoch to the pixels of the square crop, which need not be the same throughout. ``cache_gb``:
-    of 2**30 bytes of the node, for frames that were read; 0 keeps none.
+    of 2**30 bytes of the node, for frames that were read; 0 keeps none. ``together``: an epoch goes through so many
+    scenes at a time, and the cache keeps the latest frames; 0: all are shuffled, and what comes first stays.
     """
 
     collate = None
@@ -74,6 +82,7 @@ class Clips(Dataset[Sample]):
         crop_size: Callable[[int], int],
         seed: int,
         cache_gb: float = 0.0,
+        together: int = 0,
     ) -> None:
         #: The largest crop that fits into every scene.
         self.largest_crop = min(min(scene.height, scene.width) for scene in scenes)
@@ -81,7 +90,16 @@ class Clips(Dataset[Sample]):
         #: Every clip once.
         self.epoch_samples = len(self._clips)
         self._voxels, self._crop_size, self._seed = voxels, crop_size, seed
-        self.cache = SampleCache(Frames(scenes, voxels), cache_gb, name="SpikeDeblurDataset") if cache_gb else None
+        self._together, self._scenes = together, [scene.name for scene, _ in self._clips]
+        self.cache: SampleCache | None = None
+        if cache_gb:
+            # Frames that clips share are read close together, if scenes are taken a few at a time, and only then.
+            self.cache = SampleCache(
+                Frames(scenes, voxels),
+                cache_gb,
+                policy="fifo" if together else "never_evict",
+                name="SpikeDeblurDataset",
+            )
 
     def __len__(self) -> int:
         return self.epoch_samples
@@ -98,8 +116,22 @@ class Clips(Dataset[Sample]):
         )
         return parts
 
+    def predicted(self, epochs: list[list[int]]) -> str | None:
+        if self.cache is None:
+            return None
+        frames: Frames = self.cache.dataset
+        found = self.cache.predict(
+            epochs,
+            keys=lambda number: [frames.numbers[frame] for frame in self._clips[number % len(self._clips)][1]],
+            sizes=frames.sizes(),
+            sequences=None if self._together else self._scenes,
+        )
+        return f"the cache hits {found.sentence()}"
+
     def grouped(self, order: list[int], size: int, generator: torch.Generator) -> list[int]:
-        return order
+        if not self._together:
+            return order
+        return grouped(order, self._scenes, self._together, generator)
 
     def on_device(self, device: torch.device) -> None:
         return None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
-
-import psutil
 
 #: No cache over this share of the machine's memory.
 SHARE = 0.5
@@ -23,10 +22,10 @@ class Budget(NamedTuple):
 
 def budget(asked: float) -> Budget:
     """Of so many bytes those that the node can spare."""
-    memory = psutil.virtual_memory()
+    total, available = _memory()
     limits = [
-        (SHARE * memory.total, f"no more than half of the machine's {memory.total / GIB:.1f} GiB is for samples"),
-        (SHARE_OF_FREE * memory.available, f"{memory.available / GIB:.1f} GiB are free, and the training needs some"),
+        (SHARE * total, f"no more than half of the machine's {total / GIB:.1f} GiB is for samples"),
+        (SHARE_OF_FREE * available, f"{available / GIB:.1f} GiB are free, and the training needs some"),
     ]
     allowed = _allowed()
     if allowed is not None:
@@ -34,6 +33,18 @@ def budget(asked: float) -> Budget:
         limits.append((SHARE_OF_FREE * allowed, why))
     least, why = min(limits)
     return Budget(int(asked), None) if asked <= least else Budget(int(least), why)
+
+
+def spare() -> int:
+    """All bytes that the node can spare."""
+    return budget(math.inf).size
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes of the machine, and those that could be had without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    found = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    return found["MemTotal"], found["MemAvailable"]
 
 
 def _allowed() -> float | None:

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import mmap
 import os
+import socket
 import time
 import weakref
 from collections.abc import Iterator
@@ -112,6 +113,18 @@ def identity(path: str) -> tuple[int, int]:
     """What tells one memory from another, by the path of a descriptor."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
+
+
+def first_to_say(name: str) -> socket.socket | None:
+    """A sign that no other process has made memory of this name and still has it, for as long as it is not closed."""
+    sign = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        # In no file system, and gone with the process.
+        sign.bind(f"\0hotlap-{name}")
+    except OSError:
+        sign.close()
+        return None
+    return sign
 
 
 def _descriptors(name: str) -> Iterator[str]:

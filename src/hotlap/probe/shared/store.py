@@ -21,8 +21,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from hotlap.data.flat import ALIGNMENT, Flat
-from hotlap.data.shared import PATIENCE, NoMemory, SharedMemory, identity
+from hotlap.probe.shared.flat import ALIGNMENT, Flat
+from hotlap.probe.shared.memory import PATIENCE, NoMemory, SharedMemory, first_to_say, identity
 
 #: Bytes that are taken from the node at once.
 EXTENT = 64 * 2**20
@@ -59,6 +59,10 @@ class Stop(IntEnum):
     NO_MEMORY = 1
     #: Samples are random.
     RANDOM = 2
+    #: They are others in another epoch, or in another rank.
+    CHANGED = 3
+    #: Something that should not happen did.
+    FAILED = 4
 
 
 class Counter(IntEnum):
@@ -120,6 +124,27 @@ class Store:
         return cls(memory)
 
     @classmethod
+    def share(cls, name: str, keys: int, budget: int) -> tuple[Store, bool]:
+        """That of whichever rank comes first, and whether that is this one. Raises ``NoMemory``."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            sign = first_to_say(name)
+            if sign is not None:
+                try:
+                    store = cls.create(name, keys, budget)
+                except BaseException:
+                    sign.close()
+                    raise
+                weakref.finalize(store, sign.close)
+                return store, True
+            try:
+                return cls.find(name, 1.0), False
+            except NoMemory:
+                # Who has made it may have let go of it since.
+                if time.monotonic() > until:
+                    raise
+
+    @classmethod
     def find(cls, name: str, patience: float = PATIENCE) -> Store:
         """That of another process of this user. Raises ``NoMemory`` if none has made it in so many seconds."""
         until = time.monotonic() + patience
@@ -134,14 +159,27 @@ class Store:
     def __len__(self) -> int:
         return int(self.header[Header.KEYS])
 
+    def stamp(self, key: int) -> int:
+        """0 where no sample is ready. As long as it is the same, what ``get`` gave is that sample."""
+        return int(self._slots[key]["ready"])
+
     def get(self, key: int) -> tuple[bytes, np.ndarray] | None:
         """Form and body of a sample that is ready."""
-        slot = self._slots[key]
-        if not slot["ready"]:
-            return None
-        begin, form, body = int(slot["begin"]), int(slot["form"]), int(slot["body"])
-        first = begin + _aligned(form)
+        return self._lying(key, int(self._slots[key]["begin"])) if self.stamp(key) else None
+
+    def _lying(self, key: int, begin: int) -> tuple[bytes, np.ndarray]:
+        form, body = int(self._slots[key]["form"]), int(self._slots[key]["body"])
+        first = begin + aligned(form)
         return self._bytes[begin : begin + form].tobytes(), self._bytes[first : first + body]
+
+    def some_ready(self, most: int) -> list[int]:
+        """Keys of that many samples, the lowest."""
+        found: list[int] = np.flatnonzero(self._ready())[:most].tolist()
+        return found
+
+    def _ready(self) -> np.ndarray:
+        """By key."""
+        return self._slots["ready"]
 
     def intact(self, key: int) -> bool:
         """Whether a ready sample is as it was written."""
@@ -164,7 +202,7 @@ class Store:
             self._fetching.add(key)
         try:
             with self.memory.locked(_KEYS + key) as alone:
-                yield alone and not self._slots[key]["ready"]
+                yield alone and not self.stamp(key)
         finally:
             with self._mine:
                 self._fetching.discard(key)
@@ -172,19 +210,23 @@ class Store:
 
     def put(self, key: int, sample: Flat) -> bool:
         """Store it under a claimed key, if there is room."""
-        begin = self._room(_aligned(len(sample.form)) + _aligned(sample.size))
+        begin = self._room(aligned(len(sample.form)) + aligned(sample.size))
         if begin is None:
             return False
-        form = np.frombuffer(sample.form, np.uint8)
-        self._bytes[begin : begin + len(form)] = form
-        first = begin + _aligned(len(form))
-        body = self._bytes[first : first + sample.size]
-        sample.write(body)
         slot = self._slots[key : key + 1]
-        slot["begin"], slot["form"], slot["body"] = begin, len(form), sample.size
-        slot["checksum"] = _checksum(sample.form, body)
+        slot["begin"], slot["form"], slot["body"] = begin, len(sample.form), sample.size
+        slot["checksum"] = self._write(begin, sample)
         slot["ready"] = 1
         return True
+
+    def _write(self, begin: int, sample: Flat) -> int:
+        """Gives its checksum."""
+        form = np.frombuffer(sample.form, np.uint8)
+        self._bytes[begin : begin + len(form)] = form
+        first = begin + aligned(len(form))
+        body = self._bytes[first : first + sample.size]
+        sample.write(body)
+        return _checksum(sample.form, body)
 
     def stop(self, why: Stop) -> None:
         self.header[Header.STOPPED] = why
@@ -194,31 +236,58 @@ class Store:
         return Stop(int(self.header[Header.STOPPED]))
 
     @property
+    def useless(self) -> bool:
+        """Whether what is kept must not be handed out any more."""
+        return self.stopped > Stop.NO_MEMORY
+
+    @property
+    def hits(self) -> int:
+        return self.total(Counter.HITS)
+
+    @property
     def full(self) -> bool:
         """Whether so little room is left that a sample is not asked whether it fits."""
         most = int(self.header[Header.BUDGET])
         return most - int(self.header[Header.USED]) < most // _LEAST_ROOM
 
     def _room(self, size: int) -> int | None:
-        # The lock of the memory tells processes apart, not threads.
-        with self._alone, self.memory.locked(_ALLOCATION) as alone:
-            if not alone:
-                return None
+        with self._allocating() as alone:
             header = self.header
-            used, reserved = int(header[Header.USED]), int(header[Header.RESERVED])
-            if used + size > int(header[Header.BUDGET]):
+            used = int(header[Header.USED])
+            if not alone or used + size > int(header[Header.BUDGET]) or not self._reserved(used + size):
                 return None
-            while used + size > reserved:
-                try:
-                    self.memory.reserve(self._data + reserved, EXTENT)
-                except NoMemory:
-                    self.stop(Stop.NO_MEMORY)
-                    return None
-                reserved += EXTENT
-                header[Header.RESERVED] = reserved
             header[Header.USED] = used + size
             header[Header.ITEMS] += np.uint64(1)
             return self._data + used
+
+    @contextmanager
+    def _allocating(self) -> Iterator[bool]:
+        # The lock of the memory tells processes apart, not threads.
+        with self._alone, self.memory.locked(_ALLOCATION) as alone:
+            yield alone
+
+    def _reserved(self, size: int) -> bool:
+        """Whether the node has so many bytes for samples."""
+        reserved = int(self.header[Header.RESERVED])
+        while size > reserved:
+            try:
+                self.memory.reserve(self._data + reserved, EXTENT)
+            except NoMemory:
+                self.stop(Stop.NO_MEMORY)
+                return False
+            reserved += EXTENT
+            self.header[Header.RESERVED] = reserved
+        return True
+
+    @property
+    def items(self) -> int:
+        """Samples that are kept."""
+        return int(self.header[Header.ITEMS])
+
+    @property
+    def used(self) -> int:
+        """Bytes that they take."""
+        return int(self.header[Header.USED])
 
     # -- counting ------------------------------------------------------------------------------------------------
 
@@ -259,7 +328,7 @@ def _paged(size: int) -> int:
     return -(-size // _PAGE) * _PAGE
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
