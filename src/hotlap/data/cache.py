@@ -33,6 +33,7 @@ from torch.utils.data import Dataset
 
 from hotlap.data.flat import Flat, NotFlat, sample_of
 from hotlap.data.room import GIB, budget
+from hotlap.data.shared import NoMemory
 from hotlap.data.store import Counter, Header, Stop, Store
 from hotlap.probe.randomness import RandomState, other_numbers, own_generator
 
@@ -47,6 +48,9 @@ _FOREIGN = (
     "another rank made this cache for other samples, so it is not used here: every rank makes the same caches in the "
     "same order, each around all samples; or give ranks=1"
 )
+_TOO_LARGE = "a sample is larger than the whole cache, and is fetched every time: give the cache more gigabytes"
+_NO_MEMORY = "the node has no more memory, so no more samples are kept"
+_BEYOND = "a sample beyond the length of the dataset was asked for: such samples are fetched every time"
 _created = itertools.count()
 #: Attributes of a cache; others are those of its dataset.
 _OWN = frozenset({"augment", "copy", "dataset", "name", "_compared", "_foreign", "_misses", "_store"})
@@ -119,10 +123,15 @@ class SampleCache(Dataset[Any]):
         key = f"{_run()}-{next(_created)}"
         # A rank that finds the cache of another looks whether it holds its own samples.
         self._misses, self._compared = 0, _TWICE
-        if together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0:
-            self._store = Store.create(key, len(dataset), granted.size)
-        else:
-            self._store, self._compared = Store.find(key), 0
+        try:
+            if together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0:
+                self._store = Store.create(key, len(dataset), granted.size)
+            else:
+                self._store, self._compared = Store.find(key), 0
+        except (OSError, NoMemory) as error:
+            # One without room counts and fetches.
+            self._store = Store.create(f"{key}-none", len(dataset), 0)
+            self._warn(f"the cache of {granted.size / GIB:.1f} GiB cannot be made, so nothing is kept: {error}")
         #: Whether the memory holds samples of another dataset: ranks that do not make the same caches.
         self._foreign = len(self._store) != len(dataset)
         if self._foreign:
@@ -168,6 +177,8 @@ class SampleCache(Dataset[Any]):
         if self._foreign:
             return _taken(self.dataset[key], take)
         if not 0 <= number < len(store):
+            if number >= len(store):
+                self._warn(_BEYOND)
             store.count(Counter.MISSES)
             store.count(Counter.NO_KEY)
             return _taken(self.dataset[key], take)
@@ -230,6 +241,10 @@ class SampleCache(Dataset[Any]):
             self._warn(_RANDOM)
         elif not store.put(number, flat):
             store.count(Counter.NO_ROOM)
+            if store.stopped is Stop.NO_MEMORY:
+                self._warn(_NO_MEMORY)
+            elif flat.size > int(store.header[Header.BUDGET]) > 0:
+                self._warn(_TOO_LARGE)
         return sample
 
     def _differs(self, key: Any, flat: Flat) -> bool:
