@@ -93,8 +93,8 @@ def main() -> None:
     lever = BatchedFetch(torch, None)
     lever.install()
     found = ways(Tokens(sequences), lever)
-    expected = seeded(found[WORKERS])
-    unlike = [name for name, way in found.items() if not same(expected, seeded(way))]
+    batches = {name: seeded(way) for name, way in found.items()}
+    unlike = [name for name, each in batches.items() if not same(each, batches[NONE])]
     if not lever.applied or lever.obstacles:
         raise SystemExit(f"the batched fetch was not applied: {lever.obstacles}")
     seconds = in_turns({name: partial(epoch, way) for name, way in found.items()}, rounds)

@@ -40,7 +40,8 @@ PLAIN, OURS, FLOOR = "DataLoader", "SharedBatches", "one stacking, no workers"
 class Samples(Dataset[Tensor]):
     def __init__(self, length: int) -> None:
         self.length = length
-        self.samples = [torch.randint(0, 256, (BYTES,), dtype=torch.uint8) for _ in range(8)]
+        # Few, so that they lie in the processor's cache, as one that was decoded just now.
+        self.samples = [torch.randint(0, 256, (BYTES,), dtype=torch.uint8) for _ in range(2)]
 
     def __len__(self) -> int:
         return self.length
