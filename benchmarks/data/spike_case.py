@@ -140,7 +140,7 @@ def measure(frames: Frames, share: float, rounds: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     given = arguments(__doc__, rounds=5).parse_args()
-    rounds, number = (1, 40) if given.small else (given.rounds, FRAMES)
+    rounds, number = (1, 50) if given.small else (given.rounds, FRAMES)
     about = circumstances()
     torch.set_num_threads(1)
     torch.manual_seed(0)
