@@ -32,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -255,12 +256,14 @@ def lines_of_kills(found: dict[str, Any]) -> list[str]:
     memory = found["shared_memory_mb"]
     told = sum(found["by_kind"][kind]["told_of_the_cache"] for kind in KINDS)
     silent = sum(found["by_kind"][kind]["silent"] for kind in KINDS)
+    files = Counter(each["loader"] for each in found["left_in_dev_shm"] if each["of_a_killed_worker"])
+    left = "nothing of the cache" + "".join(f", {files[name]} files of torch by workers of {name}" for name in files)
     return [
         *lines,
         "",
         f"{told} processes were left that looked at every sample of the cache; {silent} that should have did not.",
-        f"Left in /dev/shm: {', '.join(found['left_in_dev_shm']) or 'nothing'}. Shared memory of the machine: "
-        f"{memory['before']:.1f} MB before, {memory['after']:.1f} MB after.",
+        f"Left in /dev/shm: {left}. Shared memory of the machine: {memory['before']:.1f} MB before, "
+        f"{memory['after']:.1f} MB after.",
     ]
 
 

@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -215,7 +216,7 @@ def run(kind: str, number: int, folder: Path, sums: list[int], draw: random.Rand
             raise SystemExit(f"{trial.place} has not begun: {(trial.place / 'stderr').read_text()}")
         time.sleep(0.001)
     moment = None if longest is None else draw.uniform(0, longest)
-    struck = False
+    struck, process = False, None
     if moment is not None:
         time.sleep(moment)
         process = victim(trial, leader, draw)
@@ -237,6 +238,7 @@ def run(kind: str, number: int, folder: Path, sums: list[int], draw: random.Rand
         "session": leader,
         "after_s": moment,
         "struck": struck,
+        "process": process,
         "hung": hung,
         "left_to_tell": found,
         "last_words": (trial.place / "stderr").read_text().splitlines()[-3:] if silent else [],
@@ -300,13 +302,28 @@ def kills(times: int, seed: int, folder: Path) -> dict[str, Any]:
             remains.look()
             print(found, file=sys.stderr)
     remains.wait()
+    left = sorted(set(os.listdir("/dev/shm")) - before)
     return {
         "undisturbed": undisturbed,
         "by_kind": {kind: summary([each for each in trials if each["kind"] == kind]) for kind in KINDS},
-        "left_in_dev_shm": sorted(set(os.listdir("/dev/shm")) - before),
+        "left_in_dev_shm": [whose(name, trials) for name in left],
         "shared_memory_mb": {"before": memory / 1e6, "after": shared_memory() / 1e6},
         "trials": trials,
     }
+
+
+def whose(name: str, trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a file in /dev/shm; one of a worker that was killed here is removed.
+
+    Torch makes one for every tensor that a worker sends, with the worker's number in its name, and takes the name away
+    when it has its pages. A worker that dies in between leaves it, whatever the dataset.
+    """
+    made_by = re.match(r"torch_(\d+)_", name)
+    trial = next((each for each in trials if made_by and each["process"] == int(made_by[1])), None)
+    loader = trial["left_to_tell"][0]["loader"] if trial and trial["left_to_tell"] else None
+    if trial:
+        Path("/dev/shm", name).unlink()
+    return {"file": name, "of_a_killed_worker": trial is not None, "loader": loader}
 
 
 def summary(trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import math
 import os
 import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -119,9 +118,8 @@ class _Collate:
         size = _size(batch)
         if size >= _LEAST and (self.ring is None or size > self.ring.size):
             self.older = [ring for ring in (*self.older, self.ring) if ring is not None and not ring.mapped[0]]
-            with suppress(OSError):  # there is no address space for it
-                self.ring = _Ring.create(self.slots, int(_LARGER * size))
-                self.name = os.urandom(8)
+            self.ring = _Ring.create(self.slots, int(_LARGER * size))
+            self.name = os.urandom(8)
         return batch
 
     def _into(self, ring: _Ring, number: int, samples: list[Any]) -> _Filled:
