@@ -4,7 +4,8 @@
 
 Killed: SIGKILL at random moments (see ``kills``), so many times each to a worker in the epoch in which it writes into
 the cache, to one of two ranks, and to the main process. The training goes on or ends; to whoever is left every sample
-of the cache is right; no process, nothing in /dev/shm and no shared memory is left.
+of the cache is right; no process, nothing in /dev/shm and no shared memory is left. Files that torch itself leaves in
+/dev/shm, of a worker that dies while it sends a batch, are counted by loader.
 
 Wrong: each in a process of its own, with 2 workers and for 3 epochs, with the cache and without. The batches and the
 errors must be the same, and where the cache does less than it was asked for, a sentence says so:
@@ -17,7 +18,7 @@ errors must be the same, and where the cache does less than it was asked for, a 
                         control group that was made for this, into which a process is moved
     ...                 and datasets: see ``WRONG``
 
-Asked: all of it. Writes ``results/data/faults.json`` and ``.md``. About 6 minutes on 2 cores.
+Asked: all of it. Writes ``results/data/faults.json`` and ``.md``. About 5 minutes on 2 cores.
 """
 
 from __future__ import annotations

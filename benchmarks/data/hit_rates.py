@@ -15,7 +15,7 @@ Second looks of the cache (is a sample random, is it that of this rank), a few i
 counters leave them out.
 
 Asked: within 1 point of theory, each sample decoded once in the first epoch. Writes ``results/data/hit_rates.json`` and
-``.md``. About 3 minutes on 2 cores.
+``.md``. About 2 minutes on 2 cores.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ is measured: both loaders stack 20 MB a batch. Seconds a batch as the loop sees 
     20 ms a step    read, and then 20 ms of computing a step, meanwhile workers can get ahead
 
 The floor is one stacking into a buffer that is used again, without workers. Loaders take turns, an epoch each. Asked: a
-tenth of the time of torch's own. Writes ``results/data/transport.json`` and ``.md``. About 3 minutes on 2 cores.
+tenth of the time of torch's own. Writes ``results/data/transport.json`` and ``.md``. About 2 minutes on 2 cores.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A warm epoch over PNG files: SampleCache beside no cache, and beside what else keeps samples.
 
-    python benchmarks/data/warm_epoch.py [--rounds 7] [--shares 0.25,0.5,1] [--small]
+    python benchmarks/data/warm_epoch.py [--rounds 6] [--shares 0.25,0.5,1] [--small]
 
 240 pictures of 1280 x 720 as PNG, parts of the photographs in scikit-image and scikit-learn, made anew each time;
 batches of 4, 2 workers that stay. At each budget every way has two epochs to fill, then the ways take turns, an epoch
@@ -12,7 +12,7 @@ shared memory), diskcache (files), a least-recently-used cache in each worker; a
 arrays that were decoded before, from the page cache.
 
 Asked: 5 times as fast as no cache where everything fits, and never slower than a peer with as many bytes. Writes
-``results/data/warm_epoch.json`` and ``.md``. About 6 minutes on 2 cores.
+``results/data/warm_epoch.json`` and ``.md``. About 5 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def installed(package: str) -> str | None:
 
 
 def main() -> None:
-    parser = arguments(__doc__, rounds=7)
+    parser = arguments(__doc__, rounds=6)
     parser.add_argument("--shares", default="0.25,0.5,1", help="of all pictures, that the budget holds")
     given = parser.parse_args()
     rounds, pictures = (1, 16) if given.small else (given.rounds, PICTURES)
