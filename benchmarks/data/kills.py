@@ -11,6 +11,7 @@ the next trainings run, since torch's workers look for their parent every 5 seco
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import mmap
 import os
@@ -88,8 +89,9 @@ def train(trial: Trial, rank: int) -> dict[str, Any]:
                 pairs = zip(numbers.tolist(), batch, strict=True)
                 wrong += sum(checksum(sample) != trial.sums[number] for number, sample in pairs)
             epochs += 1
-        except RuntimeError as error:
-            interrupted.append(str(error).splitlines()[0])
+        except Exception as error:
+            # Torch's RuntimeError as a rule; EOFError and others where the worker died while it handed over a batch.
+            interrupted.append(f"{type(error).__name__}: {error}".splitlines()[0])
             if trial.ranks > 1:
                 break
         if epoch == 0:
@@ -133,6 +135,7 @@ def agent(trial: Trial) -> None:
     until = time.monotonic() + ALONE
     while os.waitpid(-1, os.WNOHANG)[0] == 0:
         if time.monotonic() > until:
+            print(f"the other rank did not end in {ALONE:.0f} s", file=sys.stderr)
             for process in psutil.Process().children():
                 process.terminate()
         time.sleep(0.02)
@@ -157,6 +160,7 @@ def alone(trial: Trial) -> None:
     os.setsid()
     said = os.open(trial.place / "stderr", os.O_WRONLY | os.O_CREAT)
     os.dup2(said, 2)
+    faulthandler.enable(said)
     if trial.kind == "rank":
         agent(trial)
     else:
@@ -178,13 +182,16 @@ def running(session: int) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def ended(leader: int, patience: float) -> bool:
+def ended(leader: int, patience: float) -> int | None:
+    """Its exit code, or the negative number of a signal."""
     until = time.monotonic() + patience
-    while os.waitpid(leader, os.WNOHANG)[0] == 0:
+    while True:
+        process, status = os.waitpid(leader, os.WNOHANG)
+        if process:
+            return os.waitstatus_to_exitcode(status)
         if time.monotonic() > until:
-            return False
+            return None
         time.sleep(0.005)
-    return True
 
 
 def victim(trial: Trial, leader: int, draw: random.Random) -> int | None:
@@ -225,8 +232,8 @@ def run(kind: str, number: int, folder: Path, sums: list[int], draw: random.Rand
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
                 struck = True
-    hung = not ended(leader, PATIENCE)
-    if hung:
+    code = ended(leader, PATIENCE)
+    if code is None:
         os.kill(leader, signal.SIGKILL)
         os.waitpid(leader, 0)
     found = [json.loads(path.read_text()) for path in sorted(trial.place.glob("?.json"))]
@@ -239,7 +246,8 @@ def run(kind: str, number: int, folder: Path, sums: list[int], draw: random.Rand
         "after_s": moment,
         "struck": struck,
         "process": process,
-        "hung": hung,
+        "hung": code is None,
+        "exit_code": code,
         "left_to_tell": found,
         "last_words": (trial.place / "stderr").read_text().splitlines()[-3:] if silent else [],
         "silent": silent,
