@@ -283,7 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("killed", "wrong"))
+    parser.add_argument("--only", choices=("killed", "wrong"), help="a part, which writes no results")
     parser.add_argument("--control-group", type=Path)
     parser.add_argument("--small", action="store_true", help="a trial of the benchmark itself, which writes no results")
     parser.add_argument("--scenario", choices=WRONG, help=argparse.SUPPRESS)
