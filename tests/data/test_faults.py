@@ -51,6 +51,7 @@ def test_a_killed_worker_is_followed_by_new_ones(kind: type[DataLoader[Any]], tm
     """Torch ends the epoch; the next one goes on with the same cache, which keeps every sample in the end."""
     deadly = tmp_path / "deadly"
     deadly.touch()
+    before = psutil.Process().children()
     cache = SampleCache(Samples(deadly), 0.01)
     loader = kind(cache, batch_size=4, num_workers=2)
     with pytest.raises(RuntimeError, match="DataLoader worker"):
@@ -58,7 +59,7 @@ def test_a_killed_worker_is_followed_by_new_ones(kind: type[DataLoader[Any]], tm
     assert not deadly.exists()
     assert epoch(loader) == epoch(loader) == list(range(LENGTH))
     assert all(cache._store.intact(number) for number in range(LENGTH))
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= set(before)
 
 
 _RANKS = """
