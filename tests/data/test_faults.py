@@ -18,6 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hotlap.data import SampleCache, SharedBatches
+from hotlap.data.flat import Flat
+from hotlap.data.store import Store
 
 LENGTH, SIZE = 24, 100_000
 
@@ -102,6 +104,17 @@ def test_a_rank_that_dies_leaves_the_cache_to_the_other(tmp_path: Path) -> None:
     code = _RANKS.format(tests=str(Path(__file__).parent), deadly=str(deadly))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["True", "9", str(LENGTH), str(int(signal.SIGKILL)), "0"], done.stderr
+
+
+def test_a_budget_that_is_just_enough_is_used_up() -> None:
+    """The last of many small samples, too, which takes less than is not worth asking for else."""
+    store = Store.create("just-enough", 3000, 3000 * 128)
+    sample = Flat(torch.zeros(64, dtype=torch.uint8))
+    for key in range(3000):
+        assert not store.full
+        with store.claimed(key):
+            assert store.put(key, sample)
+    assert store.full
 
 
 def memories() -> set[str]:
