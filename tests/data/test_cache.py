@@ -177,7 +177,8 @@ def test_what_cannot_be_kept_is_fetched_each_time() -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="cut off"):
             cache[1]
-        assert torch.equal(cache[7], torch.zeros(4))
+        with pytest.warns(UserWarning, match="odd: a sample beyond the length of the dataset was asked for"):
+            assert torch.equal(cache[7], torch.zeros(4))
         with pytest.warns(UserWarning, match="odd: sample 2 cannot be kept: it has a builtins.set"):
             assert cache[2] == {1, 2}
     assert torch.equal(cache[0], torch.zeros(4))
@@ -193,9 +194,11 @@ def test_sizes_may_differ_and_one_may_be_too_large(tmp_path: Path) -> None:
 
     growing = Growing(tmp_path, length=8)
     cache = SampleCache(growing, 10000 / GIB)
-    for _ in range(2):
-        for index in reversed(range(8)):
-            assert torch.equal(cache[index], torch.full((100 * 4**index,), index, dtype=torch.uint8))
+    order = [*reversed(range(8)), *reversed(range(8))]
+    with pytest.warns(UserWarning, match="a sample is larger than the whole cache"):
+        samples = [cache[index] for index in order]
+    for index, sample in zip(order, samples, strict=True):
+        assert torch.equal(sample, torch.full((100 * 4**index,), index, dtype=torch.uint8))
     stats = cache.stats()
     # Of 1638400, 409600, 102400, 25600, 6400, 1600, 400 and 100 bytes.
     assert stats.items == 4
@@ -208,7 +211,8 @@ def test_a_node_without_memory_goes_on_without(pictures: Pictures, monkeypatch: 
 
     monkeypatch.setattr(SharedMemory, "reserve", none)
     cache = SampleCache(pictures, gigabytes(100))
-    assert [cache[index]["index"] for index in (0, 0, 1)] == [0, 0, 1]
+    with pytest.warns(UserWarning, match="the node has no more memory, so no more samples are kept"):
+        assert [cache[index]["index"] for index in (0, 0, 1)] == [0, 0, 1]
     assert cache.stats().stopped == "the node has no more memory"
 
 

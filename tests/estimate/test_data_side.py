@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from hotlap.data.room import SHARE
 from hotlap.errors import UsageError
 from hotlap.estimate.configured import configured
 from hotlap.estimate.data_side import CACHE_SHARE, bytes_of, estimate, parts_of
+from hotlap.probe.shared.room import SHARE
 from hotlap.records import DataPlan
 from hotlap.report import estimates
 from hotlap.workloads.vrt_spike.spikes import write_dat

@@ -29,6 +29,7 @@ from hotlap.data.order import order_of
 from hotlap.data.prediction import Prediction, predict
 from hotlap.probe.randomness import own_generator, unchanged
 from hotlap.probe.shared.flat import Flat, NotFlat
+from hotlap.probe.shared.memory import NoMemory
 from hotlap.probe.shared.room import GIB, budget
 from hotlap.probe.shared.samples import FOREIGN, RANDOM, SharedSamples, run_key
 from hotlap.probe.shared.store import Counter, Header, Stop, Store, aligned
@@ -123,7 +124,12 @@ class SampleCache(SharedSamples, Dataset[Any]):
         together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks is None else ranks
         key, kind = f"{run_key()}-{next(_created)}", _STORES[policy]
         own = together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
-        store = kind.create(key, len(dataset), granted.size) if own else kind.find(key)
+        try:
+            store = kind.create(key, len(dataset), granted.size) if own else kind.find(key)
+        except (OSError, NoMemory) as error:
+            # One without room counts and fetches.
+            store, own = kind.create(f"{key}-none", len(dataset), 0), True
+            self._warn(f"the cache of {granted.size / GIB:.1f} GiB cannot be made, so nothing is kept: {error}")
         super().__init__(store, copy=copy, own=own)
         self._foreign = len(store) != len(dataset)
         if self._foreign:

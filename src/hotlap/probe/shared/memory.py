@@ -36,9 +36,9 @@ class SharedMemory:
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor, self.size = descriptor, size
-        self.map = mmap.mmap(descriptor, size)
-        # The mapping stays while an array lies in it.
+        # The mapping stays while an array lies in it. First: there may be no address space for it.
         weakref.finalize(self, os.close, descriptor)
+        self.map = mmap.mmap(descriptor, size)
 
     @property
     def identity(self) -> tuple[int, int]:

@@ -24,7 +24,7 @@ import torch
 
 from hotlap.probe.randomness import RandomState, other_numbers, unchanged
 from hotlap.probe.shared.flat import Flat, NotFlat, sample_of
-from hotlap.probe.shared.store import Counter, Stop, Store
+from hotlap.probe.shared.store import Counter, Header, Stop, Store
 
 #: Samples that each process fetches twice at first, and then one in so many.
 TWICE, _ONE_IN = 2, 200
@@ -36,6 +36,9 @@ FOREIGN = (
     "another rank made this cache for other samples, so it is not used here: every rank makes the same caches in the "
     "same order, each around all samples; or give ranks=1"
 )
+_TOO_LARGE = "a sample is larger than the whole cache, and is fetched every time: give the cache more gigabytes"
+_NO_MEMORY = "the node has no more memory, so no more samples are kept"
+_BEYOND = "a sample beyond the length of the dataset was asked for: such samples are fetched every time"
 
 
 class SharedSamples:
@@ -67,6 +70,8 @@ class SharedSamples:
         if self._foreign:
             return _taken(self._fetch(key), take)
         if not 0 <= number < len(store):
+            if number >= len(store):
+                self._warn(_BEYOND)
             store.count(Counter.MISSES)
             store.count(Counter.NO_KEY)
             return _taken(self._fetch(key), take)
@@ -158,6 +163,10 @@ class SharedSamples:
             self._warn(RANDOM)
         elif not store.put(number, flat):
             store.count(Counter.NO_ROOM)
+            if store.stopped is Stop.NO_MEMORY:
+                self._warn(_NO_MEMORY)
+            elif flat.size > int(store.header[Header.BUDGET]) > 0:
+                self._warn(_TOO_LARGE)
         return sample
 
     def _differs(self, key: Any, flat: Flat) -> bool:

@@ -247,8 +247,9 @@ class Store:
     @property
     def full(self) -> bool:
         """Whether so little room is left that a sample is not asked whether it fits."""
-        most = int(self.header[Header.BUDGET])
-        return most - int(self.header[Header.USED]) < most // _LEAST_ROOM
+        most, used, items = (int(self.header[each]) for each in (Header.BUDGET, Header.USED, Header.ITEMS))
+        # Many small samples: one more of their usual size may still fit.
+        return most - used < min(most // _LEAST_ROOM, used // items if items else most)
 
     def _room(self, size: int) -> int | None:
         with self._allocating() as alone:

@@ -1,0 +1,145 @@
+"""Whatever dies or is not there: the training goes on, and what is left of the cache is right."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hotlap.data import SampleCache, SharedBatches
+from hotlap.probe.shared.flat import Flat
+from hotlap.probe.shared.store import Store
+
+LENGTH, SIZE = 24, 100_000
+
+
+class Samples(Dataset[Any]):
+    """Of which one kills the worker that fetches it, as long as a file is there."""
+
+    def __init__(self, deadly: Path) -> None:
+        self.deadly = deadly
+
+    def __len__(self) -> int:
+        return LENGTH
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 9 and self.deadly.exists():
+            self.deadly.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index, torch.full((SIZE,), index, dtype=torch.uint8)
+
+
+def epoch(loader: DataLoader[Any]) -> list[int]:
+    seen = []
+    for numbers, samples in loader:
+        assert torch.equal(samples, numbers[:, None].expand_as(samples))
+        seen += numbers.tolist()
+    return seen
+
+
+@pytest.mark.parametrize("kind", [DataLoader, SharedBatches])
+def test_a_killed_worker_is_followed_by_new_ones(kind: type[DataLoader[Any]], tmp_path: Path) -> None:
+    """Torch ends the epoch; the next one goes on with the same cache, which keeps every sample in the end."""
+    deadly = tmp_path / "deadly"
+    deadly.touch()
+    before = psutil.Process().children()
+    cache = SampleCache(Samples(deadly), 0.01)
+    loader = kind(cache, batch_size=4, num_workers=2)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        epoch(loader)
+    assert not deadly.exists()
+    assert epoch(loader) == epoch(loader) == list(range(LENGTH))
+    assert all(cache._store.intact(number) for number in range(LENGTH))
+    assert set(psutil.Process().children()) <= set(before)
+
+
+_RANKS = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_faults import LENGTH, Samples
+from hotlap.data import SampleCache
+
+def rank(number):
+    os.environ["LOCAL_RANK"] = str(number)
+    return SampleCache(Samples(deadly), 0.01)
+
+os.environ["LOCAL_WORLD_SIZE"], os.environ["MASTER_PORT"] = "2", str(os.getpid())
+deadly, (found, tell) = Path({deadly!r}), os.pipe()
+first = os.fork()
+if not first:
+    cache = rank(0)
+    for number in range(9):
+        cache[number]
+    os.read(found, 1)
+    cache[9]
+second = os.fork()
+if not second:
+    cache = rank(1)
+    os.write(tell, b".")
+    while deadly.exists():
+        time.sleep(0.001)
+    right = all(cache[number][1].eq(number).all() and cache._store.intact(number) for number in range(LENGTH))
+    print(right, cache.stats().hits, cache.stats().misses, flush=True)
+    os._exit(0)
+print(os.waitpid(first, 0)[1], os.waitpid(second, 0)[1])
+"""
+
+
+def test_a_rank_that_dies_leaves_the_cache_to_the_other(tmp_path: Path) -> None:
+    """The one that made it, with a sample claimed: the other reads what was kept, and fetches the rest."""
+    deadly = tmp_path / "deadly"
+    deadly.touch()
+    code = _RANKS.format(tests=str(Path(__file__).parent), deadly=str(deadly))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["True", "9", str(LENGTH), str(int(signal.SIGKILL)), "0"], done.stderr
+
+
+def test_a_budget_that_is_just_enough_is_used_up() -> None:
+    """The last of many small samples, too, which takes less than is not worth asking for else."""
+    store = Store.create("just-enough", 3000, 3000 * 128)
+    sample = Flat(torch.zeros(64, dtype=torch.uint8))
+    for key in range(3000):
+        assert not store.full
+        with store.claimed(key):
+            assert store.put(key, sample)
+    assert store.full
+
+
+def memories() -> set[str]:
+    """Names of what caches share, by the descriptors of this process."""
+    paths = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return {name for path in paths if path.is_symlink() and "memfd:hotlap" in (name := os.readlink(path))}
+
+
+@pytest.fixture
+def little_address_space() -> Iterator[None]:
+    mapped = re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert mapped is not None
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1024 * int(mapped[1]) + 2**29, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_a_cache_that_cannot_be_mapped(tmp_path: Path, little_address_space: None) -> None:
+    """Under ``ulimit -v``, say: nothing is kept, with a sentence, and no descriptor is left of the attempt."""
+    before = memories()
+    with pytest.warns(UserWarning, match="the cache of 1.0 GiB cannot be made, so nothing is kept: .*memory"):
+        cache = SampleCache(Samples(tmp_path / "none"), 1)
+    (made,) = memories() - before
+    assert made == os.readlink(cache._store.memory.path)
+    assert epoch(SharedBatches(cache, batch_size=4, num_workers=1)) == list(range(LENGTH))
+    stats = cache.stats()
+    assert (stats.items, stats.hits, stats.not_kept) == (0, 0, {"no room": LENGTH})
