@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from recordings import Switch
 
 from hotlap.launch import Limits, Plan, Training
+from hotlap.probe import levers
 from hotlap.records import Environment, Run
 
 _SCRIPT = """
@@ -112,3 +114,27 @@ def test_what_cannot_be_applied_is_noted_while_it_is_asked_for(switch: Switch) -
     """A note belongs to the settings of its block."""
     assert switch({"workers": 1})[1].notes == ["workers was not applied: the script made no DataLoader"]
     assert switch({})[1].notes == []
+
+
+class _Breaks(levers.Lever):
+    name = "breaks"
+
+    def before_backward(self) -> None:
+        if self.value:
+            raise RuntimeError("no such thing")
+
+
+def test_a_lever_that_fails_is_noted_while_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a trial of it would look like one in which it made no difference."""
+    monkeypatch.setitem(levers.LEVERS, "breaks", _Breaks)
+    try:
+        levers.install(torch, {"breaks": True})
+        for _ in range(2):
+            levers.before_backward()
+            assert levers.notes == ["breaks was not applied: RuntimeError('no such thing')"]
+            levers.switch({})
+            levers.before_backward()
+            assert levers.notes == []
+            levers.switch({"breaks": True})
+    finally:
+        levers.install(torch, {})

@@ -165,7 +165,8 @@ def switch(settings: dict[str, Any]) -> None:
     wanted.update({name: settings[name] for name in LEVERS if name in settings})
     engaged = engaged or bool(wanted)
     for name, lever in _levers.items():
-        if lever.value != wanted.get(name):
+        if lever.gave_up or lever.value != wanted.get(name):
+            lever.gave_up = False
             try:
                 lever.switch(wanted.get(name))
             except Exception as error:

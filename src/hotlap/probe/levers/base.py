@@ -37,6 +37,8 @@ class Lever:
         #: None while it is switched off.
         self.value = value
         self.applied = False
+        #: Until it is switched the next time.
+        self.gave_up = False
         self.obstacles: list[str] = []
         self._tell()
 
@@ -69,10 +71,13 @@ class Lever:
 
     def give_up(self, error: Exception) -> None:
         """It failed in the script's own doing, which goes on without it."""
-        self.note(f"{self.name} was not applied: {error!r}")
+        text = f"{self.name} was not applied: {error!r}"
+        self.note(text)
         with suppress(Exception):
             self.switch(None)
-            self.value = None
+        self.value, self.gave_up = None, True
+        if text not in notes:  # it was asked for, and is off all the same
+            notes.append(text)
 
     # notes
 
