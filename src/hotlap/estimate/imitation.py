@@ -1,0 +1,70 @@
+"""Tensors that have a shape, a type and a device, and no memory: a training can be gone through without its size.
+
+What depends on values cannot be gone through, and says so.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeCopyMode,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+from torch.utils._python_dispatch import _disable_current_modes
+
+from hotlap.errors import HotlapError
+
+_T = TypeVar("_T")
+
+
+class CannotBeTraced(HotlapError):
+    """The training does something whose memory depends on values, or is not known to torch."""
+
+
+@contextmanager
+def imitation() -> Iterator[FakeTensorMode]:
+    """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            yield mode
+    except DataDependentOutputException as error:
+        raise CannotBeTraced(
+            f"{_name(error)} asks for the value of a tensor, and an estimate has shapes alone: leave .item(), "
+            "float(tensor), `if tensor` and the like out of the step that is estimated"
+        ) from error
+    except DynamicOutputShapeException as error:
+        raise CannotBeTraced(
+            f"the shape that {_name(error)} gives depends on values, and an estimate has shapes alone: give the model "
+            "a path of fixed shapes (torch.where or a mask in the place of indexing by a condition), or measure on a "
+            "small batch instead"
+        ) from error
+    except UnsupportedOperatorException as error:
+        raise CannotBeTraced(
+            f"torch does not know what shape {_name(error)} gives: register it with "
+            f'torch.library.register_fake("{_name(error)}"), or leave it out of the step that is estimated'
+        ) from error
+    except UnsupportedFakeTensorException as error:
+        raise CannotBeTraced(
+            f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
+        ) from error
+
+
+def imitate(mode: FakeTensorMode, value: _T) -> _T:
+    """A copy without memory of modules, optimizers, tensors and what holds them; what they share is shared again."""
+    # Nobody shall follow what is done to the originals.
+    with _disable_current_modes(), FakeCopyMode(mode):
+        return copy.deepcopy(value)
+
+
+def _name(error: Any) -> str:
+    """As ``torch.library`` takes it: ``aten::nonzero``."""
+    name: str = error.func._schema.name
+    return name
