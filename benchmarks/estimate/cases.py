@@ -55,9 +55,7 @@ def cnn(optimizer: Callable[..., Any], *, channels_last: bool = False, **how: An
 def restoration(optimizer: Callable[..., Any], *, checkpoint: bool = False, **how: Any) -> Step:
     model = RestorationNet(48, 6, use_checkpoint=checkpoint)
     noisy, clean = torch.randn(8, 3, 48, 48), torch.randn(8, 3, 48, 48)
-    return training(
-        model, optimizer(model.parameters()), [noisy], lambda out: F.l1_loss(out.float(), clean), **how
-    )
+    return training(model, optimizer(model.parameters()), [noisy], lambda out: F.l1_loss(out.float(), clean), **how)
 
 
 def vrt_spike(optimizer: Callable[..., Any], *, checkpoint: bool = False, **how: Any) -> Step:
@@ -65,7 +63,7 @@ def vrt_spike(optimizer: Callable[..., Any], *, checkpoint: bool = False, **how:
         bins=8,
         depths=(2, 2, 2, 2, 2, 2, 2, 1, 1),
         embed_dim=24,
-        reconstruction_dim=30,
+        reconstruction_dim=36,
         window=(4, 8, 8),
         deformable_groups=4,
         checkpoint_attention=checkpoint,
@@ -97,9 +95,7 @@ def encoder(optimizer: Callable[..., Any], **how: Any) -> Step:
 
 def lstm(optimizer: Callable[..., Any], **how: Any) -> Step:
     model = nn.LSTM(128, 256, num_layers=2, batch_first=True)
-    return training(
-        model, optimizer(model.parameters()), [torch.randn(16, 64, 128)], lambda out: _mean(out[0]), **how
-    )
+    return training(model, optimizer(model.parameters()), [torch.randn(16, 64, 128)], lambda out: _mean(out[0]), **how)
 
 
 def perceptron(optimizer: Callable[..., Any], **how: Any) -> Step:

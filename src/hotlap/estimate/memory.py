@@ -18,6 +18,7 @@ another list of operators that stay in float32.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -129,11 +130,17 @@ def track(
 ) -> Timeline:
     """Go through some steps and write down what lives when; with real tensors, unless they are imitated around it."""
     tracker = Tracker(foreach=foreach, hidden=hidden)
-    with tracker:
-        step = build()
-        for _ in range(steps):
-            tracker.next_step()
-            step()
+    # Nobody's garbage counts here, and what is there already need not be looked through again and again.
+    gc.collect()
+    gc.freeze()
+    try:
+        with tracker:
+            step = build()
+            for _ in range(steps):
+                tracker.next_step()
+                step()
+    finally:
+        gc.unfreeze()
     return tracker.timeline()
 
 

@@ -33,8 +33,19 @@ _aten = torch.ops.aten
 #: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
 Hidden = Callable[[Any, tuple[Any, ...], Any], int]
 #: What torch's own code is told when it asks an imitated tensor for its number: an optimizer which step it is, a
-#: gradient scaler how many gradients overflowed.
-_ANSWERS = {"torch.optim": 1, "torch.amp": 0}
+#: gradient scaler how many gradients overflowed, an initialization whether it has to draw again.
+_ANSWERS = {"torch.optim": 1, "torch.amp": 0, "torch.nn.init": 0}
+#: Nothing is born of these and no shape changes, so that imitated they need not be gone through.
+_WRITES = {
+    *(getattr(_aten, name).default for name in ("uniform_", "normal_", "zero_", "addcmul_", "addcdiv_", "sqrt_")),
+    *(_aten.add_.Tensor, _aten.mul_.Tensor, _aten.div_.Tensor, _aten.lerp_.Scalar, _aten.fill_.Scalar),
+}
+_WRITES_ALL = {
+    getattr(packet, overload)
+    for name in ("add", "mul", "div", "addcmul", "addcdiv", "lerp", "sqrt", "neg", "maximum", "sub")
+    for packet in [getattr(_aten, f"_foreach_{name}_")]
+    for overload in packet.overloads()
+}
 
 
 class Tracker(TorchDispatchMode):
@@ -52,6 +63,8 @@ class Tracker(TorchDispatchMode):
         self._events: list[int] = []
         #: Storages that are alive: what tells of their death, and their block, by address.
         self._living: dict[int, tuple[weakref.ref[Any], int]] = {}
+        #: Living blocks that were born since the phase changed.
+        self._passing: set[int] = set()
         self._step = 0
         self._last: Phase = "setup"
         self._optimizing = False
@@ -102,6 +115,8 @@ class Tracker(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is torch.ops.prim.device.default:  # half of all calls: autograd asks imitated tensors where they are
+            return func(*args)
         phase = self._phase()
         if phase != self._last:
             self._turn(phase)
@@ -112,6 +127,10 @@ class Tracker(TorchDispatchMode):
             answer = _own_question()
             if answer is not None:
                 return answer
+        if func in _WRITES and isinstance(args[0], FakeTensor):
+            return args[0]
+        if func in _WRITES_ALL and isinstance(args[0][0], FakeTensor):
+            return None
         out = func(*args, **(kwargs or {}))
         for tensor in _tensors(out):
             self._follow(tensor, func, args, phase)
@@ -134,10 +153,10 @@ class Tracker(TorchDispatchMode):
     def _turn(self, phase: Phase) -> None:
         """What has lived up to here was not in passing."""
         if phase in ("backward", "recompute") and self._last in ("forward", "recompute"):
-            for _, index in self._living.values():
-                block = self._blocks[index]
-                if block.category == "temporary" and block.phase == self._last and block.step == self._step:
-                    block.category = "activation"
+            for index in self._passing:
+                if self._blocks[index].category == "temporary":
+                    self._blocks[index].category = "activation"
+        self._passing.clear()
         self._last = phase
 
     def _index(self, tensor: Tensor, *, earlier: bool = False) -> int | None:
@@ -170,6 +189,7 @@ class Tracker(TorchDispatchMode):
             category = "cast"
         index = self._born(size, str(func), phase, category)
         self._events.append(index)
+        self._passing.add(index)
         self._remember(storage, index)
         if phase == "backward" and func is _aten.add.Tensor and source is not None and _fills(first, size):
             self._sum = index, source
@@ -188,11 +208,13 @@ class Tracker(TorchDispatchMode):
             return  # another storage lives at this address by now
         del self._living[address]
         index = known[1]
+        self._passing.discard(index)
         if self._sum is not None and self._sum[1] == index and self._events[-1] == self._sum[0]:
             # Autograd adds up gradients in the place of the first, if nobody else has it. Not so while a tracker looks
             # on: there the sum is a new storage, and the first dies at once.
             self._events.pop()
             self._blocks.pop()
+            self._passing.discard(self._sum[0])
             for other, (its_reference, its_index) in self._living.items():
                 if its_index == self._sum[0]:
                     self._living[other] = its_reference, index
