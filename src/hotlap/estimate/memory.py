@@ -11,9 +11,10 @@
 
 The second step is there because the optimizer's state is born in the first.
 
-What is followed is what a CPU's operators keep. A GPU's differ where they save other things for backward: cuDNN's
-recurrent networks and batch norms keep a reserve, dropout a mask of bytes in the place of one of floats, autocast has
-another list of operators that stay in float32.
+What is followed are a CPU's operators, with the differences of CUDA's that the tracker knows. Others it does not know:
+cuDNN's recurrent networks and batch norms keep a reserve, autocast has another list of operators that stay in float32,
+and attention that cannot be fused keeps its scores. Buckets of ``DistributedDataParallel`` are not in it either: as
+large as the gradients, unless they are views of them.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def estimate(
     began = time.monotonic()
     with imitation():
         on_card = device == "cuda"
-        timeline = track(build, steps=steps, foreach=on_card, hidden=None if on_card else onednn.hidden)
+        timeline = track(build, steps=steps, as_on_cuda=on_card, hidden=None if on_card else onednn.hidden)
     if device == "cuda":
         timeline = lives.without(timeline, lambda block: block.category == "host")
         replayed = replay(timeline)
@@ -126,10 +127,10 @@ def estimate(
 
 
 def track(
-    build: Callable[[], Step], *, steps: int = 2, foreach: bool = False, hidden: Hidden | None = None
+    build: Callable[[], Step], *, steps: int = 2, as_on_cuda: bool = False, hidden: Hidden | None = None
 ) -> Timeline:
     """Go through some steps and write down what lives when; with real tensors, unless they are imitated around it."""
-    tracker = Tracker(foreach=foreach, hidden=hidden)
+    tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
     # Nobody's garbage counts here, and what is there already need not be looked through again and again.
     gc.collect()
     gc.freeze()

@@ -69,7 +69,8 @@ def _is_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, bias_sizes: Any, 
         x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, bias_sizes
     )
     # That of transposed ones has no name in Python.
-    return backend.name == ("???" if transposed else "Mkldnn")
+    name: str = backend.name
+    return name == ("???" if transposed else "Mkldnn")
 
 
 def _channels_last(x: Tensor, weight: Tensor) -> bool:

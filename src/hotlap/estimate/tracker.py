@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -25,6 +26,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline
@@ -48,21 +50,23 @@ _WRITES_ALL = {
 }
 
 
-class Tracker(TorchDispatchMode):
+class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     """While it is entered, what this thread does is written down; enter it inside of a ``FakeTensorMode``, if any.
 
-    ``foreach``: optimizers that leave the choice to torch work on all parameters at once, as they do on CUDA.
+    ``as_on_cuda``: optimizers that leave the choice to torch work on all parameters at once, dropout keeps a byte for
+    each number, and attention with dropout keeps no matrix.
     """
 
-    def __init__(self, *, foreach: bool = False, hidden: Hidden | None = None) -> None:
-        super().__init__()
-        self._foreach, self._hidden = foreach, hidden
+    def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+        self._as_on_cuda, self._hidden = as_on_cuda, hidden
+        self._attention = _Attention()
         self._blocks: list[Block] = []
         #: Births of what was there before, and then all that happened.
         self._earlier: list[int] = []
         self._events: list[int] = []
-        #: Storages that are alive: what tells of their death, and their block, by address.
-        self._living: dict[int, tuple[weakref.ref[Any], int]] = {}
+        #: Storages that are alive: what tells of their death, their block, and their bytes here, by address.
+        self._living: dict[int, tuple[weakref.ref[Any], int, int]] = {}
         #: Living blocks that were born since the phase changed.
         self._passing: set[int] = set()
         self._step = 0
@@ -103,11 +107,15 @@ class Tracker(TorchDispatchMode):
             register_optimizer_step_pre_hook(self._before_optimizer),
             register_optimizer_step_post_hook(self._after_optimizer),
         ]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]  # of torch
+        if self._as_on_cuda:
+            self._attention.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        if self._as_on_cuda:
+            self._attention.__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
         for handle in self._handles:
             handle.remove()
         self._claim_gradients()
@@ -127,6 +135,8 @@ class Tracker(TorchDispatchMode):
             answer = _own_question()
             if answer is not None:
                 return answer
+        if func is _aten.bernoulli_.float and self._as_on_cuda:
+            self._is_mask(args[0])
         if func in _WRITES and isinstance(args[0], FakeTensor):
             return args[0]
         if func in _WRITES_ALL and isinstance(args[0][0], FakeTensor):
@@ -177,7 +187,7 @@ class Tracker(TorchDispatchMode):
         size = storage.nbytes()
         known = self._living.get(storage._cdata)
         if known is not None:
-            if self._blocks[known[1]].size == size:
+            if known[2] == size:
                 return
             self._died(storage._cdata, known[0])  # it was resized
         if not size:
@@ -200,7 +210,8 @@ class Tracker(TorchDispatchMode):
         return len(self._blocks) - 1
 
     def _remember(self, storage: Any, index: int) -> None:
-        self._living[storage._cdata] = weakref.ref(storage, partial(self._died, storage._cdata)), index
+        died = partial(self._died, storage._cdata)
+        self._living[storage._cdata] = weakref.ref(storage, died), index, storage.nbytes()
 
     def _died(self, address: int, reference: Any) -> None:
         known = self._living.get(address)
@@ -215,13 +226,19 @@ class Tracker(TorchDispatchMode):
             self._events.pop()
             self._blocks.pop()
             self._passing.discard(self._sum[0])
-            for other, (its_reference, its_index) in self._living.items():
+            for other, (its_reference, its_index, its_size) in self._living.items():
                 if its_index == self._sum[0]:
-                    self._living[other] = its_reference, index
+                    self._living[other] = its_reference, index, its_size
                     break
             self._sum = None
             return
         self._events.append(~index)
+
+    def _is_mask(self, tensor: Tensor) -> None:
+        """Dropout's, of numbers on a CPU and of bytes on CUDA."""
+        index = self._index(tensor)
+        if index is not None:
+            self._blocks[index].size = tensor.numel()
 
     # what they are for
 
@@ -253,7 +270,7 @@ class Tracker(TorchDispatchMode):
         for group in optimizer.param_groups:
             self._claim(group["params"], "parameter")
             self._claim((parameter.grad for parameter in group["params"]), "gradient")
-            if self._foreach and group.get("foreach", True) is None and not group.get("fused"):
+            if self._as_on_cuda and group.get("foreach", True) is None and not group.get("fused"):
                 group["foreach"] = not group.get("differentiable")
         self._optimizing = True
 
@@ -265,6 +282,22 @@ class Tracker(TorchDispatchMode):
                 for name, value in optimizer.state.get(parameter, {}).items():
                     # The number of the step is kept by the CPU, unless a kernel on the device reads it.
                     self._claim(_tensors(value), "host" if name == "step" and not on_device else "optimizer")
+
+
+class _Attention(TorchFunctionMode):
+    """Attention goes without dropout, which CUDA's fused kernels do on the way and a CPU's only with all scores."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            at = 4  # of dropout_p
+            if len(args) > at:
+                args = (*args[:at], 0.0, *args[at + 1 :])
+            else:
+                kwargs = kwargs | {"dropout_p": 0.0}
+        return func(*args, **kwargs)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
