@@ -16,8 +16,10 @@ All is kept in ``results/vrt_spike/journal.jsonl`` as it is measured; the same c
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
@@ -62,6 +64,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 ]
 #: Trainings of which only the quality is asked.
 AT_ONCE = 2
+PLACE = RESULTS / "vrt_spike.json"
 PRESETS = ("conservative", "aggressive", "low_memory", "student")
 #: A size for a CPU, with the blocks of ``vrt_spike.yaml``; lengths in pixels that the presets change are halved too.
 NARROW: dict[str, Any] = {
@@ -179,7 +182,7 @@ def qualities(of: str, rows: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--part", choices=["levers", "learning", "presets"], help="measure this; the page shows what is there"
+        "--part", choices=["levers", "learning", "presets"], help="measure this alone; the page keeps the others"
     )
     parser.add_argument("--pairs", type=int, default=6, help="pairs of blocks for each lever")
     parser.add_argument("--steps", type=int, default=600, help="of a training of the part learning")
@@ -188,21 +191,23 @@ def main() -> None:
     given = parser.parse_args()
     about = circumstances()
     journal = Journal(RESULTS / "vrt_spike")
-    results: dict[str, Any] = {}
+    # The other parts stay as they were.
+    results = json.loads(PLACE.read_text())["results"] if PLACE.exists() else {}
     # Once: what a trial writes is its own, and so would its data set be.
     config = load_config(CONFIGS / "vrt_spike_small.yaml")
     assert isinstance(config, VrtSpikeConfig)
     made_of_film(config)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench("vrt_spike_small.yaml", Path(folder), journal, given.pairs)
-        if given.part in (None, "levers") or any(key.startswith("lever ") for key in journal.entries):
-            results["levers"] = bench.levers(LEVERS)
-        if given.part in (None, "learning") or any(key.startswith("whole ") for key in journal.entries):
-            results["learning"] = learning(bench, given.steps, given.seeds)
-        if given.part in (None, "presets") or any(key.startswith("presets ") for key in journal.entries):
-            results["presets"] = presets(bench, given.preset_steps, given.seeds)
+        parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "levers": lambda: bench.levers(LEVERS),
+            "learning": lambda: learning(bench, given.steps, given.seeds),
+            "presets": lambda: presets(bench, given.preset_steps, given.seeds),
+        }
+        for name in parts if given.part is None else [given.part]:
+            results[name] = parts[name]()
     journal.close()
-    write_whole(RESULTS / "vrt_spike.json", msgspec.json.format(msgspec.json.encode({**about, "results": results})))
+    write_whole(PLACE, msgspec.json.format(msgspec.json.encode({**about, "results": results})))
     write_whole(RESULTS / "vrt_spike.md", page(results, about))
     print(page(results, about))
 

@@ -28,8 +28,10 @@ def profile(
     steps: int | None = None,
     seconds: float | None = None,
     prove: bool = False,
+    data: bool = False,
     budget: float = 60.0,
     trace: bool = False,
+    memory: bool = False,
     run_dir: Path | None = None,
     progress: Callable[[str], None] = _quiet,
 ) -> Run:
@@ -38,7 +40,9 @@ def profile(
     With ``steps`` or ``seconds`` (of training) it is ended early, and what it writes goes to the run directory;
     without, it runs to its end and writes its files as usual. With ``prove``, short runs of at most ``budget`` seconds
     together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
-    With ``trace``, a few steps are traced with torch.profiler.
+    With ``data`` those two are measured that tell what waiting for data costs: the same batch, and the same samples.
+    With ``trace``, a few steps are traced with torch.profiler. With ``memory``, what the dataset holds is counted when
+    its loader starts.
 
     Raises:
         TrainingFailed: the command cannot be started. How it ended otherwise is ``run.info.outcome``.
@@ -48,7 +52,7 @@ def profile(
 
     _nonempty(command)
     short = steps is not None or seconds is not None
-    plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short, trace=trace)
+    plan = Plan(stop_steps=steps, stop_seconds=seconds, contained=short, trace=trace, memory=memory)
     directory = new_run_directory("profile", run_dir)
     try:
         with Training(list(command), directory, plan, Limits(silence=_A_DAY), output="tee") as training:
@@ -60,13 +64,22 @@ def profile(
     run = training.run()
     if run.trace is not None and run.trace.flops:
         run = _with_peak(run, directory, command, progress)
-    if not prove or not run.steps or run.info.outcome not in ("finished", "stopped"):
+    if not (prove or data) or not run.steps or run.info.outcome not in ("finished", "stopped"):
         return run
     import msgspec
 
-    from hotlap.tune.ablation import prove_suspects
+    from hotlap.tune.ablation import DATA_SIDE, prove_suspects
 
-    proven = prove_suspects(command, run, diagnose(run), directory, budget=budget, progress=progress)
+    proven = prove_suspects(
+        command,
+        run,
+        diagnose(run),
+        directory,
+        budget=budget,
+        progress=progress,
+        asked=DATA_SIDE if data else (),
+        suspected=prove,
+    )
     return msgspec.structs.replace(run, ablations=proven)
 
 

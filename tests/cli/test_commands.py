@@ -19,7 +19,9 @@ OPTIONS = {
         "--steps",
         "--seconds",
         "--prove",  # the suspects are taken away, which takes longer
+        "--data",  # only those are, that tell what waiting for data costs
         "--budget",  # ... so long
+        "--memory",  # walking through a dataset takes seconds
         "--trace",  # kernels and operators, for those who read traces
         "--report",
         "--force",
@@ -52,6 +54,19 @@ OPTIONS = {
         "--memory-limit",  # as in a tuning
         "--fresh",
         "--run-dir",
+        "--json",
+    },
+    "estimate": {
+        "--data",  # what is counted; the memory of a GPU will be another
+        "--samples",  # the set
+        "--sample",
+        "--batch-size",  # the loader
+        "--workers",
+        "--prefetch",
+        "--ranks",
+        "--cache",  # what is kept,
+        "--cache-each",  # and whose it is: a size by itself was misread by a factor of 108
+        "--memory",  # the training will run on another machine
         "--json",
     },
     "run": {"--with", "--run-dir"},

@@ -93,6 +93,18 @@ CUDA = {"device": "cuda", "module_calls": 40}
 #: Half of them in the thread that trains.
 FAULTS = {"page_faults": 20000.0, "steady_faults": 10000.0, "page_fault_seconds": 2e-6, "system_seconds": 0.04}
 TINY_BATCH = {"batch_size": 1, "module_calls": 2000}
+#: A worker's batch of 100 MB, which torch puts together.
+LARGE = {
+    "workers": 1,
+    "fetch_seconds": 0.15,
+    "fetch_samples_seconds": 0.01,
+    "fetch_collate_seconds": 0.14,
+    "send_seconds": 0.02,
+    "sent_bytes": 1e8,
+    "receive_seconds": 0.01,
+    "dataset": Dataset(stacked=True),
+}
+IN_TURN = {"workers": 4, "fetch_seconds": 0.2, "head_of_line_share": 0.9, "batches_behind": 1.5}
 CROWD = {"threads": 8, "workers": 4, "fetch_seconds": 0.05, "cpu_seconds": 0.75, "queue_seconds": 0.03}
 
 
@@ -167,6 +179,33 @@ CASES: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
             {"facts": {"dataset": Dataset(batches=3, padding=0.15)}},
             {"facts": {"dataset": Dataset(batches=3)}},
             {"phases": {"other": 100.0}, "facts": {"dataset": Dataset(batches=3, padding=0.5)}},
+        ],
+    ),
+    "DATA06": (
+        {"phases": WAIT, "facts": LARGE},
+        [
+            {"facts": LARGE},
+            {"phases": WAIT, "facts": {**LARGE, "workers": 0}},
+            {"phases": WAIT, "facts": {**LARGE, "sent_bytes": 5e5}},
+            # Something is computed for so many bytes.
+            {"phases": WAIT, "facts": {**LARGE, "sent_bytes": 5e6}},
+            {"phases": WAIT, "facts": {**LARGE, "dataset": Dataset(stacked=False)}},
+            {"phases": WAIT, "facts": {**LARGE, "fetch_samples_seconds": 0.14, "fetch_collate_seconds": 0.01}},
+            # By the means of its parts nothing would have to be waited for.
+            {"phases": WAIT, "facts": {**LARGE, "workers": 4}},
+            {"phases": WAIT, "facts": {**LARGE, "send_seconds": None}},
+        ],
+    ),
+    "DATA07": (
+        {"phases": WAIT, "facts": IN_TURN},
+        [
+            {"facts": IN_TURN},
+            {"phases": WAIT, "facts": {**IN_TURN, "head_of_line_share": 0.3}},
+            {"phases": WAIT, "facts": {**IN_TURN, "head_of_line_share": None}},
+            # Too slow together, too many, or with nothing to do.
+            {"phases": WAIT, "facts": {**IN_TURN, "fetch_seconds": 0.7}},
+            {"phases": WAIT, "facts": {**IN_TURN, "workers": 16}, "cores": 2},
+            {"phases": WAIT, "facts": {**IN_TURN, "fetch_seconds": 0.01}},
         ],
     ),
     "BATCH01": (
@@ -592,6 +631,52 @@ def test_workers_that_compute_or_wait_for_a_core_would_take_turns(cpu: dict[str,
     finding = planted(phases=WAIT, facts={**SLOW_STORAGE, **cpu}, cores=2)["DATA02"]
     assert finding.changes == []
     assert "more workers would take turns" in finding.remedy
+
+
+PARTS = {"fetch_seconds": 1.6, "fetch_samples_seconds": 1.2, "fetch_collate_seconds": 0.4}
+COLLATED = {"fetch_seconds": 1.6, "fetch_samples_seconds": 0.4, "fetch_collate_seconds": 1.2}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("facts", "words", "remedy"),
+    [
+        ({**SLOW_STORAGE, **PARTS}, "Most of it is waiting for the samples", "ake the storage answer faster"),
+        ({**PARTS, "fetch_cpu_seconds": 1.5}, "Most of it is computing the samples", "ake fetching cheaper"),
+        (COLLATED, "Most of it is putting the samples together", "ake putting the batch together cheaper"),
+        (PARTS, "its samples 1.2 s, collating 400 ms", "ake fetching cheaper"),
+    ],
+)
+def test_the_slow_part_of_a_fetch_is_named_with_its_remedy(
+    workers: int, facts: dict[str, Any], words: str, remedy: str
+) -> None:
+    finding = planted(phases=WAIT, facts={**facts, "workers": workers}, cores=2)["DATA02" if workers else "DATA01"]
+    assert any(words in sentence for sentence in finding.evidence), finding.evidence
+    assert remedy in finding.remedy
+
+
+def test_large_batches_may_be_fetched_in_the_loop_where_that_is_shorter() -> None:
+    finding = planted(phases={"data_wait": 0.16}, facts=LARGE)["DATA06"]
+    assert "num_workers=0" in finding.remedy
+    assert finding.changes == ["workers"]
+    assert any("588 MB a second" in sentence for sentence in finding.evidence)
+    shared = planted(phases={"data_wait": 0.1}, facts=LARGE)["DATA06"]
+    assert "more workers, up to 8" in shared.remedy
+
+
+def test_batches_that_are_received_slowly_are_waited_for_although_the_workers_are_ahead() -> None:
+    received = {**LARGE, "workers": 8, "receive_seconds": 0.09}
+    assert "DATA06" in planted(phases=WAIT, facts=received)
+    assert "DATA06" not in planted(phases=WAIT, facts={**received, "pin_memory": True})
+
+
+def test_a_way_that_is_long_for_want_of_a_core_is_one_all_the_same() -> None:
+    assert "DATA06" in planted(phases=WAIT, facts={**LARGE, "sent_bytes": 1.2e7, "fetch_queue_seconds": 0.1})
+
+
+def test_a_rare_wait_behind_one_batch_says_that_others_were_ready() -> None:
+    facts = {"persistent_workers": True, "head_of_line_share": 0.8, "batches_behind": 3.0}
+    assert any("a later batch was ready" in each for each in planted(recorded=RESTARTS, facts=facts)["DATA04"].evidence)
 
 
 def test_workers_that_sleep_take_no_core_from_the_training() -> None:

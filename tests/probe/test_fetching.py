@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 from recordings import Recorded
 
 from hotlap.diagnose import diagnose
-from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits
+from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits, slow_part
 from hotlap.probe import fetching
+from hotlap.probe.arrivals import Arrivals, _Seen
 from hotlap.probe.fetching import Fetches
+from hotlap.probe.timeline import VALIDATION
 from hotlap.records import Facts
 
 pytestmark = pytest.mark.skipif(fetching.queued_seconds() is None, reason="this kernel does not count for threads")
@@ -29,10 +32,43 @@ def test_workers_that_sleep_are_told_from_workers_that_compute(record: Callable[
     assert ("they mostly wait" in said) == (kind == "asleep" and most_workers(run.facts, cores) > cores), said
 
 
+def test_what_a_batch_of_workers_takes_is_known_by_its_parts(record: Callable[..., Recorded]) -> None:
+    """Every third one is collated slowly, and those after it wait for their turn."""
+    facts = record("slow_batches", "3").run.facts
+    samples, collate, fetch = facts.fetch_samples_seconds, facts.fetch_collate_seconds, facts.fetch_seconds
+    assert None not in (samples, collate, fetch)
+    assert collate > samples > 0
+    assert samples + collate == pytest.approx(fetch)
+    assert slow_part(facts) == "collate"
+    assert 4e6 <= facts.sent_bytes < 4.01e6
+    assert facts.send_seconds > 0
+    assert facts.receive_seconds > 0
+    assert facts.head_of_line_share > 0.5
+    assert 1 <= facts.batches_behind <= 2
+
+
+def test_where_the_training_fetches_itself_it_is_known_too_whether_that_waits(record: Callable[..., Recorded]) -> None:
+    facts = record("slow_batches", "0").run.facts
+    assert slow_part(facts) == "collate"
+    # It may wait for a core besides.
+    assert facts.fetch_cpu_seconds < facts.fetch_seconds / 2
+    assert facts.fetch_queue_seconds is not None
+    assert facts.sent_bytes is facts.head_of_line_share is facts.receive_seconds is None
+
+
+def test_batches_of_a_validation_are_not_waited_for_by_the_training() -> None:
+    arrivals = Arrivals()
+    for name, waited, behind in (("data 1", 1.0, 0.25), ("data 2", 9.0, 9.0)):
+        seen = arrivals.loaders[name] = _Seen()
+        seen.waited, seen.behind, seen.kept = waited, behind, 2 * behind
+    assert arrivals.collect({"data 2": VALIDATION}) == {"head_of_line_share": 0.25, "batches_behind": 2.0}
+    assert Arrivals().collect({}) == {}
+
+
 def test_where_the_kernel_does_not_say_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "queued_seconds", lambda: None)
     fetches = Fetches(str(tmp_path))
-    fetches.count, fetches.seconds, fetches.computed = 2, 1.0, 0.2
+    fetches.count, fetches.seconds, fetches.computed, fetches.collating = 2, 1.0, 0.2, math.nan
     fetches._save(1.0)
     assert fetches.collect() == {"fetch_seconds": 0.5, "fetch_uses_rng": False}
 

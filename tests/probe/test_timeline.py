@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotlap.launch.decoding import Decoder, nanoseconds
+from hotlap.probe.arrivals import Arrivals
 from hotlap.probe.attribution import Plan
 from hotlap.probe.facts import Facts
 from hotlap.probe.fetching import Fetches
@@ -113,7 +114,7 @@ def test_steps_lose_nothing(script: list[tuple[str, int]], places: list[int]) ->
     timeline, now, _ = play(script)
     ends = sorted({min(place, timeline.mark(now)) for place in places})
     kinds, times = list(timeline.kinds), list(timeline.times)
-    record = Record(Facts(None), Fetches("."))
+    record = Record(Facts(None), Fetches("."), Arrivals())
     with tempfile.TemporaryDirectory() as folder:
         writer = record.writer = Writer(os.path.join(folder, "steps.jsonl"))
         os.close(writer.descriptor)

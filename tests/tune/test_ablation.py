@@ -16,7 +16,7 @@ from hotlap.diagnose import diagnose
 from hotlap.launch.rundir import ABLATIONS, read_run
 from hotlap.records import Ablation, Ablations, Environment, Facts, Run, RunInfo, Step
 from hotlap.report import html, proofs
-from hotlap.tune.ablation import SUSPECTS, Block, _clear, _result, block_for, suspects
+from hotlap.tune.ablation import DATA_SIDE, SUSPECTS, Block, _clear, _result, block_for, prove_suspects, suspects
 from hotlap.tune.statistics import effect
 
 _USUAL = {"data_wait": 0.004, "forward": 0.004, "backward": 0.008, "optimizer": 0.002, "other": 0.002}
@@ -73,6 +73,25 @@ def test_a_suspect_knows_the_findings_against_it() -> None:
     assert found["logging"].findings == ["LOOP03"]
     assert found["logging"].suspected == pytest.approx(0.02)
     assert found["optimizer"].findings == []
+
+
+def test_what_is_asked_for_and_not_there_is_said(tmp_path: Path) -> None:
+    """A training without a loader has no data side to take away; nothing is started for it."""
+    run = _run(workers=None)
+    proven = prove_suspects(
+        [sys.executable, "train.py"],
+        run,
+        diagnose(run),
+        tmp_path,
+        budget=1,
+        progress=lambda message: None,
+        asked=DATA_SIDE,
+        suspected=False,
+    )
+    assert [each.name for each in proven.not_tried] == ["data", "samples"]
+    assert proven.not_tried[0].why == "the training has no DataLoader of torch"
+    assert not proven.tried
+    assert {path.name for path in tmp_path.iterdir()} <= {ABLATIONS}
 
 
 # how much of the training a block holds
@@ -167,7 +186,9 @@ def test_reports_show_what_was_proven() -> None:
     assert "Without it (measured)" in shown
     assert "nothing (control)" in shown
     assert "Writing checkpoints: not tried: no time was left." in shown
+    assert "Data stalls (measured)" in shown
     page = html.render(run)
+    assert "Data stalls (measured)" in page
     assert "Without it (measured)" in page
     assert "waiting for data" in page
     assert "Without it" not in html.render(_run())

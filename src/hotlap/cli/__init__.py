@@ -3,8 +3,8 @@
     argv ──> split at `--` ──> cyclopts (before it)  +  the training command (after it) ──> the command's function
                                                                                              └─> exit code
 
-Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train`` and
-``hotlap verify``.
+Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train``,
+``hotlap verify``, and ``hotlap estimate`` where it counts the frames of a configuration.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import cyclopts
 
-from hotlap.cli import commands, reading, trainings  # noqa: F401  (they enter themselves into the application)
+from hotlap.cli import commands, estimates, reading, trainings  # noqa: F401  (they enter themselves into the application)
 from hotlap.cli.options import app
 from hotlap.errors import EXIT_INTERRUPTED, HotlapError, UsageError
 

@@ -41,7 +41,9 @@ def profile(
     steps: int | None = None,
     seconds: str | None = None,
     prove: Annotated[bool, Parameter(negative="")] = False,
+    data: Annotated[bool, Parameter(negative="")] = False,
     budget: str | None = None,
+    memory: Annotated[bool, Parameter(negative="")] = False,
     trace: Annotated[bool, Parameter(negative="")] = False,
     report: Page = None,
     force: Force = False,
@@ -66,8 +68,13 @@ def profile(
         End the training after so much time in steps, e.g. 30s; what it writes then goes to the run directory.
     prove
         Then take the suspects away one by one in short runs, and measure what each of them really costs.
+    data
+        Then measure in short runs what waiting for data costs: with the same batch again, and with samples at hand.
     budget
-        Time for --prove. [default: 60s]
+        Time for --prove and --data. [default: 60s]
+    memory
+        Count what the dataset holds when its loader starts, which takes up to a few seconds once: its Python objects,
+        its own caches, and what each worker gets of them.
     trace
         Trace a few steps with torch.profiler, for Perfetto, and count the floating-point operations of one.
     """
@@ -79,21 +86,25 @@ def profile(
     may_write("--report", report, force=force)
     if steps is not None and steps < 1:
         raise UsageError(f"--steps {steps}: a profile needs at least one step")
-    if budget is not None and not prove:
-        raise UsageError("--budget is the time for --prove: a profile by itself takes as long as the training")
+    if budget is not None and not (prove or data):
+        raise UsageError("--budget is the time for --prove and --data: a profile alone takes as long as the training")
     with Progress() as progress:
         run = api.profile(
             training,
             steps=steps,
             seconds=None if seconds is None else as_seconds("--seconds", seconds),
             prove=prove,
+            data=data,
             budget=as_seconds("--budget", budget or "60s"),
+            memory=memory,
             trace=trace,
             run_dir=run_dir,
             progress=progress,
         )
     if trace and run.steps and run.trace is None:
         progress.say("nothing was traced: the training ended before its first steps were over")
+    if memory and run.steps and run.memory.dataset is None:
+        progress.say("no dataset was counted: no DataLoader of torch started before the first step was over")
     directory = _directory(run_dir, run.info.name)
     if not run.steps:
         diagnose(run)  # raises, with what was seen

@@ -9,10 +9,12 @@ from hotlap.callable import make_callable
 from hotlap.diagnose import ranks
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.held import said_of_dataset
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.memory import memory_report
 from hotlap.diagnose.rules import catalogue, explain, rule
 from hotlap.diagnose.stages import leaves as stage_leaves
+from hotlap.diagnose.stalls import data_stalls
 from hotlap.diagnose.steady import core, steady
 from hotlap.diagnose.will_not_help import will_not_help
 from hotlap.errors import TrainingFailed
@@ -54,7 +56,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         steady_from=context.steady_from,
         steady_steps=len(context.steps),
         outliers=context.outliers,
-        memory=memory_report(context),
+        memory=memory_report(context, said_of_dataset(run.memory.dataset, run.facts)),
         ranks=ranks.rows(context),
         syncs=run.syncs,
         sampled=run.sampled,
@@ -62,6 +64,7 @@ def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:
         stages=context.stages,
         device=run.device,
         ablations=run.ablations,
+        data_stalls=data_stalls(run.ablations),
     )
 
 

@@ -228,7 +228,8 @@ def of(sample: MemorySample, role: str) -> list[ProcessMemory]:
     return [process for process in sample.processes if process.role == role]
 
 
-def memory_report(context: Context) -> MemoryReport:
+def memory_report(context: Context, dataset_said: list[str]) -> MemoryReport:
+    """``dataset_said``: what ``held`` says of the dataset."""
     memory = context.run.memory
     parts, peak, phase = _parts(memory.account) if memory.account else ([], None, None)
     # The last look may have come when the training was on its way out.
@@ -249,6 +250,8 @@ def memory_report(context: Context) -> MemoryReport:
         growth=growth(context),
         device_growth=device_growth(context),
         workers_growth=_workers_sentence(context),
+        dataset=memory.dataset,
+        dataset_said=dataset_said,
     )
 
 

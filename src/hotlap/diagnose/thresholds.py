@@ -65,6 +65,18 @@ WORKERS_COUNTED = 1000
 #: Where fetching takes less than this share of the wait, the wait is the workers' own cost.
 FETCH_TINY = 0.5
 
+#: Bytes of a batch that are large: at some 1 GB/s, through new shared memory, twice the handover of a small one.
+LARGE_BATCH = 1e6
+
+#: Bytes a second on the way from the samples to the training: a tenth of that, below which something else is done.
+SLOWEST_WAY = 1e8
+
+#: The way must explain so much of the wait, by the means of its parts, to be named in place of the workers.
+WAY_SHARE = 0.5
+
+#: ... and so must a wait for one batch while later ones are there.
+HEAD_OF_LINE = 0.5
+
 #: Workers that wait for storage or a network half of the time and more leave their cores to others.
 FETCH_WAITS = 0.5
 

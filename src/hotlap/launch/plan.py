@@ -38,6 +38,8 @@ class Plan:
     seed_offset: int = 0
     #: Trace a few steps; see ``hotlap.probe.tracing``.
     trace: bool = False
+    #: Count what the datasets hold; see ``hotlap.probe.held``.
+    memory: bool = False
     silent: bool = False
     #: Of the environment, set for the training.
     variables: dict[str, str] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Plan:
                 "seed_offset": self.seed_offset,
                 "looks": not self.gated and not self.silent,
                 "trace": self.trace,
+                "memory": self.memory,
                 "silent": self.silent,
                 "copies": self.copies,
             }

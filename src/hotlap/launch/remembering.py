@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.records import GraphCount, Memory, MemoryAccount, MemorySample, ProcessMemory, ResidentPoint
+from hotlap.records import GraphCount, HeldByDataset, Memory, MemoryAccount, MemorySample, ProcessMemory, ResidentPoint
 
 #: Points over the steps that are kept.
 _POINTS = 256
@@ -29,7 +29,15 @@ def memory_of(lines: Sequence[dict[str, Any]], seen: Iterable[dict[str, Any]]) -
         points=spaced(points),
         graphs=[counts[i] for i in sorted(counts)],
         samples=[_sample(line, trainers) for line in seen if line["k"] == "processes"],
+        dataset=_held(lines),
     )
+
+
+def _held(lines: Sequence[dict[str, Any]]) -> HeldByDataset | None:
+    """Of the loader that started last before the first step was over, and does not feed a validation."""
+    validating = {name for line in lines if line["k"] == "validation_loaders" for name in line["names"]}
+    found = [line for line in lines if line["k"] == "dataset" and line["loader"] not in validating]
+    return msgspec.convert(found[-1], HeldByDataset, strict=False) if found else None
 
 
 def spaced(points: list[ResidentPoint]) -> list[ResidentPoint]:

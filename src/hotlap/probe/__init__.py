@@ -1,7 +1,7 @@
 """The part of hotlap that lives in the training process of somebody else's script.
 
-It imports the standard library and ``hotlap.allocator``, and torch only once the script has imported it. It never
-changes what the training computes, except for the levers that it is told to pull.
+It imports the standard library, ``hotlap.allocator`` and ``hotlap.shallow``, and torch only once the script has
+imported it. It never changes what the training computes, except for the levers that it is told to pull.
 
     sitecustomize ──> start(settings) ──> waits until torch has been imported
                                           └─> hooks.install: spans for a Recorder, lines into steps.jsonl
@@ -48,6 +48,8 @@ class Settings:
         self.looks: bool = raw.get("looks", False)
         #: Trace a few steps with torch.profiler, and count the operations of one.
         self.trace: bool = raw.get("trace", False)
+        #: Count what the datasets hold when their loaders start.
+        self.memory: bool = raw.get("memory", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
         #: Texts that run in the place of the script's files; see ``replaced``.

@@ -1,8 +1,14 @@
-"""How long fetching and collating one batch takes, in whichever process it happens.
+"""How long fetching one batch takes, in whichever process it happens, and where the time goes.
+
+    fetch ┬ samples   dataset[i] for each      ┬ on a core
+          └ collate   collate_fn(samples)      ├ ready, without a core
+                                               └ else it waits: for storage, a network, another process
 
 A loader's workers append what they measured to ``fetches`` in the run directory, seldom, in records of doubles:
 batches, seconds, those of them on a core, those ready but without a core, whether fetching drew from the global random
-generators.
+generators, seconds of collating; then what was sent (``sending``): batches, seconds, bytes.
+
+Where the training fetches itself, only some fetches are looked at so closely.
 """
 
 from __future__ import annotations
@@ -17,11 +23,14 @@ from contextlib import suppress
 from typing import Any
 
 from hotlap.probe.randomness import RandomState
+from hotlap.probe.sending import Sending, Sent
 from hotlap.probe.threads import queued_seconds
 
-_RECORD = struct.Struct("ddddd")
+_RECORD = struct.Struct("9d")
 #: The random generators are compared for so many batches: it costs as much as a small batch.
 _COMPARED = 3
+#: Seconds between two fetches of the training that are looked at closely: each look takes some 30 us of the kernel.
+_APART = 0.05
 
 
 class Fetches:
@@ -30,12 +39,20 @@ class Fetches:
         self.in_worker = False
         self.count = 0
         self.seconds = 0.0
-        #: Of the thread that fetches, in a worker: seconds on a core while it fetched, and ready but without one.
+        #: Seconds of the last call of ``collate_fn``, and of all of them; not a number where it is not timed.
+        self.collated = math.nan
+        self.collating = 0.0
+        #: Of the fetches that were looked at closely, in a worker all of them: how many, their seconds, those on a core
+        #: and those ready but without one.
+        self.looked = 0
+        self.looked_seconds = 0.0
         self.computed = 0.0
         self.queued = 0.0
         self.queued_before: float | None = None
+        self.look_at = 0.0
         self.draws = False
         self.compared = 0
+        self.sending: Sending | None = None
         self.saved_at = 0.0
         self.interval = 0.1
         #: Whether this process was stopped and went on since the last fetch began.
@@ -54,54 +71,100 @@ class Fetches:
         self.continued = True
 
     def watch(self, torch: Any) -> None:
-        for kind in torch.utils.data._utils.fetch._BaseDatasetFetcher.__subclasses__():
+        base = torch.utils.data._utils.fetch._BaseDatasetFetcher
+        kinds = base.__subclasses__()
+        # Levers that fetch in another way look at ``collate_fn``.
+        if not any(hasattr(kind.fetch, "__wrapped__") for kind in kinds):
+            self._time_collating(base)
+        for kind in kinds:
             self._wrap(torch, kind)
+
+    def _time_collating(self, base: Any) -> None:
+        construct, clock = base.__init__, time.perf_counter
+
+        def __init__(fetcher: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+            construct(fetcher, *args, **kwargs)
+            collate = fetcher.collate_fn
+
+            def timed(samples: Any) -> Any:
+                start = clock()
+                batch = collate(samples)
+                self.collated = clock() - start
+                return batch
+
+            fetcher.collate_fn = timed
+
+        base.__init__ = __init__
 
     def _wrap(self, torch: Any, kind: Any) -> None:
         original, clock, work = kind.fetch, time.perf_counter, time.process_time
 
         def fetch(fetcher: Any, indices: Any) -> Any:
-            if self.compared < _COMPARED or self.in_worker:
-                return carefully(fetcher, indices)
             start = clock()
+            if start >= self.look_at:
+                return closely(fetcher, indices)
             batch = original(fetcher, indices)
             self.seconds += clock() - start
+            self.collating += self.collated
             self.count += 1
             return batch
 
-        def carefully(fetcher: Any, indices: Any) -> Any:
+        def closely(fetcher: Any, indices: Any) -> Any:
             in_worker = torch.utils.data.get_worker_info() is not None
             if in_worker and not self.in_worker:
-                self.in_worker = True
-                self.notice_stops()
-                self.queued_before = queued_seconds()
+                self._begin_in_worker(torch)
             state = RandomState(torch) if self.compared < _COMPARED else None
+            queued = None if in_worker else queued_seconds()
             self.continued = False
             worked, start = work(), clock()
             batch = original(fetcher, indices)
             now = clock()
             if not self.continued:
                 self.seconds += now - start
-                self.computed += work() - worked
+                self.collating += self.collated
                 self.count += 1
+                self._looked(now - start, work() - worked, queued)
             if state is not None:
                 self.compared += 1
                 self.draws = self.draws or RandomState(torch) != state
-            if self.in_worker and now - self.saved_at > self.interval:
+            if self.sending is not None:
+                self.sending.waiting.append(id(batch))
+            if in_worker and now - self.saved_at > self.interval:
                 self._save(now)
+            if not in_worker and self.compared >= _COMPARED:
+                self.look_at = now + _APART
             return batch
 
         kind.fetch = fetch
 
+    def _begin_in_worker(self, torch: Any) -> None:
+        self.in_worker = True
+        self.notice_stops()
+        self.queued_before = queued_seconds()
+        with suppress(Exception):  # another Python or torch may send in another way
+            self.sending = Sending(torch)
+
+    def _looked(self, seconds: float, computed: float, queued: float | None) -> None:
+        """Add a fetch. ``queued``: where the training fetches, what its thread had waited for a core before it."""
+        if not self.in_worker:
+            if self.compared < _COMPARED:  # with what is loaded and found at the first time
+                return
+            now = queued_seconds()
+            self.queued += now - queued if now is not None and queued is not None else math.nan
+        self.looked += 1
+        self.looked_seconds += seconds
+        self.computed += computed
+
     def _save(self, now: float) -> None:
+        sent = self.sending.take() if self.sending is not None else Sent()
         with suppress(OSError):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                record = self.count, self.seconds, self.computed, self._queued(), self.draws
+                record = self.count, self.seconds, self.computed, self._queued(), self.draws, self.collating, *sent
                 os.write(descriptor, _RECORD.pack(*record))
             finally:
                 os.close(descriptor)
-        self.count, self.seconds, self.computed = 0, 0.0, 0.0
+        self.count, self.seconds, self.computed, self.collating = 0, 0.0, 0.0, 0.0
         self.saved_at = now
         # A long training must not fill the disk with it.
         self.interval = min(2 * self.interval, 30.0)
@@ -113,25 +176,34 @@ class Fetches:
         return now - before if now is not None and before is not None else math.nan
 
     def collect(self) -> dict[str, Any]:
-        """Mean seconds of a fetch, and whether it draws random numbers, over this process and all workers.
-
-        What a fetch computes and waits for a core is known of workers alone.
-        """
-        count, seconds, draws = float(self.count), self.seconds, self.draws
-        in_workers = computed = queued = 0.0
+        """Means of a batch over this process and all workers, and whether fetching draws random numbers."""
+        count, seconds, draws, collating = float(self.count), self.seconds, self.draws, self.collating
+        looked, looked_seconds, computed, queued = float(self.looked), self.looked_seconds, self.computed, self.queued
+        sent = sent_seconds = sent_bytes = 0.0
         with suppress(OSError):
             with open(self.path, "rb") as file:
                 data = file.read()
-            for fetched, spent, on, ready, drew in _RECORD.iter_unpack(
+            for fetched, spent, on, ready, drew, put, *way in _RECORD.iter_unpack(
                 data[: len(data) // _RECORD.size * _RECORD.size]
             ):
-                count, seconds, draws = count + fetched, seconds + spent, draws or bool(drew)
-                in_workers, computed, queued = in_workers + fetched, computed + on, queued + ready
+                count, seconds, collating = count + fetched, seconds + spent, collating + put
+                draws = draws or bool(drew)
+                looked, looked_seconds = looked + fetched, looked_seconds + spent
+                computed, queued = computed + on, queued + ready
+                sent, sent_seconds, sent_bytes = sent + way[0], sent_seconds + way[1], sent_bytes + way[2]
         if not count:
             return {}
-        found: dict[str, Any] = {"fetch_seconds": seconds / count, "fetch_uses_rng": draws}
-        if in_workers and not math.isnan(queued):
-            # Between fetches, too, a worker may have waited for a core.
-            waited = min(queued, max(0.0, seconds - computed))
-            found.update(fetch_cpu_seconds=computed / in_workers, fetch_queue_seconds=waited / in_workers)
+        fetch = seconds / count
+        found: dict[str, Any] = {"fetch_seconds": fetch, "fetch_uses_rng": draws}
+        if not math.isnan(collating):
+            collate = min(fetch, collating / count)
+            found.update(fetch_samples_seconds=fetch - collate, fetch_collate_seconds=collate)
+        if looked and looked_seconds and not math.isnan(queued):
+            # What is read for the whole process may be more than the fetch, and between fetches, too, a worker may
+            # have waited for a core.
+            busy = min(1.0, computed / looked_seconds)
+            waited = min(queued / looked_seconds, 1 - busy)
+            found.update(fetch_cpu_seconds=busy * fetch, fetch_queue_seconds=waited * fetch)
+        if sent:
+            found.update(send_seconds=sent_seconds / sent, sent_bytes=sent_bytes / sent)
         return found

@@ -29,6 +29,7 @@ from hotlap.probe.backward import wrap_backward
 from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.device import DeviceLook
 from hotlap.probe.facts import batch_dimension
+from hotlap.probe.held import watch_held
 from hotlap.probe.loader_starts import watch_loader_starts
 from hotlap.probe.looking import Look
 from hotlap.probe.memory import MemoryLook
@@ -80,6 +81,8 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         watch_loader_starts(torch, recorder)
         watch_sites(torch, recorder.sites)
         wrap_loaders(torch, recorder)
+        if settings.memory:
+            watch_held(torch, recorder)
         watch_compiling(recorder)
         wrap_incidentals(torch, recorder)
         recorder.make_looks = lambda: looks(torch, settings, recorder, stages)
@@ -88,6 +91,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         # Last, because it watches the more steps the more are over.
         recorder.make_looks = lambda: [*others(), *[StackSamples(torch, recorder)] * 2]
         recorder.fetches.watch(torch)
+        recorder.arrivals.watch(torch)
         os.register_at_fork(after_in_child=recorder.forked)
         at_exit(recorder.finish)
     else:

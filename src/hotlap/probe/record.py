@@ -11,6 +11,7 @@ from typing import Any
 
 from hotlap import probe
 from hotlap.probe import harmless, levers
+from hotlap.probe.arrivals import Arrivals
 from hotlap.probe.attribution import Plan, new_input
 from hotlap.probe.facts import Facts
 from hotlap.probe.fetching import Fetches
@@ -23,9 +24,10 @@ _REMEMBERED = 64
 
 
 class Record:
-    def __init__(self, facts: Facts, fetches: Fetches) -> None:
+    def __init__(self, facts: Facts, fetches: Fetches, arrivals: Arrivals) -> None:
         self.facts = facts
         self.fetches = fetches
+        self.arrivals = arrivals
         self.writer: Writer | None = None
         #: Which loaders feed training, and which validation.
         self.roles: dict[str, str] = {}
@@ -124,7 +126,8 @@ class Record:
 
     def write_facts(self, probe_seconds: float, seen: list[tuple[str, dict[str, Any]]]) -> None:
         assert self.writer is not None
-        self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **self.fetches.collect())
+        of_loaders = {**self.fetches.collect(), **self.arrivals.collect(self.roles)}
+        self.writer.line("facts", **self.facts.collect(probe_seconds, self.roles), **of_loaders)
         for kind, fields in seen:
             if kind != "sites" or fields != self.sites:
                 self.writer.line(kind, **fields)

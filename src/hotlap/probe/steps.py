@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from hotlap.probe import Settings, applying, facts, levers
+from hotlap.probe.arrivals import Arrivals
 from hotlap.probe.attribution import first_work
 from hotlap.probe.fetching import Fetches
 from hotlap.probe.gate import Gate
@@ -62,6 +63,7 @@ class Steps(Now):
         self.clock = clock
         self.enabled = not settings.silent
         self.fetches = Fetches(settings.run_dir)
+        self.arrivals = Arrivals()
         self.sites = Sites(torch)
         self.time_mark: Callable[[], float] = lambda: 0.0
         self.time_inner_call: Callable[[], float] = lambda: 0.0
@@ -81,7 +83,7 @@ class Steps(Now):
         self.gate: Gate | None = None
         self.looks = Looks([], self.clock)
         self.facts = facts.Facts(self.torch)
-        self.record = Record(self.facts, self.fetches)
+        self.record = Record(self.facts, self.fetches, self.arrivals)
         self.resident = Resident(self.torch, self.clock)
         self.loaders = 0
         self.thread: int | None = None

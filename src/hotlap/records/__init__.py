@@ -14,20 +14,24 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 
 from __future__ import annotations
 
-from hotlap.records.ablations import Ablation, Ablations
+from hotlap.records.ablations import Ablation, Ablations, DataStalls, Saved
 from hotlap.records.comparable import differences
 from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
+from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
 from hotlap.records.files import read_record, write_record, write_whole
 from hotlap.records.memory import (
     GraphCount,
     Growth,
+    HeldByDataset,
+    HeldType,
     Memory,
     MemoryAccount,
     MemoryPart,
     MemoryReport,
     MemorySample,
+    OwnCache,
     ProcessMemory,
     ResidentPoint,
     Role,
@@ -83,7 +87,10 @@ __all__ = [
     "Change",
     "Comparison",
     "Compilation",
+    "DataEstimate",
     "DataParallel",
+    "DataPlan",
+    "DataStalls",
     "Dataset",
     "DevicePhase",
     "DevicePhases",
@@ -96,6 +103,8 @@ __all__ = [
     "GraphCount",
     "Growth",
     "Handover",
+    "HeldByDataset",
+    "HeldType",
     "Judgement",
     "Limit",
     "LoaderSite",
@@ -111,10 +120,14 @@ __all__ = [
     "Operator",
     "OptimizerSite",
     "Outcome",
+    "OwnCache",
+    "Part",
     "ProcessMemory",
     "PythonThread",
     "Rank",
     "RankMeans",
+    "Remedy",
+    "RemedyKind",
     "ResidentPoint",
     "Role",
     "Run",
@@ -123,6 +136,7 @@ __all__ = [
     "Sampled",
     "SampledLine",
     "SampledPhase",
+    "Saved",
     "Site",
     "Sites",
     "Stage",
@@ -138,6 +152,7 @@ __all__ = [
     "Trace",
     "Trial",
     "Tuning",
+    "Verdict",
     "WillNotHelp",
     "differences",
     "read_record",

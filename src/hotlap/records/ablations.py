@@ -43,3 +43,26 @@ class Ablations(msgspec.Struct, frozen=True, kw_only=True):
     #: Nothing taken away: what this machine calls a difference.
     control: Ablation | None = None
     warnings: list[str] = []
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of a step that something costs, the ends of their interval, and the pairs they come from."""
+
+    seconds: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class DataStalls(msgspec.Struct, frozen=True, kw_only=True):
+    """The differential test of the data side: the training as it is, with samples at hand, with the batch at hand."""
+
+    #: Seconds of a step as it is, and with the same batch again: what the rest of the loop takes by itself.
+    step_seconds: float
+    ceiling_seconds: float
+    #: The difference: what workers, caches and formats could give together at most.
+    stall: Saved
+    #: With the first samples used again: what a cache of all could give at most. None where it was not measured.
+    samples: Saved | None = None
+    #: What is left of the stall then: collating, handing over, waiting for a worker.
+    handing_over: Saved | None = None

@@ -80,6 +80,52 @@ class MemorySample(msgspec.Struct, frozen=True, kw_only=True):
     processes: list[ProcessMemory]
 
 
+class HeldType(msgspec.Struct, frozen=True, kw_only=True):
+    """Python objects of one class."""
+
+    type: str
+    count: int
+    bytes: int
+
+
+class OwnCache(msgspec.Struct, frozen=True, kw_only=True):
+    """A cache that a dataset keeps for itself, in every process that fetches."""
+
+    #: Class and attribute or method.
+    name: str
+    kind: Literal["dict", "list", "lru_cache"]
+    #: In it when the loader started, and their bytes; None where they were not counted.
+    items: int
+    bytes: int | None = None
+    #: Items that it may hold; None where nothing limits it.
+    most: int | None = None
+
+
+class HeldByDataset(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be reached from a dataset when its loader starts, before there are workers."""
+
+    workers: int
+    #: "fork", "spawn" or "forkserver"; None without workers.
+    start_method: str | None = None
+    #: Python objects, their own bytes, and the classes with the most of them.
+    objects: int
+    bytes: int
+    types: list[HeldType] = []
+    #: Memory of tensors and arrays, and what of it processes share anyway.
+    arrays: int
+    array_bytes: int
+    shared_bytes: int = 0
+    #: Whether all was reached.
+    complete: bool = True
+    #: Bytes that a worker is sent which is not forked, without tensors; None where that is not known. Whether that is
+    #: all, or there was no time for the rest.
+    pickled: int | None = None
+    pickled_whole: bool = True
+    caches: list[OwnCache] = []
+    #: What the count took.
+    seconds: float
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """The memory of a run: of one step, over the steps, and of all processes over time."""
 
@@ -87,6 +133,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     points: list[ResidentPoint] = []
     graphs: list[GraphCount] = []
     samples: list[MemorySample] = []
+    #: Of the dataset that trains, where that was asked for.
+    dataset: HeldByDataset | None = None
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,3 +182,6 @@ class MemoryReport(msgspec.Struct, frozen=True, kw_only=True):
     device_growth: Growth | None = None
     #: How the private memory of the workers grows, a sentence; None where it does not.
     workers_growth: str | None = None
+    #: What the dataset holds, and what its workers come to have of that, a sentence each; empty where nobody asked.
+    dataset: HeldByDataset | None = None
+    dataset_said: list[str] = []

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from hotlap.records.ablations import Ablations
+from hotlap.records.ablations import Ablations, DataStalls
 from hotlap.records.device import DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.memory import MemoryReport
@@ -99,6 +99,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     device: DevicePhases | None = None
     #: What was taken away to see what it costs, where that was asked for.
     ablations: Ablations | None = None
+    #: What the data side costs by them; None where the batch was not taken away.
+    data_stalls: DataStalls | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

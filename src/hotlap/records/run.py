@@ -179,9 +179,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     fetch_uses_rng: bool | None = None
     #: Seconds to fetch and collate one batch, without waiting (mean), wherever it ran.
     fetch_seconds: float | None = None
-    #: Of that, in workers: on a core, and ready to run but without one. The rest waits for storage or a network.
+    #: Its parts: having the samples (``dataset[i]`` for each), and putting them together (``collate_fn``).
+    fetch_samples_seconds: float | None = None
+    fetch_collate_seconds: float | None = None
+    #: Of it: on a core, and ready to run but without one. The rest waits for storage or a network.
     fetch_cpu_seconds: float | None = None
     fetch_queue_seconds: float | None = None
+    #: In a worker, beside its next fetch: seconds to make of a batch what can be sent (mean), and the bytes of that:
+    #: of shared memory, and of what is pickled.
+    send_seconds: float | None = None
+    sent_bytes: float | None = None
+    #: Seconds from the arrival of that to having the batch (mean); with pinned memory in a thread of its own.
+    receive_seconds: float | None = None
+    #: Of the time that the training waits for its workers, the share in which a later batch had come than the one whose
+    #: turn it was; and how many had then (mean).
+    head_of_line_share: float | None = None
+    batches_behind: float | None = None
     dataset: Dataset = Dataset()
     checkpointing: bool | None = None
     #: What this rank's model says of itself, where it is data parallel.

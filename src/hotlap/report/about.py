@@ -49,8 +49,15 @@ _FACTS = {
     "iterable_dataset": "Iterable data set",
     "fetch_uses_rng": "Fetching draws random numbers",
     "fetch_seconds": "Fetching one batch",
-    "fetch_cpu_seconds": "Computing in it, in a worker",
-    "fetch_queue_seconds": "Wait for a core in it, in a worker",
+    "fetch_samples_seconds": "Samples in it",
+    "fetch_collate_seconds": "Collating in it",
+    "fetch_cpu_seconds": "Computing in it",
+    "fetch_queue_seconds": "Wait for a core in it",
+    "send_seconds": "A worker's sending of one batch",
+    "sent_bytes": "Sent with one batch",
+    "receive_seconds": "Receiving one batch from a worker",
+    "head_of_line_share": "Share of the wait for workers with a later batch there",
+    "batches_behind": "Later batches there meanwhile",
     "page_faults": "Page faults per step",
     "steady_faults": "Page faults of the training thread in most steps",
     "page_fault_seconds": "A page fault",
@@ -75,6 +82,15 @@ _FACTS = {
     "switches": "Switches of torch and the environment",
     "applied": "Changes that the script applies with hotlap.apply",
 }
+
+_COUNTS = (
+    "idle_cores",
+    "gc_collections",
+    "gc_full",
+    "voluntary_switches",
+    "involuntary_switches",
+    "batches_behind",
+)
 
 
 def facts_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
@@ -134,7 +150,11 @@ def _fact(field: str, value: object) -> str:
     if isinstance(value, float):
         if field.endswith("_faults"):
             return f"{value:,.0f}"
-        counts = field in ("idle_cores", "gc_collections", "gc_full", "voluntary_switches", "involuntary_switches")
+        if field.endswith("_bytes"):
+            return text.size(value)
+        if field.endswith("_share"):
+            return text.percent(value)
+        counts = field in _COUNTS
         return text.figure(value) if counts else text.seconds(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 
 from hotlap.records import Diagnosis, Growth
 from hotlap.report import text
-from hotlap.report.blocks import filled, heading, prose, table
+from hotlap.report.blocks import bullets, filled, heading, prose, table
 
 _BAR = 24
 
@@ -14,7 +14,7 @@ _BAR = 24
 def memory(diagnosis: Diagnosis) -> list[RenderableType]:
     """Return the section, or nothing where nothing is known."""
     report = diagnosis.memory
-    if not report.parts and report.trainer is None:
+    if not report.parts and report.trainer is None and not report.dataset_said:
         return []
     lines: list[RenderableType] = []
     if report.parts:
@@ -31,6 +31,7 @@ def memory(diagnosis: Diagnosis) -> list[RenderableType]:
             lines.append(prose(_growth(who, growth), indent=2))
     if report.workers_growth is not None:
         lines.append(prose(report.workers_growth, indent=2))
+    lines += bullets(report.dataset_said)
     return [*heading("Memory"), *lines]
 
 

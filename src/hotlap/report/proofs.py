@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import RenderableType
 
-from hotlap.records import Ablation, Ablations, Diagnosis
+from hotlap.records import Ablation, Ablations, DataStalls, Diagnosis, Saved
 from hotlap.report import text
 from hotlap.report.blocks import bullets, heading, prose, table
 
@@ -26,9 +26,12 @@ def without_it(diagnosis: Diagnosis) -> list[RenderableType]:
         parts.append(prose("There was no suspect to take away.", indent=2))
     if cells:
         parts.append(prose(LIMITS, indent=2, style="dim"))
+    if diagnosis.data_stalls is not None:
+        parts += [*heading(STALLS), *bullets(stalls(diagnosis.data_stalls))]
     return parts
 
 
+STALLS = "Data stalls (measured)"
 #: What these figures are and are not.
 LIMITS = "Each is a bound: the most that a remedy against it can bring. What was measured is no training to adopt."
 
@@ -53,6 +56,50 @@ def sentences(proven: Ablations) -> list[str]:
     said = list(map(text.sentence, proven.warnings))
     said += [sentence(each) for each in proven.tried]
     return said + [text.sentence(f"{each.title}: not tried: {each.why}") for each in proven.not_tried]
+
+
+def stalls(found: DataStalls) -> list[str]:
+    """Return what waiting for data costs, and what of it workers, a cache or another format could give at most."""
+    step, rest = text.seconds(found.step_seconds), text.seconds(found.ceiling_seconds)
+    stall, pairs = found.stall, text.plural(found.stall.n, "pair")
+    if stall.low is None or stall.high is None:
+        return [f"Unclear: {pairs} of blocks are too few; a longer --budget, or a quieter machine, would tell."]
+    if stall.low <= 0:
+        most = text.percent(max(0.0, stall.high) / found.step_seconds)
+        return [
+            f"No stall can be seen: with the same batch again a step of {step} takes {_of(stall)} less ({pairs}). "
+            f"Workers, a cache or another format will bring no more than {most} of it."
+        ]
+    said = [
+        f"A step of {step} waits {_of(stall)} for data, {text.percent(stall.seconds / found.step_seconds)} of it "
+        f"({pairs}): with the batch at hand it takes {rest}. Workers, caches and formats together can bring no more "
+        f"than {text.ratio(found.step_seconds / max(found.ceiling_seconds, 1e-12))}."
+    ]
+    kept, over = found.samples, found.handing_over
+    if kept is None or over is None:
+        return [*said, "What a cache of the samples could bring of it was not measured."]
+    cache = "A cache that holds them all can bring no more; workers that are fast enough can, too."
+    transport = (
+        "No cache of samples takes that away; more workers, larger samples in fewer pieces or "
+        "`hotlap.data.SharedBatches` may."
+    )
+    return [
+        *said,
+        _part("Fetching and decoding samples", kept, cache),
+        _part("Collating batches and handing them over", over, transport),
+    ]
+
+
+def _part(title: str, saved: Saved, meaning: str) -> str:
+    figures = f"{title}: {_of(saved)} of it ({text.plural(saved.n, 'pair')})."
+    if saved.low is None or saved.high is None or saved.low <= 0:
+        return f"{figures} That cannot be told from nothing; a longer --budget, or a quieter machine, would tell."
+    return f"{figures} {meaning}"
+
+
+def _of(saved: Saved) -> str:
+    ends = (text.UNKNOWN if end is None else text.seconds(end) for end in (saved.low, saved.high))
+    return f"{text.seconds(saved.seconds)} [{', '.join(ends)}]"
 
 
 def sentence(each: Ablation) -> str:

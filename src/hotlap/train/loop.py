@@ -12,7 +12,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import hotlap
+from hotlap import shallow
 from hotlap.allocator import keep_freed_memory
 from hotlap.errors import ConfigError, RunError, TrainingFailed
 from hotlap.train.config import TrainConfig
@@ -50,8 +51,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
     obstacle = keep_freed_memory() if config.keep_freed_memory else None
     if obstacle:
         raise ConfigError(f"{config.path('keep_freed_memory')} is true, but {obstacle}: set it to false")
-    with ranks(config) as group:
-        return _train(config, group)
+    with ExitStack() as stack:
+        if config.use_mixed_precision:
+            stack.callback(shallow.in_float32(torch))
+        return _train(config, stack.enter_context(ranks(config)))
 
 
 def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:

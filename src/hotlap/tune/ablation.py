@@ -54,6 +54,8 @@ class Suspect(NamedTuple):
     there: Callable[[Run], bool] = lambda run: True
     #: A change that takes it away.
     change: Change | None = None
+    #: What is said where there is no such thing, and it was asked for.
+    absent: str = ""
 
 
 _NO_RECOMPUTE = Change(
@@ -71,6 +73,7 @@ SUSPECTS = (
         ("data_wait",),
         ("DATA",),
         lambda run: run.facts.workers is not None,
+        absent="the training has no DataLoader of torch",
     ),
     Suspect(
         "samples",
@@ -79,6 +82,7 @@ SUSPECTS = (
         ("data_wait",),
         ("DATA",),
         lambda run: run.facts.workers is not None and not run.facts.iterable_dataset,
+        absent="the training has no DataLoader of torch whose samples have numbers",
     ),
     Suspect(
         "optimizer", "the optimizer", "the step of the optimizer does nothing", ("optimizer",), ("OPTIMIZER", "UPDATE")
@@ -131,6 +135,8 @@ SUSPECTS = (
         lambda run: (run.facts.device or "").startswith("cuda"),
     ),
 )
+#: The differential test of the data side, from the compute ceiling on.
+DATA_SIDE = ("data", "samples")
 _NOT_FOUND = "nothing was found that could be taken away"
 _CONTROL = Suspect("control", "nothing", "nothing is taken away", ())
 
@@ -147,12 +153,17 @@ def suspects(run: Run, diagnosis: Diagnosis) -> list[tuple[Suspect, Ablation]]:
     """Return what the profile gives reason to take away, with the most at stake first."""
     found = []
     for suspect in SUSPECTS:
-        against = [finding for finding in diagnosis.findings if finding.code.startswith(suspect.codes or ("-",))]
-        stake = sum(diagnosis.phases.get(phase, 0.0) for phase in suspect.phases)
-        stake = max([stake, *(finding.seconds for finding in against)])
-        if stake > 0 and suspect.there(run):
-            found.append((suspect, _unmeasured(suspect, stake, [finding.code for finding in against])))
+        unmeasured = _suspected(suspect, diagnosis)
+        if unmeasured.suspected > 0 and suspect.there(run):
+            found.append((suspect, unmeasured))
     return sorted(found, key=lambda each: -each[1].suspected)
+
+
+def _suspected(suspect: Suspect, diagnosis: Diagnosis) -> Ablation:
+    against = [finding for finding in diagnosis.findings if finding.code.startswith(suspect.codes or ("-",))]
+    stake = sum(diagnosis.phases.get(phase, 0.0) for phase in suspect.phases)
+    stake = max([stake, *(finding.seconds for finding in against)])
+    return _unmeasured(suspect, stake, [finding.code for finding in against])
 
 
 def block_for(suspect: Suspect, run: Run, diagnosis: Diagnosis) -> Block | str:
@@ -186,10 +197,19 @@ def prove_suspects(
     budget: float,
     progress: Callable[[str], None],
     limits: Limits | None = None,
+    asked: Sequence[str] = (),
+    suspected: bool = True,
 ) -> Ablations:
-    """Take the suspects of a profile away one by one; what was measured is also written to ``directory``."""
-    with _Proof(Target.of_command(command), directory, budget, progress, limits or Limits()) as proof:
-        found = suspects(run, diagnosis)
+    """Take the suspects of a profile away one by one; what was measured is also written to ``directory``.
+
+    First those that are ``asked`` for by name, whatever is at stake or left of the budget; then, where ``suspected``,
+    what the profile gives reason to.
+    """
+    with _Proof(Target.of_command(command), directory, budget, progress, limits or Limits(), asked) as proof:
+        named = {suspect.name: (suspect, _suspected(suspect, diagnosis)) for suspect in SUSPECTS}
+        found = [named[name] for name in asked]
+        if suspected:
+            found += [each for each in suspects(run, diagnosis) if each[0].name not in asked]
         for number, (suspect, unmeasured) in enumerate(found):
             proof.waiting = len(found) - number - 1
             proof.examine(suspect, unmeasured, run, diagnosis)
@@ -200,9 +220,16 @@ def prove_suspects(
 
 class _Proof:
     def __init__(
-        self, target: Target, directory: Path, budget: float, progress: Callable[[str], None], limits: Limits
+        self,
+        target: Target,
+        directory: Path,
+        budget: float,
+        progress: Callable[[str], None],
+        limits: Limits,
+        asked: Sequence[str],
     ) -> None:
         self.target = target
+        self.asked = asked
         self.directory = directory / "ablations"
         self.environment = environment()
         self.limits = bounded(limits, self.environment)
@@ -243,14 +270,16 @@ class _Proof:
     def examine(self, suspect: Suspect, unmeasured: Ablation, run: Run, diagnosis: Diagnosis) -> None:
         share = unmeasured.suspected / max(sum(diagnosis.phases.values()), 1e-12)
         block = block_for(suspect, run, diagnosis)
-        why = None
-        if share < LEAST_SHARE and not unmeasured.findings:
+        why, asked = None, suspect.name in self.asked
+        if not suspect.there(run):
+            why = suspect.absent
+        elif share < LEAST_SHARE and not unmeasured.findings and not asked:
             why = f"too little is at stake: {100 * share:.2g}% of a step"
         elif isinstance(block, str):
             why = block
         elif self.warnings:
             why = "the training itself could not be measured"
-        elif self.left() < self.needed:
+        elif self.left() < self.needed and not asked:
             why = "no time was left: a longer --budget has it"
         if why is not None or isinstance(block, str):
             self.not_tried.append(_with(unmeasured, why=why or ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from hotlap.workloads.vrt_spike.flow import FlowNetwork, warp
@@ -31,6 +33,16 @@ def test_places_stay_exact_when_the_picture_is_in_bfloat16() -> None:
     picture = torch.arange(600.0).expand(1, 1, 4, 600).bfloat16()
     out = warp(picture, torch.full((1, 2, 4, 600), 0.0))
     assert torch.equal(out, picture)
+
+
+def test_a_flow_that_is_no_number_makes_no_number() -> None:
+    """And not the end of the process, which is what torch's operator makes of it in backward."""
+    picture, flow = torch.rand(1, 2, 16, 16, requires_grad=True), torch.zeros(1, 2, 16, 16)
+    flow[0, 0, 3, 4] = math.nan
+    warped = warp(picture, flow.requires_grad_())
+    assert warped.isnan().sum() == 2
+    assert warped[0, :, 3, 4].isnan().all()
+    warped.sum().backward()
 
 
 def test_the_untrained_network_sees_no_motion() -> None:

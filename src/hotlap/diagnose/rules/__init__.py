@@ -9,6 +9,7 @@ from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, U
 from hotlap.diagnose.rules.config import AnomalyDetection, Debugging, GradedValidation, ProfilerOn
 from hotlap.diagnose.rules.copies import SlowCopy
 from hotlap.diagnose.rules.data import MuchPadding, NoWorkers, RareWaits, SlowFetch, TooManyWorkers
+from hotlap.diagnose.rules.data_transport import HeadOfLine, LargeBatches
 from hotlap.diagnose.rules.device import DeviceWaits
 from hotlap.diagnose.rules.distributed import (
     ExposedSync,
@@ -48,6 +49,8 @@ _CATALOGUE: tuple[Rule, ...] = (
     TooManyWorkers(),
     RareWaits(),
     MuchPadding(),
+    LargeBatches(),
+    HeadOfLine(),
     SmallMicroBatch(),
     Syncs(),
     Garbage(),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 from hotlap.diagnose.context import Context
-from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits
-from hotlap.diagnose.rules.base import Rule, part, percent, plural, time
+from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits, slow_part
+from hotlap.diagnose.rules.base import Rule, number, part, percent, plural, time
 from hotlap.diagnose.steady import core
-from hotlap.diagnose.thresholds import FETCH_TINY, LOOP_SHARE, PADDING_SHARE, WORKER_HANDOVER, WORKERS_COUNTED
-from hotlap.records import Finding
+from hotlap.diagnose.thresholds import HEAD_OF_LINE, LOOP_SHARE, PADDING_SHARE, WORKER_HANDOVER
+from hotlap.diagnose.waits import (
+    fetch_is_tiny,
+    saved_by_any_order,
+    saved_on_the_way,
+    wait,
+    workers_cost_more,
+    workers_to_keep_up,
+)
+from hotlap.records import Facts, Finding
 
 _CHEAPER_FETCH = (
     "Make fetching cheaper: decode and resize once and keep the result, cache samples in memory, move work from "
@@ -19,6 +25,15 @@ _CHEAPER_READS = (
     "Make the storage answer faster: keep samples in memory or on a local disk, pack many into one file, read several "
     "at once."
 )
+_CHEAPER_COLLATE = (
+    "Make putting the batch together cheaper: samples of one shape that torch stacks itself, one call for the whole "
+    "batch (`pad_sequence`) in place of a Python loop, and what is computed there in each sample or on the device."
+)
+_SLOW = {
+    "storage": "Most of it is waiting for the samples: for storage, a network or another process.",
+    "samples": "Most of it is computing the samples.",
+    "collate": "Most of it is putting the samples together (`collate_fn`).",
+}
 
 
 class NoWorkers(Rule):
@@ -30,7 +45,8 @@ class NoWorkers(Rule):
     )
     evidence_needed = (
         "The mean `data_wait` of the steady steps, the loader's `num_workers` being 0 or no loader with workers having "
-        "been seen, and the mean seconds to fetch one batch."
+        "been seen, and the mean seconds to fetch one batch: having its samples and putting them together, and what of "
+        "it the process computes or wants a core (Linux)."
     )
     remedy = "Fetch in worker processes (`num_workers`), so that the next batch is made while this one trains."
     limits = (
@@ -40,29 +56,30 @@ class NoWorkers(Rule):
     changes = ("workers", "batched_fetch", "whole_set", "cache_samples")
 
     def check(self, context: Context) -> Finding | None:
-        facts, wait = context.facts, _wait(context)
-        if facts.workers or wait <= WORKER_HANDOVER * context.micro_batches:
+        facts, waited = context.facts, wait(context)
+        if facts.workers or waited <= WORKER_HANDOVER * context.micro_batches:
             return None
-        evidence = [f"The step waits {part(context, wait)} for its next batch."]
+        evidence = [f"The step waits {part(context, waited)} for its next batch."]
         if facts.workers is None:
             evidence.append("No loader with worker processes was seen.")
         else:
             evidence.append("The loader has no workers (num_workers=0): fetching happens in the training loop.")
-        evidence += [*_fetching(context), _cores(context)]
-        wanted = _workers_to_keep_up(context)
+        evidence += [*fetching(context), cores(context)]
+        wanted, most = workers_to_keep_up(context), most_workers(facts, context.cores)
         remedy = self.remedy
         if facts.dataset.indexed:
             evidence.append("The data set is in memory already: each sample is one indexing of tensors or arrays.")
             remedy = "Index the tensors once for the whole batch, instead of once for each sample. Or: "
             remedy += self.remedy[0].lower() + self.remedy[1:]
-        if context.cores == 1:
-            remedy = f"{_CHEAPER_FETCH} There is one core only: a worker helps where fetching waits for storage."
-        elif wanted is not None and wanted <= context.cores:
+        if context.cores == 1 and not mostly_waits(facts):
+            remedy = f"{cheaper(facts)} There is one core only: a worker helps where fetching waits for storage."
+        elif wanted is not None and wanted <= most:
             remedy += f" By the fetch time, {plural(wanted, 'worker')} would keep up."
         elif wanted is not None:
-            remedy += f" By the fetch time, {wanted} workers would be needed for {context.cores} cores, so also: "
-            remedy += _CHEAPER_FETCH[0].lower() + _CHEAPER_FETCH[1:]
-        return self.finding(context, wait, evidence, remedy=remedy, changes=self.changes if facts.workers == 0 else ())
+            remedy += f" By the fetch time, {wanted} workers would be needed for {plural(context.cores, 'core')}, "
+            remedy += f"so also: {_lower(cheaper(facts))}"
+        changes = self.changes if facts.workers == 0 else ()
+        return self.finding(context, waited, evidence, remedy=remedy, changes=changes)
 
 
 class SlowFetch(Rule):
@@ -71,24 +88,25 @@ class SlowFetch(Rule):
     meaning = "Worker processes fetch samples, but they make fewer batches than the training could take."
     evidence_needed = (
         "The mean `data_wait` of the steady steps although the loader has workers, the mean seconds to fetch one batch "
-        "in a worker, and what of them it is on a core or ready for one (Linux), the settings of the loader and the "
-        "cores of the process."
+        "in a worker: having its samples and putting them together, and what of it the worker is on a core or ready "
+        "for one (Linux), the settings of the loader and the cores of the process."
     )
     remedy = "Use more workers while there are free cores, or make fetching cheaper."
     limits = (
-        "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. Which part of "
-        "fetching is slow (storage, decoding, augmentation, collating) is not told apart, but for the time in which a "
-        "worker neither computes nor waits for a core: then more workers than cores can pay, until the storage itself "
-        "has no more to give, which is not known."
+        "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. What of a sample is "
+        "decoding and what augmentation is not told apart. While a worker neither computes nor waits for a core it "
+        "waits for storage or a network: then more workers than cores can pay, until the storage itself has no more "
+        "to give, which is not known. Batches that are large on their way are DATA06's, and one that is waited for "
+        "while later ones are ready is DATA07's."
     )
     changes = ("workers", "prefetch", "any_order")
 
     def check(self, context: Context) -> Finding | None:
-        facts, wait = context.facts, _wait(context)
-        if not facts.workers or _workers_cost_more(context):
+        facts, waited = context.facts, wait(context)
+        if not facts.workers or workers_cost_more(context) or _has_another_name(context):
             return None
-        evidence = _with_workers(context)
-        wanted, most = _workers_to_keep_up(context), most_workers(facts, context.cores)
+        evidence = with_workers(context)
+        wanted, most = workers_to_keep_up(context), most_workers(facts, context.cores)
         changes: tuple[str, ...]
         if wanted is not None and wanted <= facts.workers:
             remedy = (
@@ -100,7 +118,7 @@ class SlowFetch(Rule):
                 remedy += " If the waits come with the epochs, keep the workers alive (`persistent_workers=True`)."
                 changes = (*changes, "persistent_workers")
         elif facts.workers >= most:
-            remedy = f"{_CHEAPER_FETCH} All cores have a worker: more workers would take turns."
+            remedy = f"{cheaper(facts)} All cores have a worker: more workers would take turns."
             if mostly_waits(facts):
                 remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
             changes = ()
@@ -112,10 +130,9 @@ class SlowFetch(Rule):
             else:
                 remedy += " by the fetch time and the cores." if wanted is not None else ", one for each core."
             if wanted is not None and wanted > most:
-                cheaper = _CHEAPER_READS if mostly_waits(facts) else _CHEAPER_FETCH
-                remedy += f" {wanted} would be needed: {cheaper[0].lower()}{cheaper[1:]}"
+                remedy += f" {wanted} would be needed: {_lower(cheaper(facts))}"
             changes = self.changes
-        at_stake = max(0.0, wait - WORKER_HANDOVER * context.micro_batches)
+        at_stake = max(0.0, waited - WORKER_HANDOVER * context.micro_batches)
         return self.finding(context, at_stake, evidence, remedy=remedy, changes=changes)
 
 
@@ -138,14 +155,14 @@ class TooManyWorkers(Rule):
     changes = ("workers", "batched_fetch")
 
     def check(self, context: Context) -> Finding | None:
-        facts, wait = context.facts, _wait(context)
-        if not facts.workers or not _workers_cost_more(context):
+        facts = context.facts
+        if not facts.workers or not workers_cost_more(context) or saved_on_the_way(context) is not None:
             return None
-        evidence = _with_workers(context)
-        at_stake = wait
-        if _fetch_is_tiny(context):
+        evidence = with_workers(context)
+        at_stake = wait(context)
+        if fetch_is_tiny(context):
             fetch = (facts.fetch_seconds or 0.0) * context.micro_batches
-            at_stake = wait - fetch
+            at_stake -= fetch
             remedy = f"Fetch in the loop (`num_workers=0`): that would take {time(fetch)} a step."
         else:
             most = most_workers(facts, context.cores)
@@ -178,7 +195,7 @@ class RareWaits(Rule):
         facts, usual = context.facts, context.seconds("data_wait")
         # Those at which a loader starts are LOOP05's.
         stalls = [step for i in context.outliers if (step := context.run.steps[i]).i not in context.starts]
-        waits = [wait for step in stalls if (wait := step.phases.get("data_wait", 0.0) - usual) > core(step) / 2]
+        waits = [more for step in stalls if (more := step.phases.get("data_wait", 0.0) - usual) > core(step) / 2]
         beyond = sum(core(step) - context.step_seconds for step in stalls)
         if not facts.workers or len(waits) < 2 or sum(waits) <= beyond / 2:
             return None
@@ -188,15 +205,16 @@ class RareWaits(Rule):
             f"{len(waits)} of {count} steps waited {time(sum(waits) / len(waits))} longer for data than the others, "
             f"{time(seconds)} a step on average.",
             f"A step takes {time(context.mean)} without that.",
-            f"Already set: {_settings(context)}.",
-            *_fetching(context),
+            *behind_another(context),
+            f"Already set: {settings(context)}.",
+            *fetching(context),
         ]
         remedy, changes = self.remedy, ["prefetch", "any_order"]
-        wanted = _workers_to_keep_up(context)
+        wanted = workers_to_keep_up(context)
         if wanted is not None and wanted > facts.workers:
-            remedy, changes = _CHEAPER_FETCH, []
+            remedy, changes = cheaper(facts), []
             if facts.workers < most_workers(facts, context.cores):
-                remedy, changes = f"Use more workers, or: {remedy[0].lower()}{remedy[1:]}", ["workers"]
+                remedy, changes = f"Use more workers, or: {_lower(remedy)}", ["workers"]
         if facts.persistent_workers is False:
             remedy = f"Keep the workers alive from epoch to epoch (`persistent_workers=True`). {remedy}"
             changes = ["persistent_workers", *changes]
@@ -238,69 +256,68 @@ class MuchPadding(Rule):
         return self.finding(context, seconds, evidence)
 
 
-def _wait(context: Context) -> float:
-    """Mean wait for a batch without what the starts of the loader took, which LOOP05 is about."""
-    return max(0.0, context.exposed("data_wait") - context.start_wait)
+def _has_another_name(context: Context) -> bool:
+    """Whether the wait is what DATA06 or DATA07 is about."""
+    return saved_on_the_way(context) is not None or saved_by_any_order(context) is not None
 
 
-def _workers_cost_more(context: Context) -> bool:
-    if _fetch_is_tiny(context):
-        return True
-    wanted = _workers_to_keep_up(context)
-    workers = context.facts.workers or 0
-    return workers > most_workers(context.facts, context.cores) and (wanted is None or wanted <= workers)
+def cheaper(facts: Facts) -> str:
+    """The remedy for what takes most of a fetch."""
+    return {"storage": _CHEAPER_READS, "collate": _CHEAPER_COLLATE}.get(slow_part(facts) or "", _CHEAPER_FETCH)
 
 
-def _fetch_is_tiny(context: Context) -> bool:
-    fetch = context.facts.fetch_seconds
-    return fetch is not None and fetch * context.micro_batches < FETCH_TINY * _wait(context)
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
-def _workers_to_keep_up(context: Context) -> int | None:
-    """Workers that make as many batches as the training takes when it never waits; None where unknown."""
-    fetch = context.facts.fetch_seconds
-    busy = context.mean - context.seconds("data_wait")
-    if fetch is None or busy * WORKERS_COUNTED <= fetch * context.micro_batches:
-        return None
-    return max(1, math.ceil(fetch * context.micro_batches / busy)) if busy > 0 else None
-
-
-def _with_workers(context: Context) -> list[str]:
+def with_workers(context: Context) -> list[str]:
     return [
-        f"The step waits {part(context, _wait(context))} for its next batch.",
-        f"Already set: {_settings(context)}.",
-        *_fetching(context),
-        _cores(context),
+        f"The step waits {part(context, wait(context))} for its next batch.",
+        f"Already set: {settings(context)}.",
+        *fetching(context),
+        cores(context),
     ]
 
 
-def _fetching(context: Context) -> list[str]:
-    fetch, busy = context.facts.fetch_seconds, busy_share(context.facts)
+def fetching(context: Context) -> list[str]:
+    facts = context.facts
+    fetch, busy, slow = facts.fetch_seconds, busy_share(facts), slow_part(facts)
+    samples, collate = facts.fetch_samples_seconds, facts.fetch_collate_seconds
     if fetch is None:
         return []
     said = [f"Fetching and collating one batch takes {time(fetch)}."]
-    if busy is not None and context.facts.workers:
-        said.append(f"A worker computes or wants a core for {percent(busy)} of that, and waits for the rest.")
-    return said
+    if samples is not None and collate is not None:
+        said = [f"Fetching one batch takes {time(fetch)}: its samples {time(samples)}, collating {time(collate)}."]
+    if busy is not None:
+        who = "A worker" if facts.workers else "The training"
+        said.append(f"{who} computes or wants a core for {percent(busy)} of that, and waits for the rest.")
+    return said + ([_SLOW[slow]] if slow is not None else [])
 
 
-def _cores(context: Context) -> str:
-    cores, threads = context.cores, context.facts.threads
-    said = f"Each process of the training may use {plural(cores, 'core')}"
+def behind_another(context: Context) -> list[str]:
+    share, behind = context.facts.head_of_line_share, context.facts.batches_behind
+    if share is None or behind is None or share < HEAD_OF_LINE:
+        return []
+    return [f"For {percent(share)} of the wait for workers a later batch was ready, {number(behind, 2)} on average."]
+
+
+def cores(context: Context) -> str:
+    threads = context.facts.threads
+    said = f"Each process of the training may use {plural(context.cores, 'core')}"
     if context.on_cuda:
         return f"{said}; the one that feeds the GPU needs one of them."
     if threads is None:
         return f"{said}."
-    free = max(0, cores - threads)
+    free = max(0, context.cores - threads)
     return f"{said} and computes with {plural(threads, 'thread')}: {free or 'none'} free."
 
 
-def _settings(context: Context) -> str:
+def settings(context: Context) -> str:
     facts = context.facts
-    settings = {
+    seen = {
         "num_workers": facts.workers,
         "prefetch_factor": facts.prefetch_factor,
         "persistent_workers": facts.persistent_workers,
         "pin_memory": facts.pin_memory,
     }
-    return ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
+    return ", ".join(f"{name}={value}" for name, value in seen.items() if value is not None)

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import Any
 
+from hotlap import shallow
 from hotlap.probe.levers.base import Lever
 
 
@@ -33,6 +34,7 @@ class Autocast(Lever):
 
     def install(self) -> None:
         """A forward that was followed by no backward must not reach the arithmetic of the dataset."""
+        shallow.in_float32(self.torch)
         iterator = self.torch.utils.data.dataloader._BaseDataLoaderIter
         following = iterator.__next__
 

@@ -125,9 +125,12 @@ class VideoDeblurring:
 
 
 def made_of_film(config: VrtSpikeConfig) -> Path:
-    """The data set of the configuration's film, in a folder of its own: another film must not take its place."""
-    name = f"{Path(config.film).stem}-{zlib.crc32(config.film.encode()):08x}"
-    return make_data_set(Path(config.film_dir) / name, Film(source=config.film))
+    return make_data_set(film_folder(config), Film(source=config.film))
+
+
+def film_folder(config: VrtSpikeConfig) -> Path:
+    """Where the data set of the configuration's film goes, by itself: another film must not take its place."""
+    return Path(config.film_dir) / f"{Path(config.film).stem}-{zlib.crc32(config.film.encode()):08x}"
 
 
 def build_network(config: VrtSpikeConfig) -> VrtSpike:

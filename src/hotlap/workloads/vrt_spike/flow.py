@@ -10,6 +10,7 @@ layers it has; not its trained weights: it is trained along with the network tha
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +28,11 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
     columns = torch.arange(width, device=flow.device) + flow[:, 0].float()
     rows = torch.arange(height, device=flow.device)[:, None] + flow[:, 1].float()
     grid = torch.stack([unit(columns, width), unit(rows, height)], -1)
-    sampled = F.grid_sample(picture.float(), grid, padding_mode="border", align_corners=False)
-    return sampled.to(picture.dtype)
+    # Backward of torch's CPU operator reads beyond the picture where a position is no number, and the process ends
+    # without a word. The loss must not be a number then, so that the training can say it.
+    lost = grid.isnan().any(-1)[:, None]
+    sampled = F.grid_sample(picture.float(), grid.nan_to_num(), padding_mode="border", align_corners=False)
+    return sampled.masked_fill(lost, math.nan).to(picture.dtype)
 
 
 def unit(pixels: Tensor, side: int) -> Tensor:
