@@ -109,12 +109,12 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         ]
         super().__enter__()  # type: ignore[no-untyped-call]  # of torch
         if self._as_on_cuda:
-            self._attention.__enter__()
+            self._attention.__enter__()  # type: ignore[no-untyped-call]  # of torch
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self._as_on_cuda:
-            self._attention.__exit__(*error)
+            self._attention.__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
         super().__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
         for handle in self._handles:
             handle.remove()
