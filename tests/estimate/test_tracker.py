@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -169,6 +170,18 @@ def test_tied_parameters_count_once() -> None:
     timeline = imitated(build, steps=1)
     assert total(timeline, "parameter") == 100 * 16 * FLOAT
     assert total(timeline, "gradient") == 100 * 16 * FLOAT
+
+
+def test_copied_layers_count_once() -> None:
+    """A module that copies its layers has as much memory as one that makes them."""
+
+    def build() -> Step:
+        model = nn.Sequential(*(copy.deepcopy(nn.Linear(100, 50)) for _ in range(2)))
+        return training(model[1], torch.optim.SGD(model[1].parameters()), [torch.randn(7, 100)], Tensor.sum)
+
+    timeline = imitated(build, steps=1)
+    assert total(timeline, "gradient") == total(timeline, "parameter") == (100 * 50 + 50) * FLOAT
+    assert not [block for block in timeline.blocks if block.operator == "aten.t.default"]
 
 
 def test_views_and_writing_in_place_are_not_counted() -> None:

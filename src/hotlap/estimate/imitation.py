@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeCopyMode,
+    FakeTensor,
     FakeTensorMode,
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
@@ -33,7 +35,7 @@ class CannotBeTraced(HotlapError):
 def imitation() -> Iterator[FakeTensorMode]:
     """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage():
             yield mode
     except DataDependentOutputException as error:
         raise CannotBeTraced(
@@ -62,6 +64,29 @@ def imitate(mode: FakeTensorMode, value: _T) -> _T:
     # Nobody shall follow what is done to the originals.
     with _disable_current_modes(), FakeCopyMode(mode):
         return copy.deepcopy(value)
+
+
+@contextmanager
+def _copies_with_one_storage() -> Iterator[None]:
+    """A copied imitation has a storage that its own views do not share, in torch; a module may copy its layers."""
+
+    def copied(tensor: FakeTensor, memo: dict[int, Any]) -> Tensor:
+        if id(tensor) not in memo:
+            made: Tensor = tensor.detach().clone()
+            is_parameter = isinstance(tensor, nn.Parameter)
+            needs = tensor.requires_grad
+            memo[id(tensor)] = nn.Parameter(made, needs) if is_parameter else made.requires_grad_(needs)
+        known: Tensor = memo[id(tensor)]
+        return known
+
+    if "__deepcopy__" in vars(FakeTensor):  # an imitation inside of another
+        yield
+        return
+    FakeTensor.__deepcopy__ = copied  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del FakeTensor.__deepcopy__
 
 
 def _name(error: Any) -> str:

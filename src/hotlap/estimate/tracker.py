@@ -29,9 +29,11 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hotlap.estimate import onednn
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline
 
 _aten = torch.ops.aten
+_RECURRENT = _aten.mkldnn_rnn_layer.default
 #: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
 Hidden = Callable[[Any, tuple[Any, ...], Any], int]
 #: What torch's own code is told when it asks an imitated tensor for its number: an optimizer which step it is, a
@@ -142,6 +144,9 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         if func in _WRITES_ALL and isinstance(args[0][0], FakeTensor):
             return None
         out = func(*args, **(kwargs or {}))
+        if func is _RECURRENT and isinstance(out[0], FakeTensor):
+            # Its meta function leaves out what is kept for backward.
+            out = (*out[:3], torch.empty(onednn.kept_by_recurrent(out[0]), dtype=torch.uint8))
         for tensor in _tensors(out):
             self._follow(tensor, func, args, phase)
         if self._hidden is not None:
