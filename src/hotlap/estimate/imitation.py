@@ -82,7 +82,7 @@ def _copies_with_one_storage() -> Iterator[None]:
     if "__deepcopy__" in vars(FakeTensor):  # an imitation inside of another
         yield
         return
-    FakeTensor.__deepcopy__ = copied  # type: ignore[method-assign]
+    FakeTensor.__deepcopy__ = copied  # type: ignore[method-assign, assignment]  # only imitations come to it
     try:
         yield
     finally:

@@ -34,7 +34,7 @@ def hidden(func: Any, args: tuple[Any, ...], out: Any) -> int:
     if func in (_aten.mkldnn_rnn_layer.default, _aten.mkldnn_rnn_layer_backward.default):
         x, of_input, of_hidden = args[:3]
         # Four gates of each hidden feature, for all times.
-        gates = 4 * x.shape[0] * x.shape[1] * of_hidden.shape[1] * x.element_size()
+        gates: int = 4 * x.shape[0] * x.shape[1] * of_hidden.shape[1] * x.element_size()
         return _bytes(of_input) + _bytes(of_hidden) + gates
     return 0
 
