@@ -225,7 +225,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         del self._living[address]
         index = known[1]
         self._passing.discard(index)
-        if self._sum is not None and self._sum[1] == index and self._events[-1] == self._sum[0]:
+        at_once = self._sum == (self._events[-1] if self._events else -1, index)
+        if self._sum is not None and at_once and self._sum[0] == len(self._blocks) - 1:
             # Autograd adds up gradients in the place of the first, if nobody else has it. Not so while a tracker looks
             # on: there the sum is a new storage, and the first dies at once.
             self._events.pop()
