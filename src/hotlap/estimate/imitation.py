@@ -1,0 +1,95 @@
+"""Tensors that have a shape, a type and a device, and no memory: a training can be gone through without its size.
+
+What depends on values cannot be gone through, and says so.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeCopyMode,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+from torch.utils._python_dispatch import _disable_current_modes
+
+from hotlap.errors import HotlapError
+
+_T = TypeVar("_T")
+
+
+class CannotBeTraced(HotlapError):
+    """The training does something whose memory depends on values, or is not known to torch."""
+
+
+@contextmanager
+def imitation() -> Iterator[FakeTensorMode]:
+    """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage():
+            yield mode
+    except DataDependentOutputException as error:
+        raise CannotBeTraced(
+            f"{_name(error)} asks for the value of a tensor, and an estimate has shapes alone: leave .item(), "
+            "float(tensor), `if tensor` and the like out of the step that is estimated"
+        ) from error
+    except DynamicOutputShapeException as error:
+        raise CannotBeTraced(
+            f"the shape that {_name(error)} gives depends on values, and an estimate has shapes alone: give the model "
+            "a path of fixed shapes (torch.where or a mask in the place of indexing by a condition), or measure on a "
+            "small batch instead"
+        ) from error
+    except UnsupportedOperatorException as error:
+        raise CannotBeTraced(
+            f"torch does not know what shape {_name(error)} gives: register it with "
+            f'torch.library.register_fake("{_name(error)}"), or leave it out of the step that is estimated'
+        ) from error
+    except UnsupportedFakeTensorException as error:
+        raise CannotBeTraced(
+            f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
+        ) from error
+
+
+def imitate(mode: FakeTensorMode, value: _T) -> _T:
+    """A copy without memory of modules, optimizers, tensors and what holds them; what they share is shared again."""
+    # Nobody shall follow what is done to the originals.
+    with _disable_current_modes(), FakeCopyMode(mode):
+        return copy.deepcopy(value)
+
+
+@contextmanager
+def _copies_with_one_storage() -> Iterator[None]:
+    """A copied imitation has a storage that its own views do not share, in torch; a module may copy its layers."""
+
+    def copied(tensor: FakeTensor, memo: dict[int, Any]) -> Tensor:
+        if id(tensor) not in memo:
+            made: Tensor = tensor.detach().clone()
+            is_parameter = isinstance(tensor, nn.Parameter)
+            needs = tensor.requires_grad
+            memo[id(tensor)] = nn.Parameter(made, needs) if is_parameter else made.requires_grad_(needs)
+        known: Tensor = memo[id(tensor)]
+        return known
+
+    if "__deepcopy__" in vars(FakeTensor):  # an imitation inside of another
+        yield
+        return
+    FakeTensor.__deepcopy__ = copied  # type: ignore[method-assign, assignment]  # only imitations come to it
+    try:
+        yield
+    finally:
+        del FakeTensor.__deepcopy__
+
+
+def _name(error: Any) -> str:
+    """As ``torch.library`` takes it: ``aten::nonzero``."""
+    name: str = error.func._schema.name
+    return name

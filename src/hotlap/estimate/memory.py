@@ -1,0 +1,200 @@
+"""How much memory a training needs, before it runs: two steps are gone through with tensors that have none.
+
+    build() -> step       in imitation, on a CPU
+      step(), step()      followed: births and deaths of every storage         (tracker)
+        timeline          as CUDA would have it: optimizers on many tensors at once, host scalars left out
+          replay          through the caching allocator                        (allocator)
+            MemoryEstimate
+
+    build = lambda: training(model := Net(), AdamW(model.parameters()), [torch.randn(8, 3, 64, 64)], loss)
+    estimate(build).allocated
+
+The second step is there because the optimizer's state is born in the first.
+
+What is followed are a CPU's operators, with the differences of CUDA's that the tracker knows. Others it does not know:
+cuDNN's recurrent networks and batch norms keep a reserve, autocast has another list of operators that stay in float32,
+and attention that cannot be fused keeps its scores. Buckets of ``DistributedDataParallel`` are not in it either: as
+large as the gradients, unless they are views of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hotlap.estimate import onednn
+from hotlap.estimate import timeline as lives
+from hotlap.estimate.allocator import replay
+from hotlap.estimate.imitation import imitation
+from hotlap.estimate.timeline import Block, Timeline
+from hotlap.estimate.tracker import Hidden, Tracker
+from hotlap.estimate.workspace import Allowance, allowances
+
+#: A step of a training; what it returns is not looked at.
+Step = Callable[[], object]
+#: Levels of a module's path by which activations are summed up.
+_DEPTH = 4
+_HOLDERS = 12
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    step: int
+    #: setup, forward, backward, recompute (of what is checkpointed), optimizer
+    phase: str
+    module: str
+    operator: str
+
+
+class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes."""
+
+    device: Literal["cuda", "cpu"]
+    #: Peak of what the tensors need, to the byte.
+    requested: int
+    #: As torch.cuda.max_memory_allocated and max_memory_reserved count; on a CPU nothing is rounded or reserved.
+    allocated: int
+    reserved: int | None
+    moment: Moment
+    #: What lives at the peak, by what it is for.
+    categories: dict[str, int]
+    #: The activations that live at the peak, by the module that made them; most first.
+    holders: dict[str, int]
+    #: Peak of each step; setup is 0.
+    steps: dict[int, int]
+    #: What else the device holds, outside of what is followed.
+    allowances: list[Allowance]
+    #: Storages that were followed, and the seconds that it took.
+    blocks: int
+    seconds: float
+
+    @property
+    def total(self) -> tuple[int, int, int]:
+        """The least, the likely and the most that the device has to have free."""
+        held = self.allocated if self.reserved is None else self.reserved
+        least, likely, most = (
+            sum(getattr(each, name) for each in self.allowances) for name in ("least", "likely", "most")
+        )
+        return held + least, held + likely, held + most
+
+
+def estimate(
+    build: Callable[[], Step],
+    *,
+    steps: int = 2,
+    device: Literal["cuda", "cpu"] = "cuda",
+    capability: tuple[int, int] | None = None,
+) -> MemoryEstimate:
+    """Estimate what a training needs: ``build`` makes all of it (network, optimizer, batch) and returns its step.
+
+    ``build`` is called while tensors are imitated: they are made on the CPU, take no memory, and stand for those on
+    ``device``. ``capability``: of the card, (9, 0) for a Hopper.
+
+    Raises ``CannotBeTraced`` where what happens depends on the values of tensors.
+    """
+    began = time.monotonic()
+    with imitation():
+        on_card = device == "cuda"
+        timeline = track(build, steps=steps, as_on_cuda=on_card, hidden=None if on_card else onednn.hidden)
+    if device == "cuda":
+        timeline = lives.without(timeline, lambda block: block.category == "host")
+        replayed = replay(timeline)
+        event, allocated, reserved = replayed.event, replayed.allocated, replayed.reserved
+    else:
+        allocated, event = lives.peak(timeline)
+        reserved = None
+    return MemoryEstimate(
+        device=device,
+        requested=lives.peak(timeline).size,
+        allocated=allocated,
+        reserved=reserved,
+        moment=_moment(timeline, event),
+        categories=_categories(lives.alive(timeline, event)),
+        holders=_holders(lives.alive(timeline, event)),
+        steps=_by_step(timeline),
+        allowances=allowances(capability) if device == "cuda" else [],
+        blocks=len(timeline.blocks),
+        seconds=time.monotonic() - began,
+    )
+
+
+def track(
+    build: Callable[[], Step], *, steps: int = 2, as_on_cuda: bool = False, hidden: Hidden | None = None
+) -> Timeline:
+    """Go through some steps and write down what lives when; with real tensors, unless they are imitated around it."""
+    tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
+    # Nobody's garbage counts here, and what is there already need not be looked through again and again.
+    gc.collect()
+    gc.freeze()
+    try:
+        with tracker:
+            step = build()
+            for _ in range(steps):
+                tracker.next_step()
+                step()
+    finally:
+        gc.unfreeze()
+    return tracker.timeline()
+
+
+def training(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: Sequence[Tensor],
+    loss: Callable[[Any], Tensor],
+    *,
+    accumulation_steps: int = 1,
+    autocast: torch.dtype | None = None,
+    clip: float = 0.0,
+) -> Step:
+    """The step of a plain training: the model is called with the batch, the loss with what it returns."""
+
+    def step() -> None:
+        for _ in range(accumulation_steps):
+            with nullcontext() if autocast is None else torch.autocast("cpu", dtype=autocast):
+                output = model(*batch)
+            (loss(output) / accumulation_steps).backward()  # type: ignore[no-untyped-call]  # of torch
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _moment(timeline: Timeline, event: int) -> Moment:
+    block = timeline.blocks[timeline.events[event]]
+    return Moment(step=block.step, phase=block.phase, module=block.module, operator=block.operator)
+
+
+def _categories(blocks: list[Block]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for block in blocks:
+        sums[block.category] += block.size
+    return dict(sums.most_common())
+
+
+def _holders(blocks: list[Block]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for block in blocks:
+        if block.category in ("activation", "cast"):
+            sums[".".join(block.module.split(".")[:_DEPTH])] += block.size
+    return dict(sums.most_common(_HOLDERS))
+
+
+def _by_step(timeline: Timeline) -> dict[int, int]:
+    peaks: dict[int, int] = {}
+    step = 0
+    for event, size in zip(timeline.events, lives.sizes(timeline), strict=True):
+        if event >= 0:
+            step = max(step, timeline.blocks[event].step)
+        peaks[step] = max(peaks.get(step, 0), size)
+    return peaks

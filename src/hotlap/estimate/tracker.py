@@ -1,0 +1,339 @@
+"""Follow every storage that operators make, from its birth to its death, be it real or imitated.
+
+    setup | forward ...... backward ...... optimizer | forward ...
+             born: activations  ^ still alive here     born: state
+                                | recompute: what checkpointing computes again
+
+What a block is for is often known only later, and is written into it then: a gradient when the optimizer takes it, an
+activation when it is still alive as backward begins.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hotlap.estimate import onednn
+from hotlap.estimate.timeline import Block, Category, Phase, Timeline
+
+_aten = torch.ops.aten
+_RECURRENT = _aten.mkldnn_rnn_layer.default
+#: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
+Hidden = Callable[[Any, tuple[Any, ...], Any], int]
+#: What torch's own code is told when it asks an imitated tensor for its number: an optimizer which step it is, a
+#: gradient scaler how many gradients overflowed, an initialization whether it has to draw again.
+_ANSWERS = {"torch.optim": 1, "torch.amp": 0, "torch.nn.init": 0}
+#: Nothing is born of these and no shape changes, so that imitated they need not be gone through.
+_WRITES = {
+    *(getattr(_aten, name).default for name in ("uniform_", "normal_", "zero_", "addcmul_", "addcdiv_", "sqrt_")),
+    *(_aten.add_.Tensor, _aten.mul_.Tensor, _aten.div_.Tensor, _aten.lerp_.Scalar, _aten.fill_.Scalar),
+}
+_WRITES_ALL = {
+    getattr(packet, overload)
+    for name in ("add", "mul", "div", "addcmul", "addcdiv", "lerp", "sqrt", "neg", "maximum", "sub")
+    for packet in [getattr(_aten, f"_foreach_{name}_")]
+    for overload in packet.overloads()
+}
+
+
+class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
+    """While it is entered, what this thread does is written down; enter it inside of a ``FakeTensorMode``, if any.
+
+    ``as_on_cuda``: optimizers that leave the choice to torch work on all parameters at once, dropout keeps a byte for
+    each number, and attention with dropout keeps no matrix.
+    """
+
+    def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
+        self._as_on_cuda, self._hidden = as_on_cuda, hidden
+        self._attention = _Attention()
+        self._blocks: list[Block] = []
+        #: Births of what was there before, and then all that happened.
+        self._earlier: list[int] = []
+        self._events: list[int] = []
+        #: Storages that are alive: what tells of their death, their block, and their bytes here, by address.
+        self._living: dict[int, tuple[weakref.ref[Any], int, int]] = {}
+        #: Living blocks that were born since the phase changed.
+        self._passing: set[int] = set()
+        self._step = 0
+        self._last: Phase = "setup"
+        self._optimizing = False
+        self._names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+        self._parameters: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._inside: list[nn.Module] = []
+        #: Blocks of a sum in backward and of its first part, see ``_died``.
+        self._sum: tuple[int, int] | None = None
+        self._handles: list[Any] = []
+
+    def timeline(self) -> Timeline:
+        return Timeline(self._blocks, self._earlier + self._events)
+
+    def watch(self, module: nn.Module) -> None:
+        """Name the parts of a network; one that is not watched is named when it is first called from outside of all."""
+        known = set(self._names.values())
+        root = type(module).__name__
+        root = next(name for name in (root, *(f"{root}{n}" for n in range(2, 1000))) if name not in known)
+        for path, part in module.named_modules():
+            self._names.setdefault(part, f"{root}.{path}" if path else root)
+        self._parameters.add(module)
+        self._claim(module.parameters(), "parameter")
+        self._claim(module.buffers(), "buffer")
+
+    def next_step(self) -> None:
+        """What comes now belongs to the next step."""
+        self._inside.clear()
+        self._claim_gradients()
+        self._step += 1
+        self._last = "forward"
+
+    def __enter__(self) -> Tracker:
+        self._handles = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+            register_optimizer_step_pre_hook(self._before_optimizer),
+            register_optimizer_step_post_hook(self._after_optimizer),
+        ]
+        super().__enter__()  # type: ignore[no-untyped-call]  # of torch
+        if self._as_on_cuda:
+            self._attention.__enter__()  # type: ignore[no-untyped-call]  # of torch
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._as_on_cuda:
+            self._attention.__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
+        super().__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
+        for handle in self._handles:
+            handle.remove()
+        self._claim_gradients()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.prim.device.default:  # half of all calls: autograd asks imitated tensors where they are
+            return func(*args)
+        phase = self._phase()
+        if phase != self._last:
+            self._turn(phase)
+        if func is not _aten.lift_fresh.default:  # its argument is what torch.tensor has made just now
+            for tensor in _tensors(args):
+                self._index(tensor, earlier=True)
+        if func is _aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
+            answer = _own_question()
+            if answer is not None:
+                return answer
+        if func is _aten.bernoulli_.float and self._as_on_cuda:
+            self._is_mask(args[0])
+        if func in _WRITES and isinstance(args[0], FakeTensor):
+            return args[0]
+        if func in _WRITES_ALL and isinstance(args[0][0], FakeTensor):
+            return None
+        out = func(*args, **(kwargs or {}))
+        if func is _RECURRENT and isinstance(out[0], FakeTensor):
+            # Its meta function leaves out what is kept for backward.
+            out = (*out[:3], torch.empty(onednn.kept_by_recurrent(out[0]), dtype=torch.uint8))
+        for tensor in _tensors(out):
+            self._follow(tensor, func, args, phase)
+        if self._hidden is not None:
+            size = self._hidden(func, args, out)
+            if size:
+                self._events += [self._born(size, str(func), phase, "workspace"), ~(len(self._blocks) - 1)]
+        return out
+
+    # storages
+
+    def _phase(self) -> Phase:
+        if self._optimizing:
+            return "optimizer"
+        if torch._C._current_graph_task_id() != -1:
+            # Backward computes without gradients, unless it runs a forward again.
+            return "recompute" if torch.is_grad_enabled() else "backward"
+        return "forward" if self._step else "setup"
+
+    def _turn(self, phase: Phase) -> None:
+        """What has lived up to here was not in passing."""
+        if phase in ("backward", "recompute") and self._last in ("forward", "recompute"):
+            for index in self._passing:
+                if self._blocks[index].category == "temporary":
+                    self._blocks[index].category = "activation"
+        self._passing.clear()
+        self._last = phase
+
+    def _index(self, tensor: Tensor, *, earlier: bool = False) -> int | None:
+        """The number of a tensor's block; it is begun, as of before all, where ``earlier`` and nobody knew it."""
+        storage = tensor.untyped_storage()
+        known = self._living.get(storage._cdata)
+        if known is not None:
+            return known[1]
+        if not earlier or not storage.nbytes():
+            return None
+        index = self._born(storage.nbytes(), "", "setup", "temporary")
+        self._earlier.append(index)
+        self._remember(storage, index)
+        return index
+
+    def _follow(self, tensor: Tensor, func: Any, args: tuple[Any, ...], phase: Phase) -> None:
+        storage = tensor.untyped_storage()
+        size = storage.nbytes()
+        known = self._living.get(storage._cdata)
+        if known is not None:
+            if known[2] == size:
+                return
+            self._died(storage._cdata, known[0])  # it was resized
+        if not size:
+            return
+        category: Category = "temporary"
+        first = args[0] if args and isinstance(args[0], Tensor) else None
+        source = None if first is None else self._index(first)
+        if func is _aten._to_copy.default and source is not None and self._blocks[source].category == "parameter":
+            category = "cast"
+        index = self._born(size, str(func), phase, category)
+        self._events.append(index)
+        self._passing.add(index)
+        self._remember(storage, index)
+        if phase == "backward" and func is _aten.add.Tensor and source is not None and _fills(first, size):
+            self._sum = index, source
+
+    def _born(self, size: int, operator: str, phase: Phase, category: Category) -> int:
+        module = self._names.get(self._inside[-1], "") if self._inside else ""
+        self._blocks.append(Block(size, operator, module, phase, self._step, category))
+        return len(self._blocks) - 1
+
+    def _remember(self, storage: Any, index: int) -> None:
+        died = partial(self._died, storage._cdata)
+        self._living[storage._cdata] = weakref.ref(storage, died), index, storage.nbytes()
+
+    def _died(self, address: int, reference: Any) -> None:
+        known = self._living.get(address)
+        if known is None or known[0] is not reference:
+            return  # another storage lives at this address by now
+        del self._living[address]
+        index = known[1]
+        self._passing.discard(index)
+        at_once = self._sum == (self._events[-1] if self._events else -1, index)
+        if self._sum is not None and at_once and self._sum[0] == len(self._blocks) - 1:
+            # Autograd adds up gradients in the place of the first, if nobody else has it. Not so while a tracker looks
+            # on: there the sum is a new storage, and the first dies at once.
+            self._events.pop()
+            self._blocks.pop()
+            self._passing.discard(self._sum[0])
+            for other, (its_reference, its_index, its_size) in self._living.items():
+                if its_index == self._sum[0]:
+                    self._living[other] = its_reference, index, its_size
+                    break
+            self._sum = None
+            return
+        self._events.append(~index)
+
+    def _is_mask(self, tensor: Tensor) -> None:
+        """Dropout's, of numbers on a CPU and of bytes on CUDA."""
+        index = self._index(tensor)
+        if index is not None:
+            self._blocks[index].size = tensor.numel()
+
+    # what they are for
+
+    def _claim(self, tensors: Iterable[Any], category: Category) -> None:
+        for tensor in tensors:
+            index = self._index(tensor, earlier=True) if isinstance(tensor, Tensor) else None
+            if index is not None and self._blocks[index].category in ("temporary", "input", "activation"):
+                self._blocks[index].category = category
+
+    def _claim_gradients(self) -> None:
+        for module in list(self._parameters):
+            self._claim((parameter.grad for parameter in module.parameters()), "gradient")
+
+    def _enter_module(self, module: nn.Module, args: Any) -> None:
+        if not self._inside:
+            if module not in self._names:
+                self.watch(module)
+            for tensor in _tensors(args):
+                index = None if tensor.requires_grad else self._index(tensor, earlier=True)
+                if index is not None and not self._blocks[index].module:
+                    self._claim([tensor], "input")
+        self._inside.append(module)
+
+    def _leave_module(self, module: nn.Module, args: Any, output: Any) -> None:
+        while self._inside and self._inside.pop() is not module:
+            pass
+
+    def _before_optimizer(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group in optimizer.param_groups:
+            self._claim(group["params"], "parameter")
+            self._claim((parameter.grad for parameter in group["params"]), "gradient")
+            if self._as_on_cuda and group.get("foreach", True) is None and not group.get("fused"):
+                group["foreach"] = not group.get("differentiable")
+        self._optimizing = True
+
+    def _after_optimizer(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._optimizing = False
+        for group in optimizer.param_groups:
+            on_device = group.get("capturable") or group.get("fused")
+            for parameter in group["params"]:
+                for name, value in optimizer.state.get(parameter, {}).items():
+                    # The number of the step is kept by the CPU, unless a kernel on the device reads it.
+                    self._claim(_tensors(value), "host" if name == "step" and not on_device else "optimizer")
+
+
+class _Attention(TorchFunctionMode):
+    """Attention goes without dropout, which CUDA's fused kernels do on the way and a CPU's only with all scores."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            at = 4  # of dropout_p
+            if len(args) > at:
+                args = (*args[:at], 0.0, *args[at + 1 :])
+            else:
+                kwargs = kwargs | {"dropout_p": 0.0}
+        return func(*args, **kwargs)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _tensors(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _tensors(each)
+
+
+def _fills(tensor: Tensor | None, size: int) -> bool:
+    """Whether the tensor takes all of its storage, and that is as large as ``size``."""
+    return (
+        tensor is not None
+        and tensor.numel() * tensor.element_size() == size
+        and tensor.untyped_storage().nbytes() == size
+    )
+
+
+def _own_question() -> int | None:
+    frame = sys._getframe(1)
+    for _ in range(8):
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+        module = frame.f_globals.get("__name__", "")
+        for package, answer in _ANSWERS.items():
+            if module.startswith(package):
+                return answer
+    return None
