@@ -48,6 +48,14 @@ def test_only_what_is_wrong_runs_in_float32(layer: nn.Module, planes: int, float
     assert torch.equal(out, layer(x).bfloat16()) == float32
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripts_are_compiled_as_before() -> None:
+    """torch.jit knows its own functions by their identity."""
+    layer = nn.Conv3d(4, 4, 3, padding=1)
+    x = torch.randn(1, 4, 2, 5, 5)
+    torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
+
+
 @pytest.mark.parametrize("pure", [False, True])
 def test_their_gradients_are_right(pure: bool) -> None:
     torch.manual_seed(0)

@@ -12,7 +12,9 @@ no number some steps later, or its process ends. Other widths and heights are ri
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 #: Names of the arguments after input and weight.
@@ -25,6 +27,8 @@ _ARGUMENTS = {
 def in_float32(torch: Any) -> Callable[[], None]:
     """Begin with it; return what ends it."""
     functional = torch.nn.functional
+    if hasattr(functional.conv3d, "hotlap_shallow"):
+        return lambda: None
     originals = {name: getattr(functional, name) for name in _ARGUMENTS}
     for name, original in originals.items():
         setattr(functional, name, _wrapped(torch, original, _ARGUMENTS[name]))
@@ -51,6 +55,9 @@ def _wrapped(torch: Any, original: Any, names: tuple[str, ...]) -> Any:
             out = original(input.float(), weight.float(), **given)
         return out.to(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype)
 
+    convolution.hotlap_shallow = True  # type: ignore[attr-defined]
+    with suppress(Exception):  # what compiles scripts knows torch's own functions by their identity
+        importlib.import_module("torch.jit._builtins")._register_builtin(convolution, f"aten::{original.__name__}")
     return convolution
 
 

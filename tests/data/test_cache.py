@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from hotlap.data import SampleCache
 from hotlap.probe.shared.memory import NoMemory, SharedMemory
 from hotlap.probe.shared.room import GIB, Budget, budget
-from hotlap.probe.shared.store import Store
+from hotlap.probe.shared.store import Stop, Store
 
 SIZE = 64 * 64
 
@@ -289,6 +289,34 @@ def test_what_is_set_is_set_on_the_dataset(pictures: Pictures) -> None:
     assert (pictures.epoch, cache.epoch) == (3, 3)
     cache.other = 4
     assert not hasattr(pictures, "other")
+
+
+def test_samples_that_go_with_the_epoch_are_not_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They draw no random number that could be seen, but the first hits are compared with what the dataset gives."""
+
+    class Curriculum(Dataset[Any]):
+        epoch = 0
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> Any:
+            return np.random.default_rng((self.epoch, index)).random(3)
+
+    cache = SampleCache(Curriculum(), gigabytes(100))
+    first = [cache[index] for index in range(6)]
+    cache.epoch = 1
+    with pytest.warns(UserWarning, match="a sample is another one than it was"):
+        second = [cache[index] for index in range(6)]
+    assert not any(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert cache.stats().stopped == "a sample is another one than it was"
+
+
+def test_that_memory_ran_out_does_not_hide_that_samples_are_random(pictures: Pictures) -> None:
+    store = SampleCache(pictures, gigabytes(100))._store
+    store.stop(Stop.RANDOM)
+    store.stop(Stop.NO_MEMORY)
+    assert store.stopped is Stop.RANDOM
 
 
 def test_a_copy_leaves_the_locks(pictures: Pictures) -> None:

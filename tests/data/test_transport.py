@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import random
 import time
-from collections import namedtuple
+from collections import UserDict, namedtuple
 from typing import Any
 
 import numpy as np
@@ -137,6 +139,42 @@ def test_a_batch_stays_what_it_is(in_slots: list[int]) -> None:
     for _ in loader:
         pass
     assert len(in_slots) >= 16
+
+
+def test_a_child_that_lets_go_of_a_batch_leaves_it_to_its_parent(in_slots: list[int]) -> None:
+    loader = SharedBatches(Samples(), batch_size=2, num_workers=1, persistent_workers=True)
+    kept = list(loader)[1]
+    (slots,) = [place.in_use for _, place in ring._rings.values() if place.in_use[in_slots[0]]]
+    child = os.fork()
+    if not child:
+        kept.clear()
+        gc.collect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert slots[in_slots[0]] == 1
+    kept.clear()
+    gc.collect()
+    assert slots[in_slots[0]] == 0
+
+
+class Strict(UserDict[str, Any]):
+    """Takes tensors alone."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{name} is no tensor")
+        super().__setitem__(name, value)
+
+
+class StrictSamples(Samples):
+    def __getitem__(self, index: int) -> Any:
+        return Strict(x=torch.full((SIZE,), index), y=torch.tensor(index))
+
+
+def test_containers_that_take_no_other_thing_come_as_from_torch() -> None:
+    for one, other in zip(batches(SharedBatches, StrictSamples()), batches(DataLoader, StrictSamples()), strict=True):
+        assert type(one) is type(other) is Strict
+        assert torch.equal(one["x"], other["x"])
 
 
 class Growing(Samples):

@@ -102,6 +102,9 @@ class Cached(Dataset[Any]):
         self.names = ["a", "b"]
         self.kept: dict[int, Any] = {}
         self.order: list[int] = []
+        self.read_names()
+
+    def read_names(self) -> None:
         self.names.append("c")
 
     def __len__(self) -> int:
@@ -109,9 +112,12 @@ class Cached(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         if index not in self.kept:
-            self.kept[index] = torch.full((256,), float(index))
-            self.order.append(index)
+            self.keep(index)
         return self.kept[index]
+
+    def keep(self, index: int) -> None:
+        self.kept[index] = torch.full((256,), float(index))
+        self.order.append(index)
 
     @functools.lru_cache(maxsize=16)  # noqa: B019 - what is to be found
     def load(self, index: int) -> int:

@@ -35,10 +35,26 @@ from hotlap.probe.shared.samples import FOREIGN, RANDOM, SharedSamples, run_key
 from hotlap.probe.shared.store import Counter, Header, Stop, Store, aligned
 
 _MIB = 2**20
+_UNKNOWN_RANKS = (
+    "LOCAL_WORLD_SIZE is not set, so each rank makes a cache of its own, of this size: start the ranks with torchrun, "
+    "or set LOCAL_WORLD_SIZE and LOCAL_RANK"
+)
 _created = itertools.count()
 #: Attributes of a cache; others are those of its dataset.
 _OWN = frozenset(
-    {"augment", "copy", "dataset", "name", "policy", "_foreign", "_misses", "_predicted", "_store", "_unsure"}
+    {
+        "augment",
+        "copy",
+        "dataset",
+        "name",
+        "policy",
+        "_compared",
+        "_foreign",
+        "_misses",
+        "_predicted",
+        "_store",
+        "_unsure",
+    }
 )
 #: What each rule is kept in.
 _STORES: dict[str, type[Store]] = {"never_evict": Store, "fifo": Latest}
@@ -122,6 +138,10 @@ class SampleCache(SharedSamples, Dataset[Any]):
                 stacklevel=2,
             )
         together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if ranks is None else ranks
+        parallel = torch.distributed
+        several = parallel.is_available() and parallel.is_initialized() and parallel.get_world_size() > 1
+        if ranks is None and several and "LOCAL_WORLD_SIZE" not in os.environ:
+            self._warn(_UNKNOWN_RANKS)
         key, kind = f"{run_key()}-{next(_created)}", _STORES[policy]
         own = together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
         try:
@@ -187,7 +207,11 @@ class SampleCache(SharedSamples, Dataset[Any]):
             "no number of the dataset": Counter.NO_KEY,
             "random": Counter.RANDOM,
         }
-        stopped = {Stop.NO_MEMORY: "the node has no more memory", Stop.RANDOM: "the samples are random"}
+        stopped = {
+            Stop.NO_MEMORY: "the node has no more memory",
+            Stop.RANDOM: "the samples are random",
+            Stop.CHANGED: "a sample is another one than it was",
+        }
         return CacheStats(
             items=items,
             bytes=store.used,

@@ -14,12 +14,10 @@ looks again whether the sample was still there when that was done.
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from hotlap.probe.shared.flat import ALIGNMENT, Flat
-from hotlap.probe.shared.store import Header, Store, aligned
+from hotlap.probe.shared.store import Header, Store, aligned, in_this_order
 
 
 class Latest(Store):
@@ -30,10 +28,10 @@ class Latest(Store):
         return int(self.header[Header.BUDGET]) // ALIGNMENT * ALIGNMENT
 
     def stamp(self, key: int) -> int:
-        _in_this_order()
+        in_this_order()
         begin = int(self._slots[key]["begin"])
         there = begin >= int(self.header[Header.USED])
-        _in_this_order()
+        in_this_order()
         return begin if there else 0
 
     def get(self, key: int) -> tuple[bytes, np.ndarray] | None:
@@ -50,10 +48,10 @@ class Latest(Store):
                 return False
             slot = self._slots[key : key + 1]
             slot["begin"] = 0
-            _in_this_order()
+            in_this_order()
             slot["form"], slot["body"] = len(sample.form), sample.size
             slot["checksum"] = self._write(self._place(begin), sample)
-            _in_this_order()
+            in_this_order()
             slot["begin"] = begin
         return True
 
@@ -88,11 +86,3 @@ class Latest(Store):
     @property
     def used(self) -> int:
         return min(super().used, self._budget)
-
-
-def _in_this_order() -> None:
-    """What was read and written before this is done before what comes after, for other processors, too."""
-    # Taking a lock holds back what comes after, and giving it back what came before.
-    for _ in range(2):
-        with threading.Lock():
-            pass

@@ -76,6 +76,10 @@ def loader_settings(
     with unchanged(torch):
         samples, misses = _timed(dataset.dataset if cached else dataset, numbers, clock)
         hits, rate = 0.0, 0.0
+        if cached and dataset.augment is not None:
+            began = clock()
+            samples = [dataset.augment(sample) for sample in samples]
+            misses += (clock() - began) / len(samples)
         if cached:
             rate = (dataset.stats().predicted_hit_rate or 0.0) if hit_rate is None else hit_rate
             for number in numbers:

@@ -85,7 +85,10 @@ def saved_by_any_order(context: Context) -> float | None:
     if facts.head_of_line_share is None or facts.fetch_seconds is None or workers_cost_more(context):
         return None
     # Workers that are too slow together are waited for in any order.
-    saved = min(facts.head_of_line_share * waited, waited - _behind(context, facts.fetch_seconds))
+    # What a batch needs from its worker to the training, it needs in any order.
+    handed = (0.0 if facts.pin_memory else facts.receive_seconds or 0.0) + WORKER_HANDOVER
+    idle = max(0.0, waited - handed * context.micro_batches)
+    saved = min(facts.head_of_line_share * idle, idle - _behind(context, facts.fetch_seconds))
     return saved if saved > 0 and saved >= HEAD_OF_LINE * waited else None
 
 

@@ -2,7 +2,7 @@
 
     samples x a sample ──> the set
     min(cache, set) x (1, or every process that fetches) ──> caches        ┐
-    prefetch x batch x workers x ranks x a sample ──> batches in flight    ┴──> at worst ──> against the node's memory
+    batches ready, in the making and in use, x a batch ──> batches         ┴──> at worst ──> against the node's memory
 
 Pure: the same plan gives the same estimate on any machine.
 """
@@ -19,6 +19,8 @@ from hotlap.records import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Ver
 
 #: No cache over this share of the memory: what ``hotlap.data`` grants at most.
 CACHE_SHARE = 0.5
+#: The rest is for what is not counted here: Python, torch, the model, files. ``hotlap.data`` leaves as much.
+ROOM = 0.8
 #: Bytes of a number.
 DTYPES = {
     "float64": 8,
@@ -77,7 +79,8 @@ def _counted(plan: DataPlan) -> DataEstimate:
     caches = 0 if not plan.cache else processes if plan.cache_each else 1
     # Whole samples.
     each = min(plan.cache // sample, plan.samples) * sample
-    batches = plan.ranks * max(1, plan.workers * plan.prefetch)
+    # Of each worker those that are ready, and the samples of one that is put together; and the one that is trained on.
+    batches = plan.ranks * (1 + (plan.workers * (plan.prefetch + 1) if plan.workers else 1))
     batch = plan.batch_size * bytes_of(plan.in_batch or plan.sample)
     worst = caches * each + batches * batch
     return DataEstimate(
@@ -92,7 +95,7 @@ def _counted(plan: DataPlan) -> DataEstimate:
         full_after=_epochs_until_full(each / whole, caches),
         batches=batches,
         batches_bytes=batches * batch,
-        process_bytes=(each if plan.cache_each else 0) + batches * batch // processes,
+        process_bytes=(each if plan.cache_each else 0) + (plan.prefetch + 1 if plan.workers else 2) * batch,
         worst=worst,
         verdict=_verdict(worst, caches * each, plan.memory),
     )
@@ -108,7 +111,7 @@ def _epochs_until_full(share: float, caches: int) -> float | None:
 def _verdict(worst: int, caches: int, memory: int) -> Verdict:
     if worst > memory:
         return "does not fit"
-    return "tight" if caches > CACHE_SHARE * memory else "fits"
+    return "tight" if caches > CACHE_SHARE * memory or worst > ROOM * memory else "fits"
 
 
 def _remedies(counted: DataEstimate) -> list[Remedy]:
@@ -126,14 +129,16 @@ def _remedies(counted: DataEstimate) -> list[Remedy]:
         change("one cache", cache_each=False, cache=min(plan.cache, half))
     elif counted.caches_bytes > half:
         change("smaller cache", cache=half)
-    elif not counted.caches and min(half, plan.memory - counted.worst) >= counted.sample_bytes:
-        change("a cache", cache=min(counted.set_bytes, half, plan.memory - counted.worst))
+    elif not counted.caches and (free := min(half, int(ROOM * plan.memory) - counted.worst)) >= counted.sample_bytes:
+        change("a cache", cache=min(counted.set_bytes, free))
     small = compact(plan.sample)
     if counted.caches and counted.cached_share < 1 and bytes_of(small) < counted.sample_bytes:
         change("compact", sample=small, in_batch=plan.in_batch or plan.sample)
-    over = counted.worst - plan.memory
-    if over > 0 and counted.batches > plan.ranks:
+    over = counted.worst - int(ROOM * plan.memory)
+    if over > 0 and plan.workers and counted.worst > plan.memory:
         each = counted.batches_bytes // counted.batches
-        allowed = max(1, (counted.batches - math.ceil(over / each)) // plan.ranks)
-        change("fewer batches", workers=min(plan.workers, allowed), prefetch=max(1, allowed // max(1, plan.workers)))
+        # A worker has two at the least.
+        allowed = (counted.batches - math.ceil(over / each)) // plan.ranks - 1
+        workers = min(plan.workers, max(0, allowed // 2))
+        change("fewer batches", workers=workers, prefetch=max(1, allowed // workers - 1) if workers else plan.prefetch)
     return found

@@ -53,9 +53,11 @@ class Arrivals:
             kept = len(iterator._task_info) - iterator._tasks_outstanding
             if kept:  # or a stream of samples has ended, and what it was asked for since will not come
                 kept = sum(len(task) == 2 for task in iterator._task_info.values())
-            start = clock()
+            start, received = clock(), seen.receiving
             found = original(iterator)
             waited = clock() - start
+            if not getattr(iterator, "_pin_memory", False):  # there another thread receives
+                waited = max(0.0, waited - (seen.receiving - received))
             seen.waited += waited
             if kept:
                 seen.behind += waited

@@ -3,8 +3,7 @@
     DataLoader.__iter__ ── before its workers start ──> objects (``reachable``), caches (``own_caches``),
                                                         what is sent to a worker that is not forked
 
-One look at each of the first loaders, before the training's first step is over. A line is written at once, so that a
-training which is killed for its memory has left it behind.
+One look at each of the first loaders, before the training's first step is over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Caches that a dataset keeps for itself: every worker, and every rank, fills one of its own.
 
     functools.lru_cache around a method, or around what an attribute holds
-    a dict or a list of the dataset that a method other than ``__init__`` writes into
+    a dict or a list of the dataset that fetching a sample writes into
 
 The second is read from the source of the class. What cannot be read (a class typed into a shell) is not found, and
 neither is what the dataset writes into through another name.
@@ -24,7 +24,8 @@ _DEEPEST = 4
 _MOST, _SECONDS = 200_000, 0.2
 #: Methods that put something into a dict or a list.
 _WRITERS = ("append", "extend", "setdefault", "update", "insert", "appendleft")
-_BUILDERS = ("__init__", "__new__", "__post_init__", "__setstate__")
+#: How a sample is asked for; what these call of the dataset's own methods is fetching, too.
+_FETCHING = ("__getitem__", "__getitems__", "__iter__", "__next__")
 _LRU = type(functools.lru_cache(lambda: None))
 
 
@@ -43,7 +44,8 @@ def caches(torch: Any, dataset: Any) -> list[dict[str, Any]]:
         for value in attributes.values():
             inner = value if type(value) is list else [value]
             pending += [(one, depth + 1) for one in inner[:16] if is_a(type(one), torch.utils.data.Dataset)]
-    return found
+    # Of many datasets of one class one stands for all.
+    return list({each["name"]: each for each in found}.values())
 
 
 def _attributes(dataset: Any) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _of(torch: Any, kind: type, attributes: dict[str, Any]) -> Iterator[dict[str
         if type(value) is _LRU:
             info = value.cache_info()
             yield {"name": f"{kind.__name__}.{name}", "kind": "lru_cache", "items": info.currsize, "most": info.maxsize}
-    written = {name for base, _ in lineage(kind) for name in written_attributes(base)}
+    written = written_attributes(kind)
     for name, value in attributes.items():
         if name in written and is_a(type(value), dict, list):
             items = dict.__len__(value) if is_a(type(value), dict) else list.__len__(value)
@@ -71,21 +73,38 @@ def _of(torch: Any, kind: type, attributes: dict[str, Any]) -> Iterator[dict[str
 
 
 def written_attributes(kind: type) -> set[str]:
-    """Names of ``self`` that methods of a class, once it is built, put something into."""
+    """Names of ``self`` that fetching a sample puts something into."""
+    methods: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+    for base, _ in reversed(list(lineage(kind))):
+        methods.update((function.name, function) for function in _functions(base))
+    reached: set[str] = set()
+    pending = [name for name in _FETCHING if name in methods]
+    written: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in reached or not methods[name].args.args:
+            continue
+        reached.add(name)
+        own = methods[name].args.args[0].arg
+        for node in ast.walk(methods[name]):
+            written.update(_written(node, own))
+            if isinstance(node, ast.Attribute) and _is_own(node, own) and node.attr in methods:
+                pending.append(node.attr)
+    return written
+
+
+def _functions(kind: type) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     if kind.__module__.partition(".")[0] in ("builtins", "hotlap", "torch", "typing"):
-        return set()
+        return []
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError, ValueError):
-        return set()
-    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    return {
-        name
-        for function in functions
-        if function.name not in _BUILDERS and function.args.args
-        for node in ast.walk(function)
-        for name in _written(node, function.args.args[0].arg)
-    }
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def _is_own(node: ast.Attribute, own: str) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id == own
 
 
 def _written(node: ast.AST, own: str) -> Iterator[str]:
@@ -97,5 +116,5 @@ def _written(node: ast.AST, own: str) -> Iterator[str]:
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _WRITERS:
         places = [node.func.value]
     for place in places:
-        if isinstance(place, ast.Attribute) and isinstance(place.value, ast.Name) and place.value.id == own:
+        if isinstance(place, ast.Attribute) and _is_own(place, own):
             yield place.attr

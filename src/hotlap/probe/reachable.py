@@ -207,9 +207,11 @@ class Walk:
             self._pending.append(array.base)
             return
         self._memory_at(array.__array_interface__["data"][0], array.nbytes, shared=False)
-        if array.dtype.hasobject:
+        if array.dtype == object:
             # Collecting garbage does not follow these, so they have to be asked for.
-            self._sequence(array.ravel().tolist())
+            self._long.append(iter(array.flat))
+        elif array.dtype.hasobject:
+            self.complete = False
 
     def _memory_at(self, address: int, size: int, *, shared: bool) -> None:
         if address not in self._memory:

@@ -37,7 +37,9 @@ class Sending:
         self.taken = Sent()
         #: Bytes of shared memory of the batch that is pickled now; None where none is.
         self.shared: int | None = None
-        self._count_storages(torch)
+        #: Whether this process was stopped and went on since the pickling began.
+        self.stopped = False
+        self._count_tensors(torch)
         self._time_pickling()
 
     def take(self) -> Sent:
@@ -46,16 +48,16 @@ class Sending:
         self.taken = now
         return Sent(now.batches - before.batches, now.seconds - before.seconds, now.bytes - before.bytes)
 
-    def _count_storages(self, torch: Any) -> None:
-        storage = torch.UntypedStorage
-        reduce = ForkingPickler._extra_reducers[storage]  # type: ignore[attr-defined]
+    def _count_tensors(self, torch: Any) -> None:
+        """Of a view only what it shows: the storage behind it may be the whole data set, sent once."""
+        reduce = ForkingPickler._extra_reducers[torch.Tensor]  # type: ignore[attr-defined]
 
         def counted(it: Any) -> Any:
             if self.shared is not None:
-                self.shared += it.nbytes()
+                self.shared += it.numel() * it.element_size()
             return reduce(it)
 
-        ForkingPickler.register(storage, counted)
+        ForkingPickler.register(torch.Tensor, counted)
 
     def _time_pickling(self) -> None:
         original = ForkingPickler.__dict__["dumps"].__func__
@@ -65,11 +67,12 @@ class Sending:
         def dumps(cls: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
             if type(message) is not tuple or len(message) != 2 or id(message[1]) not in waiting:
                 return original(cls, message, *args, **kwargs)
-            self.shared, start = 0, clock()
+            self.shared, self.stopped, start = 0, False, clock()
             try:
                 pickled = original(cls, message, *args, **kwargs)
                 batches, seconds, size = self.sent
-                self.sent = Sent(batches + 1, seconds + clock() - start, size + self.shared + len(pickled))
+                if not self.stopped:
+                    self.sent = Sent(batches + 1, seconds + clock() - start, size + self.shared + len(pickled))
             finally:
                 self.shared = None
             return pickled

@@ -408,6 +408,7 @@ class Steps(Now):
     def forked(self) -> None:
         """In a forked child: what the parent saw is the parent's."""
         self.fetches.forked()
+        self.arrivals.loaders.clear()
         if self.begun or self.ended or self.record.writer is not None:
             self.record.writer = None
             self.disable()

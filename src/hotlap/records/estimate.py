@@ -66,7 +66,7 @@ class DataEstimate(msgspec.Struct, frozen=True, kw_only=True):
     cached_share: float
     #: Epochs after which each of several caches is full, where each epoch deals the samples anew; None: one is enough.
     full_after: float | None
-    #: Batches that are ready or on their way, and their bytes.
+    #: Batches that are ready, those whose samples are put together, one that each rank trains on; and their bytes.
     batches: int
     batches_bytes: int
     #: The most that a process that fetches comes to hold: its cache and its batches.

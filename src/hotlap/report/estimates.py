@@ -23,7 +23,7 @@ def data_side(found: DataEstimate) -> Report:
     if found.caches:
         rows.append((text.plural(found.caches, "cache"), found.caches_bytes))
     rows += [
-        ("1 batch in flight" if found.batches == 1 else f"{found.batches:,} batches in flight", found.batches_bytes),
+        (f"{found.batches:,} batches: ready, in the making, in use", found.batches_bytes),
         ("at worst together", found.worst),
         ("memory of the node", plan.memory),
     ]
@@ -55,8 +55,8 @@ def headline(found: DataEstimate) -> str:
         return f"The data side does not fit: {worst} at worst, and the node has {memory}."
     if found.verdict == "tight":
         return (
-            f"The data side fits with {worst} of {memory}, but its caches take more than half of the node's memory: "
-            "the training needs some, too."
+            f"The data side fits with {worst} of {memory}, but leaves little: Python, torch, the model and files need "
+            "some, too."
         )
     return f"The data side fits: {worst} at worst, and the node has {memory}."
 
@@ -93,7 +93,7 @@ def _processes(found: DataEstimate) -> list[str]:
     elif found.caches:
         said.append(
             f"The cache is of the node: {text.percent(found.cached_share)} of the samples lie in it, and so many of "
-            "the readings of an epoch are hits."
+            "the readings of later epochs are hits, where an epoch reads each sample once."
         )
     return said
 

@@ -70,10 +70,11 @@ def stalls(found: DataStalls) -> list[str]:
             f"No stall can be seen: with the same batch again a step of {step} takes {_of(stall)} less ({pairs}). "
             f"Workers, a cache or another format will bring no more than {most} of it."
         ]
+    most = text.ratio(found.step_seconds / max(found.step_seconds - stall.high, 1e-12))
     said = [
         f"A step of {step} waits {_of(stall)} for data, {text.percent(stall.seconds / found.step_seconds)} of it "
         f"({pairs}): with the batch at hand it takes {rest}. Workers, caches and formats together can bring no more "
-        f"than {text.ratio(found.step_seconds / max(found.ceiling_seconds, 1e-12))}."
+        f"than {most}."
     ]
     kept, over = found.samples, found.handing_over
     if kept is None or over is None:

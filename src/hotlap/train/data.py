@@ -20,7 +20,7 @@ from hotlap.train.ranks import Ranks
 from hotlap.workers import Choice, choose, usable_cores
 from hotlap.workloads import Batch, EpochDataset
 
-#: Micro-batches by which "auto" chooses the workers, after those with which the training warms up.
+#: Micro-batches by which "auto" chooses the workers, after those with which the training warms up; or whole steps.
 _WARM, _MEASURED = 3, 8
 
 
@@ -174,11 +174,15 @@ class Trial:
 
     def chosen(self, batch: Batch) -> Choice | None:
         """Workers for batches like this one; None while too little is measured."""
-        if len(self._steps) < _WARM + _MEASURED:
+        # A step may take all its micro-batches first.
+        together = self._config.accumulation_steps
+        warm, measured = (-(-count // together) * together for count in (_WARM, _MEASURED))
+        if len(self._steps) < warm + measured:
             return None
+        steps = [sum(self._steps[i : i + together]) / together for i in range(warm, warm + measured, together)]
         return choose(
-            median(self._fetches[_WARM:]),
-            median(self._steps[_WARM:]),
+            median(self._fetches[warm:]),
+            median(steps),
             cores=usable_cores(),
             ranks=int(os.environ.get("LOCAL_WORLD_SIZE", str(self._ranks.world))),
             ready=sum(part.nbytes for part in batch) * (self._config.prefetch_factor + 1),

@@ -91,6 +91,9 @@ class Endless(Dataset):
     def __getitem__(self, i): return torch.full((5,), float(i)), i
 class Named(Decoded):
     def __getitem__(self, name): return torch.full((5,), float(len(name))), name
+class Ready(Decoded):
+    def __getitems__(self, numbers): return {"x": torch.full((len(numbers), 5), float(numbers[0])), "y": list(numbers)}
+def ready(batch): return batch["x"], batch["y"]
 def pairs(samples): return torch.stack([x for x, _ in samples]), [list(other) for _, other in samples]
 def kept(data, **options):
     found = train(data, batch_size=2, workers=1, epochs=options.pop("epochs", 4), **options)
@@ -104,6 +107,7 @@ if __name__ == "__main__":
     curriculum.epoch = 1
     seen["second"] = kept(curriculum, **stays)
     seen["sets"] = kept(Sets(12), collate_fn=pairs, **stays)
+    seen["ready"] = kept(Ready(12), collate_fn=ready, **stays)
     seen["endless"] = kept(Endless(), shuffle=False, sampler=range(12), **stays)
     seen["named"] = kept(Named(12), shuffle=False, sampler=["a" * i for i in range(12)], **stays)
 """
@@ -121,6 +125,7 @@ def test_what_cannot_be_shared_is_told(pull: Pull) -> None:
             "the dataset has a random generator of its own",
             "a sample is another one in a later epoch, or in another rank",
             "a sample holds something besides tensors, arrays, texts, numbers and bytes",
+            "a batch of kept samples could not be made",
             "the dataset does not say how many samples it has",
             "its sampler gives other things than numbers",
         )

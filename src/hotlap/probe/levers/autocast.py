@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from hotlap import shallow
@@ -31,10 +32,11 @@ class Autocast(Lever):
         self.opened = _Opened()
         #: Where the last model was; a loss has no parameters to tell.
         self.device = "cpu"
+        #: Ends what a CPU needs of it.
+        self.mended: Callable[[], None] | None = None
 
     def install(self) -> None:
         """A forward that was followed by no backward must not reach the arithmetic of the dataset."""
-        shallow.in_float32(self.torch)
         iterator = self.torch.utils.data.dataloader._BaseDataLoaderIter
         following = iterator.__next__
 
@@ -47,6 +49,9 @@ class Autocast(Lever):
 
     def switch(self, value: Any) -> None:
         self.close()
+        if self.mended is not None:
+            self.mended()
+            self.mended = None
         super().switch(value)
 
     def before_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool) -> Any:
@@ -60,6 +65,8 @@ class Autocast(Lever):
             self.note("autocast was not applied: float16 is many times slower than float32 on a CPU")
             return args
         if opened.autocast is None and not torch.is_autocast_enabled(self.device):
+            if self.device == "cpu" and self.mended is None:
+                self.mended = shallow.in_float32(torch)
             opened.autocast = torch.autocast(self.device, dtype=getattr(torch, self.value))
             opened.autocast.__enter__()
             opened.forward_only = not training

@@ -66,7 +66,8 @@ class FetchLever(Lever):
 
     def stacks(self, it: Any) -> bool:
         """Whether its batches are samples that torch's own function stacks."""
-        return bool(it.auto_collation) and it.collate_fn is self.torch.utils.data.default_collate
+        own = getattr(it.collate_fn, "hotlap_times", it.collate_fn)
+        return bool(it.auto_collation) and own is self.torch.utils.data.default_collate
 
 
 def tree() -> Any:

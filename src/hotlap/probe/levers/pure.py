@@ -20,8 +20,7 @@ class Pure(ModelLever):
             self.note("pure was not applied: what shares gradients between processes was made for float32")
             return
         dtype = getattr(self.torch, self.value)
-        if not self.applied:
-            shallow.in_float32(self.torch)
+        shallow.in_float32(self.torch)
         module.to(dtype)
         module.register_forward_pre_hook(lambda _, args, kwargs: self._cast((args, kwargs), dtype), with_kwargs=True)
         # Losses and metrics are computed as before.

@@ -140,6 +140,10 @@ class ShareSamples(_Shares):
             raise NotShared("it takes Linux")
         if isinstance(dataset, SharedSamples):
             raise NotShared("the script shares its samples itself")
+        _, ranks = _of_ranks()
+        parallel = self.torch.distributed
+        if parallel.is_available() and parallel.is_initialized() and parallel.get_world_size() > 1 == ranks:
+            raise NotShared("which ranks are on this node is not known: LOCAL_WORLD_SIZE is not set")
         if own_generator(self.torch, dataset):
             raise NotShared("the dataset has a random generator of its own")
         try:
@@ -149,7 +153,6 @@ class ShareSamples(_Shares):
         kind = f"{type(dataset).__name__[:40]}-{length}"
         self.made[kind] += 1
         name, size = f"{run_key()}-{kind}-{self.made[kind]}", budget(self.value).size
-        _, ranks = _of_ranks()
         store, own = Store.share(name, length, size) if ranks > 1 else (Store.create(name, length, size), True)
         self.stores.add(store)
         return store, own

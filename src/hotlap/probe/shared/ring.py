@@ -114,6 +114,9 @@ class Collate:
                     return self._into(self.ring, int(free[0]), samples)
                 except _NoRoom:
                     pass
+                except Exception:  # of containers that take tensors alone; what is wrong with the data torch says, too
+                    self.older.append(self.ring)
+                    self.slots, self.ring = 0, None
         batch = default_collate(samples)
         size = _size(batch)
         if size >= _LEAST and (self.ring is None or size > self.ring.size) and self.slots:
@@ -134,6 +137,8 @@ class Collate:
             begin = -(-used // ALIGNMENT) * ALIGNMENT
             size = like.element_size() * math.prod(shape)
             if type(like) is not Tensor or like.layout is not torch.strided or like.requires_grad or not size:
+                raise _NoRoom
+            if like.device.type != "cpu" or like.is_quantized:
                 raise _NoRoom
             if begin + size > len(slot):
                 raise _NoRoom
@@ -175,8 +180,10 @@ def opened(path: str, worker: int, name: bytes, slots: int, slot: int, size: int
     """The batch that lies in a worker's slot; its tensors lie there, and the slot is free when the last one goes."""
     found = _rings.get(worker)
     if found is None or found[0] != name:
-        for other in [other for other in _rings if not os.path.exists(f"/proc/{other}")]:
-            del _rings[other]
+        # Threads that pin memory do this, too, each for its loader.
+        for other in list(_rings):
+            if not os.path.exists(f"/proc/{other}"):
+                _rings.pop(other, None)
         found = _rings[worker] = name, _Ring(SharedMemory.attach(path), slots)
         found[1].mapped[:] = 1
     whole = torch.from_numpy(_lease(found[1], slot, size))
@@ -193,8 +200,14 @@ def opened(path: str, worker: int, name: bytes, slots: int, slot: int, size: int
 def _lease(ring: _Ring, slot: int, size: int) -> np.ndarray:
     """An array of its own: it lives as long as a tensor of the batch, and then the slot is free."""
     lease = ring.slot(slot)[:size]
-    weakref.finalize(lease, ring.in_use.__setitem__, slot, 0)
+    weakref.finalize(lease, _free, ring, slot, os.getpid())
     return lease
+
+
+def _free(ring: _Ring, slot: int, process: int) -> None:
+    # A forked child has the lease, too, and what it drops its parent may still read.
+    if os.getpid() == process:
+        ring.in_use[slot] = 0
 
 
 def why_not(loader: DataLoader[Any]) -> str | None:

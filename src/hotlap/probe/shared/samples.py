@@ -36,6 +36,10 @@ FOREIGN = (
     "another rank made this cache for other samples, so it is not used here: every rank makes the same caches in the "
     "same order, each around all samples; or give ranks=1"
 )
+CHANGED = (
+    "a sample is another one than it was when it was kept, so nothing kept is handed out any more: what goes with the "
+    "epoch belongs into augment"
+)
 _TOO_LARGE = "a sample is larger than the whole cache, and is fetched every time: give the cache more gigabytes"
 _NO_MEMORY = "the node has no more memory, so no more samples are kept"
 _BEYOND = "a sample beyond the length of the dataset was asked for: such samples are fetched every time"
@@ -51,6 +55,8 @@ class SharedSamples:
         self._misses = 0
         #: Hits that are yet to be compared with what is fetched here: another rank may have samples of its own.
         self._unsure = 0 if own else TWICE
+        #: Hits of this process that were compared with what the dataset gives now, as it may with every epoch.
+        self._compared = 0
         self._foreign = False
 
     def _fetch(self, key: Any) -> Any:
@@ -109,11 +115,24 @@ class SharedSamples:
             if self._store.stamp(number) == stamp:
                 raise
         # What lies there may be another sample since.
-        if self._store.stamp(number) != stamp:
+        if self._store.stamp(number) != stamp or not self._still(number, stamp, found):
             return None
         self._store.count(Counter.HITS)
         self._store.count(Counter.COPYING, time.perf_counter_ns() - began)
         return (sample,)
+
+    def _still(self, number: int, stamp: int, kept: tuple[bytes, np.ndarray]) -> bool:
+        """Whether the dataset gives the same now; asked at the first hits of a process."""
+        if self._compared >= TWICE:
+            return True
+        self._compared += 1
+        with unchanged(torch):
+            changed = differ(self._fetch(number), kept)
+        if not changed or self._store.stamp(number) != stamp:
+            return True
+        self._store.stop(Stop.CHANGED)
+        self._warn(CHANGED)
+        return False
 
     def _compare(self, number: int) -> bool:
         """A sample that is kept with what is fetched here: whether it is the same."""

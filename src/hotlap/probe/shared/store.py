@@ -120,6 +120,7 @@ class Store:
         header = np.frombuffer(memory.map, np.uint64, len(Header))
         header[Header.KEYS], header[Header.BUDGET] = keys, budget
         # Last: others may have found it already.
+        in_this_order()
         header[Header.VERSION] = _VERSION
         return cls(memory)
 
@@ -161,7 +162,9 @@ class Store:
 
     def stamp(self, key: int) -> int:
         """0 where no sample is ready. As long as it is the same, what ``get`` gave is that sample."""
-        return int(self._slots[key]["ready"])
+        ready = int(self._slots[key]["ready"])
+        in_this_order()
+        return ready
 
     def get(self, key: int) -> tuple[bytes, np.ndarray] | None:
         """Form and body of a sample that is ready."""
@@ -216,6 +219,7 @@ class Store:
         slot = self._slots[key : key + 1]
         slot["begin"], slot["form"], slot["body"] = begin, len(sample.form), sample.size
         slot["checksum"] = self._write(begin, sample)
+        in_this_order()
         slot["ready"] = 1
         return True
 
@@ -229,7 +233,9 @@ class Store:
         return _checksum(sample.form, body)
 
     def stop(self, why: Stop) -> None:
-        self.header[Header.STOPPED] = why
+        # That memory has run out must not hide that samples are random.
+        if why > self.stopped:
+            self.header[Header.STOPPED] = why
 
     @property
     def stopped(self) -> Stop:
@@ -335,3 +341,11 @@ def aligned(size: int) -> int:
 
 def _checksum(form: bytes, body: np.ndarray) -> int:
     return zlib.crc32(body.data, zlib.crc32(form))
+
+
+def in_this_order() -> None:
+    """What was read and written before this is done before what comes after, for other processors, too."""
+    # Taking a lock holds back what comes after, and giving it back what came before.
+    for _ in range(2):
+        with threading.Lock():
+            pass

@@ -22,7 +22,8 @@ import torch
 from torch.utils.data import get_worker_info
 
 from hotlap.probe.randomness import unchanged
-from hotlap.probe.shared.samples import SharedSamples, differ
+from hotlap.probe.shared.flat import NotFlat
+from hotlap.probe.shared.samples import TWICE, SharedSamples, differ
 from hotlap.probe.shared.store import Counter, Stop, Store
 
 #: Seconds that fetching all samples ahead may take, and after which it is given up where it would take longer.
@@ -38,6 +39,8 @@ class OfWorkers(SharedSamples):
         """``ahead``: which one of how many ranks fetches its part of all samples first; None: as they are asked for."""
         super().__init__(store, copy=copy, own=own)
         self.collate, self.ahead = collate, ahead
+        # It looks itself, in every epoch.
+        self._compared = TWICE
         self.fetcher: Any = None
         #: Of this process: samples that were fetched, and the seconds that it took.
         self.fetched, self.seconds = 0, 0.0
@@ -78,6 +81,8 @@ class OfWorkers(SharedSamples):
                 if self._foreign or time.perf_counter() - began > _ENOUGH_TO_TELL:
                     return
                 time.sleep(0.02)
+            if not self._still_the_same([]):
+                return
             for key in range(first, len(store), step):
                 if store.stopped is not Stop.GOES_ON or store.full or self._foreign:
                     return
@@ -96,7 +101,9 @@ class OfWorkers(SharedSamples):
         store = self._store
         if self.fetcher.__dict__.get("_hotlap_checked"):
             return True
+        # Of what lay there before this epoch, whoever puts more beside it.
         ready = next((key for key in keys if 0 <= key < len(store) and store.get(key) is not None), None)
+        ready = next(iter(store.some_ready(1)), None) if ready is None else ready
         if ready is None:
             return True
         self.fetcher._hotlap_checked = True
@@ -112,7 +119,13 @@ class OfWorkers(SharedSamples):
         dataset = self.fetcher.dataset
         many = getattr(dataset, "__getitems__", None) if self.fetcher.auto_collation else None
         began = time.perf_counter()
-        sample = next(iter(many([key]))) if many else dataset[key]
+        if many:
+            found = many([key])
+            if type(found) is not list or len(found) != 1:  # a batch that is put together already
+                raise NotFlat("no list of samples")
+            (sample,) = found
+        else:
+            sample = dataset[key]
         self.seconds += time.perf_counter() - began
         self.fetched += 1
         return sample
