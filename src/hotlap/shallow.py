@@ -12,7 +12,6 @@ no number some steps later, or its process ends. Other widths and heights are ri
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -57,7 +56,7 @@ def _wrapped(torch: Any, original: Any, names: tuple[str, ...]) -> Any:
 
     convolution.hotlap_shallow = True  # type: ignore[attr-defined]
     with suppress(Exception):  # what compiles scripts knows torch's own functions by their identity
-        importlib.import_module("torch.jit._builtins")._register_builtin(convolution, f"aten::{original.__name__}")
+        torch.jit._builtins._register_builtin(convolution, f"aten::{original.__name__}")
     return convolution
 
 
