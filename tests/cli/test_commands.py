@@ -139,7 +139,7 @@ def test_profile_as_json_can_be_cut_short_and_fail_on_a_finding(
     assert "found DATA01, which --fail-on asked for" in failed.stderr
 
 
-@pytest.mark.quiet
+@pytest.mark.noisy
 @pytest.mark.slow
 def test_compare_fails_on_a_regression(hotlap: Hotlap, script: Callable[..., Path]) -> None:
     """B sleeps in every step: exit code 1, with the reason. What is none: tests/tune/test_compare.py."""

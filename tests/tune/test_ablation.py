@@ -221,7 +221,7 @@ for step, (x, y) in enumerate(DataLoader(Slow(), batch_size=1)):
 """
 
 
-@pytest.mark.quiet
+@pytest.mark.noisy
 def test_what_is_planted_is_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetching of 8 ms and a log of 5 ms are found to cost that; nothing costs nothing; the user's files stay."""
     monkeypatch.chdir(tmp_path)

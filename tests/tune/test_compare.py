@@ -31,7 +31,7 @@ def compared(a: list[str], b: list[str], **options: Any) -> tuple[Comparison, Pa
     return compare(a, b, Options(**options), lambda message: None)
 
 
-@pytest.mark.quiet
+@pytest.mark.noisy
 def test_b_sleeps_less_and_is_faster_and_the_same_training() -> None:
     """Ten times less, so that no noise can hide it."""
     comparison, directory = compared([sys.executable, "slow.py"], [sys.executable, "quick.py"], budget=120)
