@@ -75,30 +75,21 @@ def _products(situation: Situation) -> list[Change]:
     if facts.switches.tf32_matmul or (not situation.on_cpu and capability is not None and capability < _AMPERE):
         return []
     bound = situation.bound("forward", "backward", "loss", "recompute")
-    medium = Change(
-        name="matmul_precision",
-        value="medium",
-        title="float32 products in bfloat16 inside",
-        numerics="rounding",
-        inject={"matmul_precision": "medium"},
-        live=True,
-        edits={"matmul_precision": "medium"},
-        bound=bound,
-        note="weights, activations and sums stay float32",
-    )
-    high = Change(
-        name="matmul_precision",
-        value="high",
-        title="float32 products in TF32",
-        numerics="rounding",
-        inject={"matmul_precision": "high"},
-        live=True,
-        edits={"matmul_precision": "high"},
-        bound=bound,
-        note="weights, activations and sums stay float32",
-    )
     # A CPU has no TF32, and medium is no more than high on a GPU.
-    return [medium] if situation.on_cpu else [high]
+    value, inside = ("medium", "bfloat16 inside") if situation.on_cpu else ("high", "TF32")
+    return [
+        Change(
+            name="matmul_precision",
+            value=value,
+            title=f"float32 products in {inside}",
+            numerics="rounding",
+            inject={"matmul_precision": value},
+            live=True,
+            edits={"matmul_precision": value},
+            bound=bound,
+            note="weights, activations and sums stay float32",
+        )
+    ]
 
 
 def _cudnn(situation: Situation) -> list[Change]:

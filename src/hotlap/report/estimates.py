@@ -67,7 +67,11 @@ def _counted(found: DataEstimate) -> str:
     sample = " + ".join(f"{'x'.join(map(str, part.shape))} {part.dtype}" for part in plan.sample)
     caches = f" {found.caches:,} caches of {binary(found.cache_bytes)}." if found.caches > 1 else ""
     batches = f"{text.plural(plan.batch_size, 'sample')} in a batch, "
-    batches += f"{plan.prefetch} batches for each worker." if plan.workers else "one batch for each rank."
+    batches += (
+        f"{plan.prefetch} ready and one in the making for each worker, one in use for each rank."
+        if plan.workers
+        else "one in the making and one in use for each rank."
+    )
     return f"A sample: {sample}.{caches} {text.upper_first(batches)}"
 
 
