@@ -28,6 +28,7 @@ def configured(path: Path, plan: DataPlan, *, with_data: bool) -> DataPlan:
         workers=config.workers(plan.ranks),
         prefetch=config.prefetch_factor,
         cache=int(cache_gb * GIB),
+        configured=isinstance(config, VrtSpikeConfig),
     )
     return _with_data(config, plan) if with_data else plan
 

@@ -37,6 +37,8 @@ class _Seen:
 class Arrivals:
     def __init__(self) -> None:
         self.loaders: dict[str, _Seen] = {}
+        #: How often this process came to a stop, or went on: time across that is none of a batch's.
+        self.stops = 0
 
     def watch(self, torch: Any) -> None:
         kind = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
@@ -72,7 +74,7 @@ class Arrivals:
             return None
         seen = self.loaders.setdefault(iterator._hotlap_loader, _Seen())
         with suppress(Exception):  # a queue of another make
-            _time_receiving(iterator._worker_result_queue, seen)
+            self._time_receiving(iterator._worker_result_queue, seen)
         return seen
 
     def collect(self, roles: dict[str, str]) -> dict[str, Any]:
@@ -89,27 +91,28 @@ class Arrivals:
             found["batches_behind"] = sum(seen.kept for seen in every) / behind
         return found
 
+    def _time_receiving(self, queue: Any, seen: _Seen) -> None:
+        """From the first bytes of a batch in the queue to the batch."""
+        # Without a reference to the queue itself: it closes when the iterator goes, and no later.
+        weak, get, poll = weakref.ref(queue), type(queue).get, queue._poll
+        clock = time.perf_counter
+        arrived: float | None = None
+        stops = 0
 
-def _time_receiving(queue: Any, seen: _Seen) -> None:
-    """From the first bytes of a batch in the queue to the batch."""
-    # Without a reference to the queue itself: it closes when the iterator goes, and no later.
-    weak, get, poll = weakref.ref(queue), type(queue).get, queue._poll
-    clock = time.perf_counter
-    arrived: float | None = None
+        def polled(*args: Any, **kwargs: Any) -> Any:
+            nonlocal arrived, stops
+            there = poll(*args, **kwargs)
+            arrived, stops = clock() if there else None, self.stops
+            return there
 
-    def polled(*args: Any, **kwargs: Any) -> Any:
-        nonlocal arrived
-        there = poll(*args, **kwargs)
-        arrived = clock() if there else None
-        return there
+        def received(*args: Any, **kwargs: Any) -> Any:
+            nonlocal arrived
+            arrived = None
+            message = get(weak(), *args, **kwargs)
+            is_batch = type(message) is tuple and type(message[0]) is int
+            if is_batch and arrived is not None and stops == self.stops:
+                seen.receiving += clock() - arrived
+                seen.batches += 1
+            return message
 
-    def received(*args: Any, **kwargs: Any) -> Any:
-        nonlocal arrived
-        arrived = None
-        message = get(weak(), *args, **kwargs)
-        if arrived is not None and type(message) is tuple and type(message[0]) is int:
-            seen.receiving += clock() - arrived
-            seen.batches += 1
-        return message
-
-    queue._poll, queue.get = polled, received
+        queue._poll, queue.get = polled, received

@@ -319,7 +319,9 @@ class Steps(Now):
         self.record.writer.line("gate", i=self.steps, t=self.clock() / SECOND)
         self.record.writer.flush()
         self.facts.host.pause()
+        self.arrivals.stops += 1
         said = gate.wait()
+        self.arrivals.stops += 1
         self.facts.host.resume()
         if said.settings is not None:
             levers.switch({**applying.applied, **said.settings})

@@ -34,6 +34,8 @@ class DataPlan(msgspec.Struct, frozen=True, kw_only=True):
     cache_each: bool = False
     #: Of the node.
     memory: int
+    #: Whether it is what a configuration of ``hotlap train`` says, whose keys then name what to change.
+    configured: bool = False
 
 
 Verdict = Literal["fits", "tight", "does not fit"]

@@ -23,7 +23,7 @@ def data_side(found: DataEstimate) -> Report:
     if found.caches:
         rows.append((text.plural(found.caches, "cache"), found.caches_bytes))
     rows += [
-        (f"{found.batches:,} batches: ready, in the making, in use", found.batches_bytes),
+        (f"{found.batches:,} batches", found.batches_bytes),
         ("at worst together", found.worst),
         ("memory of the node", plan.memory),
     ]
@@ -106,17 +106,12 @@ def _remedy(remedy: Remedy) -> str:
     plan, share = remedy.plan, text.percent(remedy.cached_share)
     then = f"Then at worst {binary(remedy.worst)}."
     if remedy.kind == "one cache":
-        return (
-            f"One cache for all processes of the node: `hotlap.data.SampleCache(dataset, {_gigabytes(plan)})` holds "
-            f"{share} of the samples once. {then}"
-        )
+        return f"One cache for all processes of the node: {_cache(plan)} holds {share} of the samples once. {then}"
     if remedy.kind == "a cache":
-        return (
-            f"There is memory for a cache: `hotlap.data.SampleCache(dataset, {_gigabytes(plan)})` would hold {share} "
-            f"of the samples. {then}"
-        )
+        return f"There is memory for a cache: {_cache(plan)} would hold {share} of the samples. {then}"
     if remedy.kind == "smaller cache":
-        return f"A cache of half of the memory at most, {binary(plan.cache)}: {share} of the samples. {then}"
+        key = f" (`CACHE_SIZE_GB: {_gigabytes(plan)}`)" if plan.configured else ""
+        return f"A cache of half of the memory at most, {binary(plan.cache)}{key}: {share} of the samples. {then}"
     if remedy.kind == "compact":
         return (
             f"Keep samples as uint8 and convert them when they are read, where that is lossless (pictures, counts up "
@@ -124,6 +119,12 @@ def _remedy(remedy: Remedy) -> str:
         )
     workers = text.plural(plan.workers, "worker")
     return f"Fewer batches in flight: {workers} a rank and a prefetch of {plan.prefetch}. {then}"
+
+
+def _cache(plan: DataPlan) -> str:
+    if plan.configured:
+        return f"`USE_RAM_CACHE: true` with `CACHE_SIZE_GB: {_gigabytes(plan)}`"
+    return f"`hotlap.data.SampleCache(dataset, {_gigabytes(plan)})`"
 
 
 def _gigabytes(plan: DataPlan) -> str:

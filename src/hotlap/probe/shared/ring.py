@@ -184,7 +184,11 @@ def opened(path: str, worker: int, name: bytes, slots: int, slot: int, size: int
         for other in list(_rings):
             if not os.path.exists(f"/proc/{other}"):
                 _rings.pop(other, None)
-        found = _rings[worker] = name, _Ring(SharedMemory.attach(path), slots)
+        try:
+            memory = SharedMemory.attach(path)
+        except OSError:
+            raise RuntimeError(f"a batch is lost: the worker {worker}, in whose memory it lies, was killed") from None
+        found = _rings[worker] = name, _Ring(memory, slots)
         found[1].mapped[:] = 1
     whole = torch.from_numpy(_lease(found[1], slot, size))
 
