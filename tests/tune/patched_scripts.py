@@ -281,10 +281,10 @@ dist.destroy_process_group()
 _APPLIED = f"import hotlap\n\nhotlap.apply(foreach=True)\n\n{PLAIN}".replace("from __future__ import annotations\n", "")
 
 _LATIN = ("# -*- coding: latin-1 -*-\n" + PLAIN.replace("small", "kleines, sch\xf6nes")).encode("latin-1")
-_TABS = PLAIN.replace("    ", "\t")
 _CRLF = _FUNCTIONS.replace("\n", "\r\n")
 _NO_LAST_LINE = (
-    b"\xef\xbb\xbf" + PLAIN.rstrip("\n").replace("model = network()", "model = network()  # ü\u2028").encode()
+    b"\xef\xbb\xbf"
+    + PLAIN.rstrip("\n").replace("model = network()", "model = network()  # ü\u2028").replace("    ", "\t").encode()
 )
 
 _MIXED: dict[str, Any] = {"workers": 1, "fused": True, "autocast": "bfloat16"}
@@ -375,7 +375,8 @@ CASES = {
         ('hotlap.apply(foreach=True, checkpointing="off")',),
     ),
     "carriage returns": Case({"train.py": _CRLF}, {**_MIXED, "allocator": "keep"}, set(_MIXED)),
-    "tabs": Case({"train.py": _TABS}, _MIXED, set(_MIXED), ("\t\t\tout = model(x)",)),
     "latin-1": Case({"train.py": _LATIN}, {**_MIXED, "allocator": "keep"}, set(_MIXED)),
-    "byte order mark": Case({"train.py": _NO_LAST_LINE}, {**_MIXED, "allocator": "keep"}, set(_MIXED)),
+    "byte order mark and tabs": Case(
+        {"train.py": _NO_LAST_LINE}, {**_MIXED, "allocator": "keep"}, set(_MIXED), ("\t\t\tout = model(x)",)
+    ),
 }
