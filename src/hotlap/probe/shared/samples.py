@@ -28,6 +28,8 @@ from hotlap.probe.shared.store import Counter, Header, Stop, Store
 
 #: Samples that each process fetches twice at first, and then one in so many.
 TWICE, _ONE_IN = 2, 200
+#: Seconds for which ranks wait, once, for the first samples of the one that made the memory.
+_PATIENCE = 2.0
 RANDOM = (
     "the samples are random, and keeping them would freeze them, so none is kept: let the dataset load, and give what "
     "is random as SampleCache(..., augment=...)"
@@ -154,8 +156,12 @@ class SharedSamples:
     def _agrees(self) -> bool:
         """Whether others may be given what this rank fetches: those that made the store have the same samples."""
         ready = self._store.some_ready(self._unsure) if self._unsure > 0 else []
-        if len(ready) < self._unsure:
-            return False
+        # What a rank fetches before the other has begun could not be kept.
+        while len(ready) < self._unsure:
+            if not self._store.may_wait(_PATIENCE):
+                return False
+            time.sleep(0.005)
+            ready = self._store.some_ready(self._unsure)
         return all(self._compare(number) for number in ready)
 
     def _fetched(self, key: Any, number: int | None = None) -> Any:

@@ -49,6 +49,8 @@ class Header(IntEnum):
     ITEMS = 5
     #: Why nothing more is stored, a ``Stop``.
     STOPPED = 6
+    #: When a rank first waited for the samples of the one that made this, in nanoseconds of the node's clock.
+    WAITED_SINCE = 7
 
 
 class Stop(IntEnum):
@@ -231,6 +233,13 @@ class Store:
         body = self._bytes[first : first + sample.size]
         sample.write(body)
         return _checksum(sample.form, body)
+
+    def may_wait(self, seconds: float) -> bool:
+        """For the first samples of the rank that made this: it may never ask for any, so all wait once, together."""
+        now = time.monotonic_ns()
+        if not self.header[Header.WAITED_SINCE]:
+            self.header[Header.WAITED_SINCE] = now
+        return now - int(self.header[Header.WAITED_SINCE]) < 1e9 * seconds
 
     def stop(self, why: Stop) -> None:
         # That memory has run out must not hide that samples are random.
