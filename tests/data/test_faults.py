@@ -117,6 +117,23 @@ def test_a_budget_that_is_just_enough_is_used_up() -> None:
     assert store.full
 
 
+def test_room_that_no_sample_fits_into_is_no_room() -> None:
+    """Half a sample is left: after some that were refused none is asked any more, unless a smaller one finds room."""
+    store = Store.create("half-left", 100, 21 * 2048)
+    large, small = (Flat(torch.zeros(size, dtype=torch.uint8)) for size in (3968, 64))
+    for key in range(10):
+        assert store.put(key, large)
+    for key in range(10, 25):
+        assert not store.put(key, large)
+    assert not store.full
+    assert store.put(30, small)
+    for key in range(40, 56):
+        assert not store.full
+        assert not store.put(key, large)
+    assert store.full
+    assert store.items == 11
+
+
 def memories() -> set[str]:
     """Names of what caches share, by the descriptors of this process."""
     paths = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]

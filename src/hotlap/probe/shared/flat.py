@@ -10,6 +10,7 @@ A sample is a tree of dicts, lists and tuples with tensors, numpy arrays, bytes,
 from __future__ import annotations
 
 import marshal
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,16 +122,17 @@ def _enter(form: _Form, body: np.ndarray, copy: bool) -> Any:
 
 
 def _part(body: np.ndarray, begin: int, dtype: np.dtype[Any], shape: Sequence[int]) -> np.ndarray:
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     return np.frombuffer(body.data, dtype, count, begin).reshape(shape)
 
 
 def _tensor_of(
     dtype: torch.dtype, shape: Sequence[int], order: Sequence[int], body: np.ndarray, begin: int, copy: bool
 ) -> Tensor:
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     lies = torch.frombuffer(body.data, dtype=dtype, count=count, offset=begin) if count else None
     flat = torch.empty(0, dtype=dtype) if lies is None else lies
     tensor = (flat.clone() if copy else flat).view(shape)
-    back = [order.index(axis) for axis in range(len(order))]
-    return tensor.permute(back)
+    if list(order) == sorted(order):
+        return tensor
+    return tensor.permute([order.index(axis) for axis in range(len(order))])

@@ -30,6 +30,9 @@ EXTENT = 64 * 2**20
 PROCESSES = 1024
 #: Of the budget: less than this part of it is no room.
 _LEAST_ROOM = 1000
+#: As full counts a cache with less than a tenth of it left, too, where so many samples in a row found no room: asking
+#: one costs several times what handing it on does.
+_LITTLE_ROOM, _REFUSALS = 10, 16
 _PAGE = 4096
 _VERSION = 1
 #: Those of this process. Another descriptor of the same memory would take its locks with it when it is closed.
@@ -51,6 +54,8 @@ class Header(IntEnum):
     STOPPED = 6
     #: When a rank first waited for the samples of the one that made this, in nanoseconds of the node's clock.
     WAITED_SINCE = 7
+    #: Samples in a row for which there was no room.
+    REFUSED = 8
 
 
 class Stop(IntEnum):
@@ -65,6 +70,9 @@ class Stop(IntEnum):
     CHANGED = 3
     #: Something that should not happen did.
     FAILED = 4
+
+
+_STOPS = tuple(Stop)
 
 
 class Counter(IntEnum):
@@ -248,7 +256,7 @@ class Store:
 
     @property
     def stopped(self) -> Stop:
-        return Stop(int(self.header[Header.STOPPED]))
+        return _STOPS[int(self.header[Header.STOPPED])]
 
     @property
     def useless(self) -> bool:
@@ -262,16 +270,24 @@ class Store:
     @property
     def full(self) -> bool:
         """Whether so little room is left that a sample is not asked whether it fits."""
-        most, used, items = (int(self.header[each]) for each in (Header.BUDGET, Header.USED, Header.ITEMS))
+        header = self.header
+        most, left = int(header[Header.BUDGET]), int(header[Header.BUDGET]) - int(header[Header.USED])
+        if left < most // _LITTLE_ROOM and int(header[Header.REFUSED]) >= _REFUSALS:
+            return True
+        items = int(header[Header.ITEMS])
         # Many small samples: one more of their usual size may still fit.
-        return most - used < min(most // _LEAST_ROOM, used // items if items else most)
+        return left < min(most // _LEAST_ROOM, (most - left) // items if items else most)
 
     def _room(self, size: int) -> int | None:
         with self._allocating() as alone:
             header = self.header
             used = int(header[Header.USED])
-            if not alone or used + size > int(header[Header.BUDGET]) or not self._reserved(used + size):
+            if not alone:
                 return None
+            if used + size > int(header[Header.BUDGET]) or not self._reserved(used + size):
+                header[Header.REFUSED] += np.uint64(1)
+                return None
+            header[Header.REFUSED] = 0
             header[Header.USED] = used + size
             header[Header.ITEMS] += np.uint64(1)
             return self._data + used
