@@ -7,10 +7,11 @@ stream of the spike camera, made by ``hotlap.workloads.vrt_spike.film`` from rea
 They are read by the reader of that training: blur and sharp of uint8 (3, H, W), voxels of uint8 (32, H, W), a quarter
 of the bytes of float32. Batches of 4, 4 workers that stay, every frame once an epoch in an order drawn anew.
 
-At 17 % and 69 % of the bytes: no cache; SampleCache; in each worker a dictionary of a quarter of the bytes, in which
-what comes first stays, or of which the least recently used goes. Two epochs to fill, then they take turns, an epoch
-each. Hits are counted by what is decoded. Asked: hits of SampleCache equal to the share that fits, and its warm epoch
-faster than any other's. Writes ``results/data/spike_case.json`` and ``.md``. About 5 minutes on 2 cores.
+At 17 % and 69 % of the bytes: no cache; SampleCache, alone and with SharedBatches; in each worker a dictionary of a
+quarter of the bytes, in which what comes first stays, or of which the least recently used goes. Two epochs to fill,
+then they take turns, an epoch each. Hits are counted by what is decoded. Asked: hits of SampleCache equal to the share
+that fits, and its warm epoch faster than any other's. Writes ``results/data/spike_case.json`` and ``.md``. About 5
+minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset
 from turns import PerWorker, arguments, brief, circumstances, in_turns, keep, median_interval, size_of, times
 from warm_epoch import photographs
 
-from hotlap.data import SampleCache
+from hotlap.data import SampleCache, SharedBatches
 from hotlap.data.policies import lru_in_theory
 from hotlap.workloads.vrt_spike.clips import Frames, Voxels
 from hotlap.workloads.vrt_spike.film import Film, make_data_set
@@ -41,7 +42,7 @@ FILM = {"shrink": 1, "exposure": 5, "stride": 2, "substeps": 32}
 #: 50 and 200 of 290 GB.
 SHARES = (0.17, 0.69)
 BATCH, WORKERS = 4, 4
-NOTHING, OURS = "no cache", "SampleCache"
+NOTHING, OURS, ALL_OURS = "no cache", "SampleCache", "SampleCache, SharedBatches"
 
 
 class Counted(Dataset[Any]):
@@ -99,15 +100,18 @@ def epoch(loader: DataLoader[Any], counted: Counted, rates: list[float]) -> floa
 def measure(frames: Frames, share: float, rounds: int) -> list[dict[str, Any]]:
     size = size_of(frames[0])
     kept = round(share * len(frames))
-    counted = {name: Counted(frames) for name in (NOTHING, OURS, "first come in each worker", "LRU in each worker")}
-    plain, ours, first, usual = counted.values()
+    names = (NOTHING, OURS, ALL_OURS, "first come in each worker", "LRU in each worker")
+    counted = {name: Counted(frames) for name in names}
+    plain, ours, all_ours, first, usual = counted.values()
+    # Its form takes bytes of the budget, too.
+    gigabytes = kept * (size + 192) / 2**30
     caches: dict[str, Any] = dict(
         zip(
             counted,
             (
                 plain,
-                # Its form takes bytes of the budget, too.
-                SampleCache(ours, kept * (size + 192) / 2**30, copy=False),
+                SampleCache(ours, gigabytes, copy=False),
+                SampleCache(all_ours, gigabytes, copy=False),
                 PerWorker(first, kept * size / WORKERS, evicts=False),
                 PerWorker(usual, kept * size / WORKERS),
             ),
@@ -117,7 +121,8 @@ def measure(frames: Frames, share: float, rounds: int) -> list[dict[str, Any]]:
     rates: dict[str, list[float]] = {name: [] for name in counted}
     ways: dict[str, Callable[[], float]] = {}
     for name, cached in caches.items():
-        loader = DataLoader(cached, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+        kind = SharedBatches if name == ALL_OURS else DataLoader
+        loader = kind(cached, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
         ways[name] = partial(epoch, loader, counted[name], rates[name])
         ways[name]()
         ways[name]()
