@@ -50,8 +50,8 @@ def test_of_samples_that_do_not_fit_a_part_is_kept() -> None:
 @pytest.mark.parametrize(
     "facts",
     [
-        {"fetch_uses_rng": True},
-        {"fetch_uses_rng": None},
+        {"samples_use_rng": True},
+        {"samples_use_rng": None},
         {"workers": 2},
         {"iterable_dataset": True},
         {"dataset": Dataset()},
@@ -99,7 +99,7 @@ def test_workers_share_what_they_fetch() -> None:
     assert "shared_batches=true" not in ids(machine(situation(workers=2, dataset=small, fetch_seconds=1e-4)))
     half = found(machine(situation(**working, fetch_seconds=0.2, world_size=2), memory=2 * 10**9), "shared_samples")
     assert (half.inject, half.bound) == ({"shared_samples": 5 * 10**8}, pytest.approx(1 / (1 - 0.2 * 0.5)))
-    for facts in ({"fetch_uses_rng": True}, {"workers": 0}, {"iterable_dataset": True}):
+    for facts in ({"samples_use_rng": True}, {"workers": 0}, {"iterable_dataset": True}):
         none = machine(situation(**{**working, "fetch_seconds": 0.2, **facts}))
         assert "shared_samples=1GB" not in ids(none)
 

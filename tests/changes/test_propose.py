@@ -22,6 +22,7 @@ PLAIN = Facts(
     workers=0,
     iterable_dataset=False,
     fetch_uses_rng=False,
+    samples_use_rng=False,
 )
 KEYS = {
     "batch_size": 16,

@@ -40,7 +40,8 @@ def test_what_a_batch_of_workers_takes_is_known_by_its_parts(record: Callable[..
     assert collate > samples > 0
     assert samples + collate == pytest.approx(fetch)
     assert slow_part(facts) == "collate"
-    assert 4e6 <= facts.sent_bytes < 4.01e6
+    assert (facts.fetch_uses_rng, facts.samples_use_rng) == (True, False)
+    assert 3.99e6 <= facts.sent_bytes < 4.01e6
     assert facts.send_seconds > 0
     assert facts.receive_seconds > 0
     assert facts.head_of_line_share > 0.5
@@ -50,6 +51,7 @@ def test_what_a_batch_of_workers_takes_is_known_by_its_parts(record: Callable[..
 def test_where_the_training_fetches_itself_it_is_known_too_whether_that_waits(record: Callable[..., Recorded]) -> None:
     facts = record("slow_batches", "0").run.facts
     assert slow_part(facts) == "collate"
+    assert (facts.fetch_uses_rng, facts.samples_use_rng) == (True, False)
     # It may wait for a core besides.
     assert facts.fetch_cpu_seconds < facts.fetch_seconds / 2
     assert facts.fetch_queue_seconds is not None
@@ -70,7 +72,7 @@ def test_where_the_kernel_does_not_say_nothing_is_known(tmp_path: Path, monkeypa
     fetches = Fetches(str(tmp_path))
     fetches.count, fetches.seconds, fetches.computed, fetches.collating = 2, 1.0, 0.2, math.nan
     fetches._save(1.0)
-    assert fetches.collect() == {"fetch_seconds": 0.5, "fetch_uses_rng": False}
+    assert fetches.collect() == {"fetch_seconds": 0.5, "fetch_uses_rng": False, "samples_use_rng": False}
 
 
 def test_the_wait_for_a_core_is_no_longer_than_the_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def workers(found: Recorded) -> None:
     assert (facts.workers, facts.persistent_workers, facts.prefetch_factor) == (2, True, 2)
     assert facts.fetch_seconds is not None
     assert facts.fetch_seconds > 0
-    assert facts.fetch_uses_rng is True
+    assert (facts.fetch_uses_rng, facts.samples_use_rng) == (True, True)
 
 
 def precision(found: Recorded) -> None:

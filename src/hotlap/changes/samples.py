@@ -68,7 +68,7 @@ def _indexed(situation: Situation) -> list[Change]:
 
 def _kept(situation: Situation) -> list[Change]:
     facts, dataset, memory = situation.facts, situation.facts.dataset, situation.environment.memory
-    if facts.workers or facts.fetch_uses_rng is not False or dataset.indexed:
+    if facts.workers or facts.samples_use_rng is not False or dataset.indexed:
         return []
     if dataset.length is None or not dataset.sample_bytes or memory is None:
         return []
@@ -113,7 +113,7 @@ def _share(situation: Situation, of_memory: float) -> float:
 
 def _shared_samples(situation: Situation) -> list[Change]:
     facts, dataset, memory = situation.facts, situation.facts.dataset, situation.environment.memory
-    if not facts.workers or facts.fetch_uses_rng is not False or dataset.indexed:
+    if not facts.workers or facts.samples_use_rng is not False or dataset.indexed:
         return []
     if dataset.length is None or not dataset.sample_bytes or memory is None:
         return []

@@ -26,7 +26,7 @@ from hotlap.probe.randomness import RandomState
 from hotlap.probe.sending import Sending, Sent
 from hotlap.probe.threads import queued_seconds
 
-_RECORD = struct.Struct("9d")
+_RECORD = struct.Struct("10d")
 #: The random generators are compared for so many batches: it costs as much as a small batch.
 _COMPARED = 3
 #: Seconds between two fetches of the training that are looked at closely: each look takes some 30 us of the kernel.
@@ -50,7 +50,10 @@ class Fetches:
         self.queued = 0.0
         self.queued_before: float | None = None
         self.look_at = 0.0
+        #: Whether a fetch draws random numbers, and whether it does so before its samples are put together.
         self.draws = False
+        self.samples_draw = False
+        self.state: RandomState | None = None
         self.compared = 0
         self.sending: Sending | None = None
         self.saved_at = 0.0
@@ -77,11 +80,11 @@ class Fetches:
         kinds = base.__subclasses__()
         # Levers that fetch in another way look at ``collate_fn``.
         if not any(hasattr(kind.fetch, "__wrapped__") for kind in kinds):
-            self._time_collating(base)
+            self._time_collating(torch, base)
         for kind in kinds:
             self._wrap(torch, kind)
 
-    def _time_collating(self, base: Any) -> None:
+    def _time_collating(self, torch: Any, base: Any) -> None:
         construct, clock = base.__init__, time.perf_counter
 
         def __init__(fetcher: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -89,6 +92,9 @@ class Fetches:
             collate = fetcher.collate_fn
 
             def timed(samples: Any) -> Any:
+                if self.state is not None:
+                    self.samples_draw = self.samples_draw or RandomState(torch) != self.state
+                    self.state = None
                 start = clock()
                 batch = collate(samples)
                 self.collated = clock() - start
@@ -117,7 +123,7 @@ class Fetches:
             in_worker = torch.utils.data.get_worker_info() is not None
             if in_worker and not self.in_worker:
                 self._begin_in_worker(torch)
-            state = RandomState(torch) if self.compared < _COMPARED else None
+            state = self.state = RandomState(torch) if self.compared < _COMPARED else None
             queued = None if in_worker else queued_seconds()
             self.continued = False
             worked, start = work(), clock()
@@ -131,6 +137,8 @@ class Fetches:
             if state is not None:
                 self.compared += 1
                 self.draws = self.draws or RandomState(torch) != state
+                if self.state is not None:  # no collating was seen
+                    self.samples_draw, self.state = self.samples_draw or self.draws, None
             if self.sending is not None:
                 self.sending.waiting.append(id(batch))
             if in_worker and now - self.saved_at > self.interval:
@@ -164,7 +172,8 @@ class Fetches:
         with suppress(OSError):
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                record = self.count, self.seconds, self.computed, self._queued(), self.draws, self.collating, *sent
+                drew = self.draws, self.samples_draw
+                record = self.count, self.seconds, self.computed, self._queued(), *drew, self.collating, *sent
                 os.write(descriptor, _RECORD.pack(*record))
             finally:
                 os.close(descriptor)
@@ -181,24 +190,25 @@ class Fetches:
 
     def collect(self) -> dict[str, Any]:
         """Means of a batch over this process and all workers, and whether fetching draws random numbers."""
-        count, seconds, draws, collating = float(self.count), self.seconds, self.draws, self.collating
+        count, seconds, collating = float(self.count), self.seconds, self.collating
+        draws, samples_draw = self.draws, self.samples_draw
         looked, looked_seconds, computed, queued = float(self.looked), self.looked_seconds, self.computed, self.queued
         sent = sent_seconds = sent_bytes = 0.0
         with suppress(OSError):
             with open(self.path, "rb") as file:
                 data = file.read()
-            for fetched, spent, on, ready, drew, put, *way in _RECORD.iter_unpack(
+            for fetched, spent, on, ready, drew, samples_drew, put, *way in _RECORD.iter_unpack(
                 data[: len(data) // _RECORD.size * _RECORD.size]
             ):
                 count, seconds, collating = count + fetched, seconds + spent, collating + put
-                draws = draws or bool(drew)
+                draws, samples_draw = draws or bool(drew), samples_draw or bool(samples_drew)
                 looked, looked_seconds = looked + fetched, looked_seconds + spent
                 computed, queued = computed + on, queued + ready
                 sent, sent_seconds, sent_bytes = sent + way[0], sent_seconds + way[1], sent_bytes + way[2]
         if not count:
             return {}
         fetch = seconds / count
-        found: dict[str, Any] = {"fetch_seconds": fetch, "fetch_uses_rng": draws}
+        found: dict[str, Any] = {"fetch_seconds": fetch, "fetch_uses_rng": draws, "samples_use_rng": samples_draw}
         if not math.isnan(collating):
             collate = min(fetch, collating / count)
             found.update(fetch_samples_seconds=fetch - collate, fetch_collate_seconds=collate)

@@ -175,8 +175,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     persistent_workers: bool | None = None
     pin_memory: bool | None = None
     iterable_dataset: bool | None = None
-    #: Whether fetching samples draws random numbers from the global generators of this process.
+    #: Whether fetching a batch draws random numbers from the global generators of its process; and whether its samples
+    #: do, before they are put together.
     fetch_uses_rng: bool | None = None
+    samples_use_rng: bool | None = None
     #: Seconds to fetch and collate one batch, without waiting (mean), wherever it ran.
     fetch_seconds: float | None = None
     #: Its parts: having the samples (``dataset[i]`` for each), and putting them together (``collate_fn``).

@@ -48,6 +48,7 @@ _FACTS = {
     "pin_memory": "Pinned memory",
     "iterable_dataset": "Iterable data set",
     "fetch_uses_rng": "Fetching draws random numbers",
+    "samples_use_rng": "Samples draw them",
     "fetch_seconds": "Fetching one batch",
     "fetch_samples_seconds": "Samples in it",
     "fetch_collate_seconds": "Collating in it",

@@ -1,5 +1,7 @@
 """Batches of 4 MB whose samples sleep a little, and every third of which sleeps longer while it is collated.
 
+Numbers are drawn where they are collated, and not for a sample.
+
 Argument: how many workers.
 """
 
@@ -25,7 +27,8 @@ class Frames(Dataset):
 
 def collate(samples):
     time.sleep(0.06 if samples[0][0] % 12 == 0 else 0.0)
-    return torch.stack([frame for _, frame in samples])
+    first = int(torch.randint(16, ()))
+    return torch.stack([frame[first:] for _, frame in samples])
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class SlowFetch(Rule):
             remedy = f"{cheaper(facts)} All cores have a worker: more workers would take turns."
             if mostly_waits(facts):
                 remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
-            changes = ("shared_samples",) if facts.fetch_uses_rng is False else ()
+            changes = ("shared_samples",) if facts.samples_use_rng is False else ()
         else:
             more = min(most, wanted) if wanted is not None else most
             remedy = f"Use more workers, up to {more}"
