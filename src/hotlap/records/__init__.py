@@ -21,6 +21,7 @@ from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.lint import ConfigFinding, Lint, Surroundings
 from hotlap.records.memory import (
     GraphCount,
     Growth,
@@ -87,6 +88,7 @@ __all__ = [
     "Change",
     "Comparison",
     "Compilation",
+    "ConfigFinding",
     "DataEstimate",
     "DataParallel",
     "DataPlan",
@@ -107,6 +109,7 @@ __all__ = [
     "HeldType",
     "Judgement",
     "Limit",
+    "Lint",
     "LoaderSite",
     "LoaderStart",
     "Memory",
@@ -145,6 +148,7 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "Surroundings",
     "Switches",
     "Sync",
     "Syncs",
