@@ -19,6 +19,10 @@ and the changes that a tuning found, for a script that is to have them by itself
 
     hotlap.apply(workers=2, autocast="bfloat16")
 
+and a search by real training steps for the batch that is large enough, of any model::
+
+    size, tried = hotlap.find_optimal_batch_size(model, (inputs, targets), optimizer=optimizer)
+
 This module imports nothing, because it is also loaded inside other people's training processes.
 """
 
@@ -29,16 +33,34 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hotlap.api import compare, diagnose, explain, profile, report, run, train, tune
+    from hotlap.api import (
+        auto_optimize_config,
+        compare,
+        diagnose,
+        explain,
+        lint,
+        optimize,
+        profile,
+        report,
+        run,
+        train,
+        tune,
+    )
+    from hotlap.estimate.batch_size import BatchSizeOptimizer, find_optimal_batch_size
     from hotlap.probe.applying import apply
     from hotlap.probe.marks import metric, phase, step
 
 __all__ = [
+    "BatchSizeOptimizer",
     "apply",
+    "auto_optimize_config",
     "compare",
     "diagnose",
     "explain",
+    "find_optimal_batch_size",
+    "lint",
     "metric",
+    "optimize",
     "phase",
     "profile",
     "report",
@@ -48,7 +70,15 @@ __all__ = [
     "tune",
 ]
 
-_MARKS = {"metric", "phase", "step"}
+#: Where names are found that are not in ``hotlap.api``.
+_ELSEWHERE = {
+    "apply": "hotlap.probe.applying",
+    "metric": "hotlap.probe.marks",
+    "phase": "hotlap.probe.marks",
+    "step": "hotlap.probe.marks",
+    "BatchSizeOptimizer": "hotlap.estimate.batch_size",
+    "find_optimal_batch_size": "hotlap.estimate.batch_size",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -56,6 +86,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hotlap' has no attribute {name!r}")
     from importlib import import_module
 
-    if name == "apply":
-        return getattr(import_module("hotlap.probe.applying"), name)
-    return getattr(import_module("hotlap.probe.marks" if name in _MARKS else "hotlap.api"), name)
+    return getattr(import_module(_ELSEWHERE.get(name, "hotlap.api")), name)

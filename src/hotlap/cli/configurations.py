@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hotlap.cli.options import Json, app
+from hotlap.cli.options import Force, Json, RunDir, app
 from hotlap.errors import FindingsPresent, UsageError
-from hotlap.terminal import as_bytes, print_json, print_view
+from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
+
+if TYPE_CHECKING:
+    from hotlap.records import Tuning
 
 
 @app.command
@@ -82,3 +86,100 @@ def lint(
 
 def _span(codes: list[str]) -> str:
     return f"are {codes[0]} to {codes[-1]}"
+
+
+@app.command
+def optimize(
+    config: Path,
+    /,
+    *,
+    benchmark: Annotated[bool, Parameter(negative="")] = False,
+    budget: str | None = None,
+    quality: str | None = None,
+    ranks: int = 1,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    force: Force = False,
+    run_dir: RunDir = None,
+    json: Json = False,
+) -> None:
+    """Write a configuration that suits this machine: NAME_gpu_optimized.yaml beside it.
+
+    `hotlap optimize configs/restoration.yaml`
+
+    `hotlap optimize configs/restoration.yaml --benchmark --budget 20m`
+
+    Keys are changed for what is known of the machine (GPU or none, cores, memory, a short calibration), each with its
+    reason; every other character stays as it is. Without a GPU it is made for the CPU.
+
+    Parameters
+    ----------
+    config
+        A configuration of `hotlap train`.
+    benchmark
+        Then measure: try micro-batches at the same effective batch, compilation and the rest as `hotlap tune` does,
+        prove the best set, and write NAME_gpu_optimized_optimized.yaml.
+    budget
+        Time for --benchmark. [default: 10m]
+    quality
+        With --benchmark: try larger effective batches, too, with the learning rate rescaled, and compare them at equal
+        samples by this metric.
+    ranks
+        Processes of the node that train: its GPUs.
+    output
+        Write the result to this file instead: the measured one with --benchmark.
+    """
+    from hotlap.tune.optimize import optimize as optimized
+    from hotlap.tune.optimize import output_of
+
+    if ranks < 1:
+        raise UsageError(f"--ranks {ranks}: give a number of at least 1")
+    for option, given in (("--budget", budget), ("--quality", quality)):
+        if given is not None and not benchmark:
+            raise UsageError(f"{option} is for --benchmark: without it nothing is trained")
+    first = output_of(config) if benchmark or output is None else output
+    last = (output or first.with_name(f"{first.stem}_optimized{first.suffix}")) if benchmark else None
+    seconds = as_seconds("--budget", budget or "10m")
+    may_write("--output", first, force=force)
+    may_write("--output", last, force=force)
+    if config.absolute() in (first.absolute(), last and last.absolute()):
+        raise UsageError(f"{config} is the configuration itself: give another file with --output")
+    with Progress() as progress:
+        found = optimized(config, first, ranks=ranks, progress=progress)
+        if not json:
+            from hotlap.report.optimized import optimized as shown
+
+            print_view(shown(found))
+        if last is None:
+            if json:
+                print_json(found)
+            else:
+                progress.say(f"train with it: hotlap train {shlex.quote(str(first))}")
+            return
+        tuning = _measured(first, last, seconds, quality, run_dir, progress)
+    if json:
+        print_json({"optimized": found, "tuning": tuning})
+    else:
+        from hotlap.report import terminal
+
+        print()
+        print_view(terminal.tuning(tuning))
+    best = last if last.exists() and tuning.adopted else first
+    progress.say(f"train with it: hotlap train {shlex.quote(str(best))}")
+    both = " ".join(f'--{arm} "hotlap train {path}"' for arm, path in (("a", config), ("b", best)))
+    progress.say(f"the proof above is against {first}; against {config} it is: hotlap compare {both}")
+
+
+def _measured(
+    first: Path, last: Path, seconds: float, quality: str | None, run_dir: Path | None, progress: Progress
+) -> Tuning:
+    """Tune what was written, and write what is proven faster."""
+    from hotlap.records import write_whole
+    from hotlap.tune.options import Options
+    from hotlap.tune.search import tune
+    from hotlap.tune.target import Target
+
+    target = Target.of_config(first)
+    tuning, _ = tune(target, Options(budget=seconds, quality=quality, run_dir=run_dir), progress)
+    for _, edited in target.rewritten(tuning.adopted).values():
+        write_whole(last, edited)
+    return tuning

@@ -37,6 +37,7 @@ from hotlap.records.memory import (
     ResidentPoint,
     Role,
 )
+from hotlap.records.optimized import Choice, Optimized
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
@@ -86,6 +87,7 @@ __all__ = [
     "Ablations",
     "Budget",
     "Change",
+    "Choice",
     "Comparison",
     "Compilation",
     "ConfigFinding",
@@ -121,6 +123,7 @@ __all__ = [
     "ModelSite",
     "NumericsClass",
     "Operator",
+    "Optimized",
     "OptimizerSite",
     "Outcome",
     "OwnCache",

@@ -50,7 +50,8 @@ def _judged(found: Lint) -> str:
     device = f"on {here.device}" if here.device else "device not known (--gpu), so not judged by it"
     judged = (
         f"Held against {len(found.checked)} rules ({found.checked[0]} to {found.checked[-1]}) for "
-        f"{text.plural(here.ranks, 'rank')}, {text.plural(here.cores, 'core')}, {binary(here.memory)} of memory, {device}"
+        f"{text.plural(here.ranks, 'rank')}, {text.plural(here.cores, 'core')}, {binary(here.memory)} of memory, "
+        f"{device}"
     )
     judged += f"; against {found.against}." if found.against else "."
     if found.workload is None:

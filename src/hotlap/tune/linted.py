@@ -28,7 +28,7 @@ from hotlap.tune.keys import Entry, Place
 #: Pairs that the emoji package gives for each concept.
 _PAIRS = 6
 #: Of a cache of samples, in the words of the project that this one was made for.
-_CACHE = {"use_ram_cache": bool, "cache_size_gb": (int, float)}
+_CACHE: dict[str, type | tuple[type, ...]] = {"use_ram_cache": bool, "cache_size_gb": (int, float)}
 
 
 def lint_config(
@@ -141,16 +141,17 @@ def _device(gpu: str | None, here: list[str], values: Mapping[str, Any]) -> Devi
     if values.get("device") == "cpu" or (gpu is not None and gpu.lower() in ("none", "cpu")):
         return Device(kind="cpu", name="cpu")
     if gpu is not None:
-        return _of_card(find(gpu))
+        return device_of_card(find(gpu))
     if not here:
         return None
     try:
-        return _of_card(find(here[0]))
+        return device_of_card(find(here[0]))
     except UsageError:  # a card that the catalogue does not know
         return Device(kind="cuda", name=here[0])
 
 
-def _of_card(card: Card) -> Device:
+def device_of_card(card: Card) -> Device:
+    """By the figures that are published of it: a rate of its own is a unit of its own. AMD's are not judged."""
     capability = card.capability or ""
     major, _, minor = capability.partition(".")
     nvidia = card.vendor == "NVIDIA"
