@@ -70,15 +70,8 @@ __all__ = [
     "tune",
 ]
 
-#: Where names are found that are not in ``hotlap.api``.
-_ELSEWHERE = {
-    "apply": "hotlap.probe.applying",
-    "metric": "hotlap.probe.marks",
-    "phase": "hotlap.probe.marks",
-    "step": "hotlap.probe.marks",
-    "BatchSizeOptimizer": "hotlap.estimate.batch_size",
-    "find_optimal_batch_size": "hotlap.estimate.batch_size",
-}
+_MARKS = {"metric", "phase", "step"}
+_BATCH_SIZES = {"BatchSizeOptimizer", "find_optimal_batch_size"}
 
 
 def __getattr__(name: str) -> Any:
@@ -86,4 +79,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hotlap' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_ELSEWHERE.get(name, "hotlap.api")), name)
+    if name == "apply":
+        return getattr(import_module("hotlap.probe.applying"), name)
+    if name in _BATCH_SIZES:
+        return getattr(import_module("hotlap.estimate.batch_size"), name)
+    return getattr(import_module("hotlap.probe.marks" if name in _MARKS else "hotlap.api"), name)

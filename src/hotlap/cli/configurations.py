@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,10 @@ from hotlap.errors import FindingsPresent, UsageError
 from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
 
 if TYPE_CHECKING:
-    from hotlap.records import Tuning
+    from hotlap.records import Comparison, Tuning
+
+#: Of the budget of --benchmark; the rest is for the comparison with the configuration that was given.
+_TUNING = 0.6
 
 
 @app.command
@@ -117,7 +121,7 @@ def optimize(
         A configuration of `hotlap train`.
     benchmark
         Then measure: try micro-batches at the same effective batch, compilation and the rest as `hotlap tune` does,
-        prove the best set, and write NAME_gpu_optimized_optimized.yaml.
+        write what is proven to NAME_gpu_optimized_optimized.yaml, and compare the result with CONFIG itself.
     budget
         Time for --benchmark. [default: 10m]
     quality
@@ -155,21 +159,22 @@ def optimize(
             else:
                 progress.say(f"train with it: hotlap train {shlex.quote(str(first))}")
             return
-        tuning = _measured(first, last, seconds, quality, run_dir, progress)
+        tuning = _tuned(first, last, _TUNING * seconds, quality, run_dir, progress)
+        best = last if tuning.adopted else first
+        comparison = _compared(config, best, (1 - _TUNING) * seconds, run_dir, progress)
     if json:
-        print_json({"optimized": found, "tuning": tuning})
+        print_json({"optimized": found, "tuning": tuning, "comparison": comparison})
     else:
         from hotlap.report import terminal
 
         print()
         print_view(terminal.tuning(tuning))
-    best = last if last.exists() and tuning.adopted else first
+        print(f"\n{config} (A) against {best} (B)\n")
+        print_view(terminal.comparison(comparison))
     progress.say(f"train with it: hotlap train {shlex.quote(str(best))}")
-    both = " ".join(f'--{arm} "hotlap train {path}"' for arm, path in (("a", config), ("b", best)))
-    progress.say(f"the proof above is against {first}; against {config} it is: hotlap compare {both}")
 
 
-def _measured(
+def _tuned(
     first: Path, last: Path, seconds: float, quality: str | None, run_dir: Path | None, progress: Progress
 ) -> Tuning:
     """Tune what was written, and write what is proven faster."""
@@ -183,3 +188,12 @@ def _measured(
     for _, edited in target.rewritten(tuning.adopted).values():
         write_whole(last, edited)
     return tuning
+
+
+def _compared(config: Path, best: Path, seconds: float, run_dir: Path | None, progress: Progress) -> Comparison:
+    """What was written against what was given: the tuning knows only the first step between them."""
+    from hotlap.tune.compare import compare
+    from hotlap.tune.options import Options
+
+    a, b = ([sys.executable, "-m", "hotlap", "train", str(path)] for path in (config, best))
+    return compare(a, b, Options(budget=seconds, run_dir=run_dir), progress)[0]

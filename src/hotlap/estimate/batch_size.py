@@ -232,7 +232,7 @@ class _Search:
             if seconds > left:
                 tried.why = f"would take about {seconds:.0f} s to measure, and {max(left, 0):.0f} s are left"
                 return tried
-        self._step.clear()
+        self._step.release()
         tried.why = self._run(tried) or ""
         if tried.why:
             self._step.clear()

@@ -94,6 +94,10 @@ class TrainingStep:
                 parameter.grad = None
         self._model.zero_grad()
         gc.collect()
+        self.release()
+
+    def release(self) -> None:
+        """What the allocator keeps, so that the next size finds the memory that it would find alone."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

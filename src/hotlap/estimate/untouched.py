@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.optim import Optimizer
 
 from hotlap.errors import UsageError
@@ -34,7 +34,7 @@ def untouched(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[
     tensors = [*model.parameters(), *model.buffers()]
     if optimizer is not None:
         tensors += [each for group in optimizer.param_groups for each in group["params"]]
-    if any(isinstance(each, UninitializedTensorMixin) for each in tensors):
+    if any(isinstance(each, (UninitializedBuffer, UninitializedParameter)) for each in tensors):
         raise UsageError("the model has lazy modules without a shape: call it once with a batch before")
     with unchanged(torch), torch.random.fork_rng(devices=_cuda(tensors)):
         kept = [_Kept.of(each) for each in {id(each): each for each in tensors}.values()]

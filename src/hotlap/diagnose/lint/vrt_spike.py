@@ -107,13 +107,14 @@ class TokensBeyondChunk(ConfigRule):
             tokens = setup.get(key)
             side = min(size or crop, crop)
             most = pictures * side**2
-            if not setup.get(f"{kind}_adaptive_chunk") or not setup.chosen(key) or tokens <= most:
+            allowed = math.isqrt(tokens // pictures)
+            if not setup.get(f"{kind}_adaptive_chunk") or not setup.chosen(key) or allowed <= side:
                 continue
             if side == crop:
                 remedy = {key: setup.defaults[key]}
                 advice = f"The whole crop of {crop} is one chunk already: there is nothing to gain."
             else:
-                remedy = {f"{kind}_chunk_size": min(math.isqrt(tokens // pictures), crop)}
+                remedy = {f"{kind}_chunk_size": min(allowed, crop)}
                 advice = f"Or take {setup.place(key)} out."
             yield self.finding(
                 setup,
