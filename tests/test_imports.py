@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "tune",
         "report",
         "train",
+        "train.config",
         "terminal",
         "api",
     },

@@ -82,6 +82,7 @@ OPTIONS = {
         "--benchmark",  # measuring takes minutes
         "--budget",  # ... so many
         "--quality",  # the user's word that the effective batch may change
+        "--fill",  # another question than what is faster
         "--ranks",
         "--output",
         "--force",

@@ -69,8 +69,11 @@ def test_lint_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["lint", "mine.yaml", "--against", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["optimize", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["optimize", "mine.yaml", "--budget", "5m"], "--budget is for --benchmark"),
+        (["optimize", "mine.yaml", "--quality", "psnr"], "--quality is for --benchmark"),
         (["optimize", "mine.yaml", "--ranks", "0"], "--ranks 0"),
-        (["optimize", "mine.yaml", "-o", "mine.yaml", "--force"], "is the configuration itself"),
+        (["optimize", "mine.yaml", "-o", "mine.yaml", "--force"], "is read here"),
+        (["optimize", "mine.yaml", "--benchmark", "-o", "mine_gpu_optimized.yaml"], "is read here"),
+        (["optimize", str(CONFIGS / "apt.yaml"), "--fill", "-o", "new.yaml"], "--fill is for the restoration"),
         (["optimize", "mine.yaml", "-o", "nowhere/new.yaml"], "nowhere is not a folder"),
     ],
 )
@@ -97,7 +100,7 @@ def test_optimize_writes_beside_it_and_overwrites_nothing(config: Path, capsys: 
     code, _, err = run(capsys, "optimize", config)
     assert (code, "exists already" in err) == (2, True)
     assert written.read_bytes() == before
-    found = json.loads(run(capsys, "optimize", config, "--force", "--json")[1])
+    found = json.loads(run(capsys, "optimize", config, "--force", "--json")[1])["optimized"]
     assert {each["key"]: each["after"] for each in found["choices"]}["num_workers"] == "auto"
     assert found["output"] == "mine_gpu_optimized.yaml"
 

@@ -14,7 +14,11 @@ from hotlap.errors import FindingsPresent, UsageError
 from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
 
 if TYPE_CHECKING:
-    from hotlap.records import Comparison, Tuning
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+    from hotlap.records import Comparison, Filled, Tuning
 
 #: Of the budget of --benchmark; the rest is for the comparison with the configuration that was given.
 _TUNING = 0.6
@@ -100,6 +104,7 @@ def optimize(
     benchmark: Annotated[bool, Parameter(negative="")] = False,
     budget: str | None = None,
     quality: str | None = None,
+    fill: Annotated[bool, Parameter(negative="")] = False,
     ranks: int = 1,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     force: Force = False,
@@ -127,11 +132,17 @@ def optimize(
     quality
         With --benchmark: try larger effective batches, too, with the learning rate rescaled, and compare them at equal
         samples by this metric.
+    fill
+        Then measure what larger network would train in the time that a sample took before (restoration alone). It makes
+        nothing faster, and is another training; no file says it.
     ranks
         Processes of the node that train: its GPUs.
     output
         Write the result to this file instead: the measured one with --benchmark.
     """
+    from hotlap.report import optimized as report
+    from hotlap.report import terminal
+    from hotlap.train.config import load_config
     from hotlap.tune.optimize import optimize as optimized
     from hotlap.tune.optimize import output_of
 
@@ -145,49 +156,70 @@ def optimize(
     seconds = as_seconds("--budget", budget or "10m")
     may_write("--output", first, force=force)
     may_write("--output", last, force=force)
-    if config.absolute() in (first.absolute(), last and last.absolute()):
-        raise UsageError(f"{config} is the configuration itself: give another file with --output")
+    taken = [config.absolute(), first.absolute()]
+    if first.absolute() == config.absolute() or (last is not None and last.absolute() in taken):
+        raise UsageError(f"{last or first} is read here, and cannot be the result: give another file with --output")
+    if fill:
+        from hotlap.estimate.fill import may_fill
+
+        may_fill(load_config(config))
+    results: dict[str, object] = {}
+    best = first
     with Progress() as progress:
         found = optimized(config, first, ranks=ranks, progress=progress)
-        if not json:
-            from hotlap.report.optimized import optimized as shown
-
-            print_view(shown(found))
-        if last is None:
-            if json:
-                print_json(found)
-            else:
-                progress.say(f"train with it: hotlap train {shlex.quote(str(first))}")
-            return
-        tuning = _tuned(first, last, _TUNING * seconds, quality, run_dir, progress)
-        best = last if tuning.adopted else first
-        comparison = _compared(config, best, (1 - _TUNING) * seconds, run_dir, progress)
+        results["optimized"] = found
+        _show(json, lambda: report.optimized(found))
+        if last is not None:
+            tuning, written = _tuned(first, last, _TUNING * seconds, quality, run_dir, progress)
+            best = last if written else first
+            comparison = _compared(config, best, (1 - _TUNING) * seconds, run_dir, progress)
+            results |= {"tuning": tuning, "comparison": comparison}
+            _show(json, lambda: terminal.tuning(tuning))
+            _show(json, lambda: terminal.comparison(comparison), f"{config} (A) against {best} (B)")
+        if fill:
+            larger = _filled(config, best, progress)
+            results["fill"] = larger
+            _show(json, lambda: report.filled(larger, str(config), str(best)))
     if json:
-        print_json({"optimized": found, "tuning": tuning, "comparison": comparison})
-    else:
-        from hotlap.report import terminal
-
-        print()
-        print_view(terminal.tuning(tuning))
-        print(f"\n{config} (A) against {best} (B)\n")
-        print_view(terminal.comparison(comparison))
+        print_json(results)
     progress.say(f"train with it: hotlap train {shlex.quote(str(best))}")
+
+
+def _show(json: bool, view: Callable[[], RenderableType], above: str = "") -> None:
+    if not json:
+        if above:
+            print(f"{above}\n")
+        print_view(view())
+        print(flush=True)
+
+
+def _filled(config: Path, best: Path, progress: Progress) -> Filled:
+    from hotlap.estimate.fill import fill
+    from hotlap.train.config import load_config
+
+    progress("measuring larger networks")
+    return fill(load_config(config), load_config(best))
 
 
 def _tuned(
     first: Path, last: Path, seconds: float, quality: str | None, run_dir: Path | None, progress: Progress
-) -> Tuning:
-    """Tune what was written, and write what is proven faster."""
+) -> tuple[Tuning, bool]:
+    """Tune what was written, and write what is proven faster; return also whether there was something to write."""
     from hotlap.records import write_whole
     from hotlap.tune.options import Options
     from hotlap.tune.search import tune
     from hotlap.tune.target import Target
 
     target = Target.of_config(first)
-    tuning, _ = tune(target, Options(budget=seconds, quality=quality, run_dir=run_dir), progress)
-    for _, edited in target.rewritten(tuning.adopted).values():
+    tuning, directory = tune(target, Options(budget=seconds, quality=quality, run_dir=run_dir), progress)
+    rewritten = target.rewritten(tuning.adopted)
+    for _, edited in rewritten.values():
         write_whole(last, edited)
-    return tuning
+    if not rewritten:
+        progress.say(f"nothing more was proven that a key is for, so {last} was not written")
+    if target.levers(tuning.adopted):
+        progress.say(f"what no key is for: hotlap run --with {shlex.quote(str(directory))}")
+    return tuning, bool(rewritten)
 
 
 def _compared(config: Path, best: Path, seconds: float, run_dir: Path | None, progress: Progress) -> Comparison:

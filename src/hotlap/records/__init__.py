@@ -37,7 +37,7 @@ from hotlap.records.memory import (
     ResidentPoint,
     Role,
 )
-from hotlap.records.optimized import Choice, Optimized
+from hotlap.records.optimized import Choice, Filled, Larger, Optimized
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
@@ -102,6 +102,7 @@ __all__ = [
     "Effect",
     "Environment",
     "Facts",
+    "Filled",
     "Finding",
     "Goal",
     "GraphCount",
@@ -110,6 +111,7 @@ __all__ = [
     "HeldByDataset",
     "HeldType",
     "Judgement",
+    "Larger",
     "Limit",
     "Lint",
     "LoaderSite",

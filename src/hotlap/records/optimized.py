@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,3 +34,24 @@ class Optimized(msgspec.Struct, frozen=True, kw_only=True):
     choices: list[Choice]
     #: What is not decided without measuring this training, and what could not be found out.
     notes: list[str]
+
+
+class Larger(msgspec.Struct, frozen=True, kw_only=True):
+    key: Literal["base_channels", "num_blocks"]
+    before: int
+    #: The largest that stays within time and memory; as it is where none does.
+    after: int
+    parameters: int
+    #: Seconds a sample over those of the configuration as it was: the median of the rounds, the lowest and highest.
+    time: tuple[float, float, float]
+    #: What stopped it.
+    limit: str
+
+
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    device: str
+    rounds: int
+    #: Of the configuration as it was, and of the better one with the same network; median of the rounds.
+    seconds_per_sample: float
+    better: float
+    larger: list[Larger]
