@@ -224,7 +224,7 @@ class _Search:
         tried = TriedSize(batch_size=size)
         expected = _expected(size, ran)
         if self._limit is not None and expected is not None and expected > self._limit:
-            tried.why = f"would take about {expected / 2**30:.2f} GiB, and {self._limit / 2**30:.2f} are allowed"
+            tried.why = f"would take about {_gib(expected)}, and {_gib(self._limit)} are allowed"
             return tried
         if ran and ran[-1].step_seconds is not None:
             seconds = 2 * ran[-1].step_seconds * (_WARM + 1 + _ROUNDS)
@@ -234,6 +234,9 @@ class _Search:
                 return tried
         self._step.release()
         tried.why = self._run(tried) or ""
+        if self._limit is not None and (tried.peak_memory or 0) > self._limit:
+            tried.why = f"took {_gib(tried.peak_memory)}, and {_gib(self._limit)} are allowed"
+            tried.samples_per_second = None
         if tried.why:
             self._step.clear()
         return tried
@@ -331,6 +334,10 @@ def _expected(size: int, ran: list[TriedSize]) -> int | None:
     last, before = ran[-1], ran[-2]
     each = (ran[-1].peak_memory - ran[-2].peak_memory) / (last.batch_size - before.batch_size)
     return int(ran[-1].peak_memory + max(each, 0.0) * (size - last.batch_size))
+
+
+def _gib(size: float | None) -> str:
+    return f"{(size or 0) / 2**30:.2f} GiB"
 
 
 def _room(device: torch.device, memory: PeakMemory) -> int | None:

@@ -33,6 +33,9 @@ _BLOCK = 0.1
 #: A network that is larger by less is not looked for.
 _STEP = 1.25
 _MOST = 12
+#: What would take less of the time by this, were it to grow with the weights, is too small to be measured.
+_TOO_SMALL = 0.5
+_POWERS = {"base_channels": 2, "num_blocks": 1}
 
 
 def may_fill(config: TrainConfig) -> RestorationConfig:
@@ -143,6 +146,8 @@ def _largest(
         size = max(size + 1, round(size * _STEP))
         if key == "base_channels":
             size = -(-size // 8) * 8  # whole registers and tensor-core tiles
+        if same[0] * (size / before) ** _POWERS[key] < _TOO_SMALL:
+            continue
         memory.restart()
         try:
             contender = _Contender(msgspec.structs.replace(config, **{key: size}), device)
