@@ -33,6 +33,8 @@ _BLOCK = 0.1
 #: A network that is larger by less is not looked for.
 _STEP = 1.25
 _MOST = 12
+#: Seconds for each of the two keys; what is begun is finished.
+_BUDGET = 30.0
 #: What would take less of the time by this, were it to grow with the weights, is too small to be measured.
 _TOO_SMALL = 0.5
 _POWERS = {"base_channels": 2, "num_blocks": 1}
@@ -53,6 +55,8 @@ def fill(given: TrainConfig, made: TrainConfig) -> Filled:
     device = torch.device("cuda" if torch.cuda.is_available() and before.device != "cpu" else "cpu")
     with torch.random.fork_rng(devices=[]):
         reference = _Contender(before, device)
+        for _ in range(_WARM):
+            reference.step(reference.batch)
         same = _compared(_Contender(better, device), reference)
         larger = [_largest(key, better, reference, device, same) for key in ("base_channels", "num_blocks")]
         return Filled(
@@ -111,9 +115,8 @@ def _l1(output: Tensor, target: Tensor) -> Tensor:
 
 def _compared(contender: _Contender, reference: _Contender) -> tuple[float, float, float]:
     """Seconds a sample over the reference's."""
-    for each in (contender, reference):
-        for _ in range(_WARM):
-            each.step(each.batch)
+    for _ in range(_WARM):
+        contender.step(contender.batch)
     ratios = []
     for number in range(_ROUNDS):
         if number % 2:
@@ -139,9 +142,12 @@ def _largest(
     memory.restart()
     held = memory.read()
     allowed = None if held is None else held + (_free(device) if device.type == "cuda" else spare())
-    size = before
+    size, began = before, time.monotonic()
     for _ in range(_MOST):
         if limit:
+            break
+        if time.monotonic() - began > _BUDGET:
+            limit = f"no time was left to measure more than {size}"
             break
         size = max(size + 1, round(size * _STEP))
         if key == "base_channels":
