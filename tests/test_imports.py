@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "changes": {"errors", "records", "diagnose"},
     "train.config": {"errors", "workers"},
     "workloads": {"errors", "data", "train.config"},
-    "estimate": {"errors", "records", "train.config", "workloads"},
+    "estimate": {"errors", "records", "probe", "train.config", "workloads"},
     "train": {
         "hotlap",
         "allocator",
@@ -62,13 +62,14 @@ MAY_IMPORT = {
         "tune",
         "report",
         "train",
+        "train.config",
         "terminal",
         "api",
     },
     "__main__": {"cli"},
 }
 #: What a room may import when one of its functions is called, against the direction: so ``hotlap.tune(...)`` works.
-AT_CALL = {"hotlap": {"api", "probe"}, "callable": {"api"}}
+AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}}
 
 #: And ``integrations``, whose trainers do.
 TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}

@@ -15,6 +15,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/changes.md",
+    "docs/configurations.md",
     "docs/data.md",
     "docs/method.md",
 ]

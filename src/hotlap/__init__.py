@@ -19,6 +19,10 @@ and the changes that a tuning found, for a script that is to have them by itself
 
     hotlap.apply(workers=2, autocast="bfloat16")
 
+and a search by real training steps for the batch that is large enough, of any model::
+
+    size, tried = hotlap.find_optimal_batch_size(model, (inputs, targets), optimizer=optimizer)
+
 This module imports nothing, because it is also loaded inside other people's training processes.
 """
 
@@ -29,16 +33,34 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hotlap.api import compare, diagnose, explain, profile, report, run, train, tune
+    from hotlap.api import (
+        auto_optimize_config,
+        compare,
+        diagnose,
+        explain,
+        lint,
+        optimize,
+        profile,
+        report,
+        run,
+        train,
+        tune,
+    )
+    from hotlap.estimate.batch_size import BatchSizeOptimizer, find_optimal_batch_size
     from hotlap.probe.applying import apply
     from hotlap.probe.marks import metric, phase, step
 
 __all__ = [
+    "BatchSizeOptimizer",
     "apply",
+    "auto_optimize_config",
     "compare",
     "diagnose",
     "explain",
+    "find_optimal_batch_size",
+    "lint",
     "metric",
+    "optimize",
     "phase",
     "profile",
     "report",
@@ -49,6 +71,7 @@ __all__ = [
 ]
 
 _MARKS = {"metric", "phase", "step"}
+_BATCH_SIZES = {"BatchSizeOptimizer", "find_optimal_batch_size"}
 
 
 def __getattr__(name: str) -> Any:
@@ -58,4 +81,6 @@ def __getattr__(name: str) -> Any:
 
     if name == "apply":
         return getattr(import_module("hotlap.probe.applying"), name)
+    if name in _BATCH_SIZES:
+        return getattr(import_module("hotlap.estimate.batch_size"), name)
     return getattr(import_module("hotlap.probe.marks" if name in _MARKS else "hotlap.api"), name)

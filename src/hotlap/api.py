@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hotlap.errors import UsageError
-from hotlap.records import Comparison, Diagnosis, Goal, Run, Tuning
+from hotlap.records import Comparison, Diagnosis, Goal, Lint, Optimized, Run, Tuning
 
 #: A real training may be silent for long: between steps it may validate, or wait for a queue.
 _A_DAY = 86400.0
@@ -199,6 +199,43 @@ def run(result: Tuning, command: Sequence[str] | None = None, *, run_dir: Path |
     with Training(arranged, directory, plan, Limits(silence=_A_DAY), output="inherit") as training:
         training.wait()
     return training.exit_status
+
+
+def lint(
+    config: str | Path,
+    *,
+    ranks: int = 1,
+    memory: int | None = None,
+    cores: int | None = None,
+    gpu: str | None = None,
+    against: str | Path | None = None,
+) -> Lint:
+    """Find what in a configuration would harm its training, before it runs; for this machine, or the one described.
+
+    Raises:
+        ConfigError: it cannot be read, or no key of it is recognised.
+        UsageError: there is no such card as ``gpu``.
+    """
+    from hotlap.tune.linted import lint_config
+
+    base = None if against is None else Path(against)
+    return lint_config(Path(config), ranks=ranks, memory=memory, cores=cores, gpu=gpu, against=base)
+
+
+def optimize(config: str | Path, output: str | Path, *, ranks: int = 1) -> Optimized:
+    """Write ``output``: the configuration with the keys that suit this machine. A file that is there is replaced.
+
+    Raises:
+        ConfigError: the configuration is wrong, or cannot be edited safely.
+    """
+    from hotlap.tune.optimize import optimize as optimized
+
+    return optimized(Path(config), Path(output), ranks=ranks)
+
+
+def auto_optimize_config(in_path: str | Path, out_path: str | Path) -> Optimized:
+    """``optimize``, by the name that the VRT-Spike and restoration projects have for it."""
+    return optimize(in_path, out_path)
 
 
 def report(path: str | Path) -> str:

@@ -69,6 +69,26 @@ OPTIONS = {
         "--memory",  # the training will run on another machine
         "--json",
     },
+    "lint": {
+        "--ranks",  # how many share the node,
+        "--memory",  # and what node it will be
+        "--cores",
+        "--gpu",
+        "--against",  # whether the learning rate follows the batch can only be told beside another configuration
+        "--fail-on",
+        "--json",
+    },
+    "optimize": {
+        "--benchmark",  # measuring takes minutes
+        "--budget",  # ... so many
+        "--quality",  # the user's word that the effective batch may change
+        "--fill",  # another question than what is faster
+        "--ranks",
+        "--output",
+        "--force",
+        "--run-dir",
+        "--json",
+    },
     "run": {"--with", "--run-dir"},
     "report": {"--output", "--force", "--json"},
     "explain": {"--json"},

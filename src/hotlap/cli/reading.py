@@ -53,14 +53,14 @@ def explain(code: str | None = None, /, *, json: Json = False) -> None:
     code
         The code of a finding, e.g. DATA01. Without one, all of them are listed.
     """
-    from hotlap.diagnose import catalogue
+    from hotlap.diagnose import everything
     from hotlap.diagnose import explain as explain_code
 
     if code is None:
         if json:
-            print_json({rule.code: rule.title for rule in catalogue()})
+            print_json({rule.code: rule.title for rule in everything()})
         else:
-            print("\n".join(f"{rule.code:13} {rule.title}" for rule in catalogue()))
+            print("\n".join(f"{rule.code:13} {rule.title}" for rule in everything()))
         return
     text = explain_code(code)
     print_json({"code": code.strip().upper(), "text": text}) if json else print(text, end="")

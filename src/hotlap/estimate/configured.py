@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from hotlap.errors import UsageError
+from hotlap.estimate.data_side import bytes_of
 from hotlap.records import DataPlan, Part
-from hotlap.train.config import TrainConfig, VrtSpikeConfig, load_config
+from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig, load_config
 
 GIB = 2**30
 
@@ -53,8 +54,6 @@ def _with_data(config: TrainConfig, plan: DataPlan) -> DataPlan:
     size, bins = [largest.height, largest.width], config.voxel_bins
     longest = max(frame.stop - frame.start for scene in scenes for frame in scene.frames)
     counts = "uint8" if -(-longest // bins) < 256 else "uint16"
-    side = config.patch_size if isinstance(config.patch_size, int) else max(config.patch_size.values())
-    clip = [config.clip_length]
     return msgspec.structs.replace(
         plan,
         samples=sum(len(scene.frames) for scene in scenes),
@@ -63,5 +62,28 @@ def _with_data(config: TrainConfig, plan: DataPlan) -> DataPlan:
             Part(shape=[3, *size], dtype="uint8"),
             Part(shape=[bins, *size], dtype=counts),
         ],
-        in_batch=[Part(shape=[*clip, channels, side, side]) for channels in (3, bins, 3)],
+        in_batch=sample_in_batch(config),
     )
+
+
+def sample_in_batch(config: TrainConfig) -> list[Part]:
+    """What comes to a batch of a sample, at its largest; nothing of apt, whose samples are a few tokens."""
+    if not isinstance(config, (RestorationConfig, VrtSpikeConfig)):
+        return []
+    side = config.patch_size if isinstance(config.patch_size, int) else max(config.patch_size.values())
+    if isinstance(config, RestorationConfig):
+        small = side // config.scale if config.task == "super_resolution" else side
+        return [Part(shape=[3, small, small]), Part(shape=[3, side, side])]
+    return [Part(shape=[config.clip_length, channels, side, side]) for channels in (3, config.voxel_bins, 3)]
+
+
+def without_data(path: Path, ranks: int, memory: int) -> DataPlan | None:
+    """The plan of a configuration by itself, with a set that fills its cache; None where its batches are not counted.
+
+    Raises ConfigError as ``configured`` does.
+    """
+    parts = sample_in_batch(load_config(path))
+    if not parts:
+        return None
+    plan = configured(path, DataPlan(samples=1, sample=parts, ranks=ranks, memory=memory), with_data=False)
+    return msgspec.structs.replace(plan, samples=max(1, -(-plan.cache // bytes_of(parts))))

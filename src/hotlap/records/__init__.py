@@ -21,6 +21,7 @@ from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.lint import ConfigFinding, Lint, Surroundings
 from hotlap.records.memory import (
     GraphCount,
     Growth,
@@ -36,6 +37,7 @@ from hotlap.records.memory import (
     ResidentPoint,
     Role,
 )
+from hotlap.records.optimized import Choice, Filled, Larger, Optimized
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.results import (
@@ -85,8 +87,10 @@ __all__ = [
     "Ablations",
     "Budget",
     "Change",
+    "Choice",
     "Comparison",
     "Compilation",
+    "ConfigFinding",
     "DataEstimate",
     "DataParallel",
     "DataPlan",
@@ -98,6 +102,7 @@ __all__ = [
     "Effect",
     "Environment",
     "Facts",
+    "Filled",
     "Finding",
     "Goal",
     "GraphCount",
@@ -106,7 +111,9 @@ __all__ = [
     "HeldByDataset",
     "HeldType",
     "Judgement",
+    "Larger",
     "Limit",
+    "Lint",
     "LoaderSite",
     "LoaderStart",
     "Memory",
@@ -118,6 +125,7 @@ __all__ = [
     "ModelSite",
     "NumericsClass",
     "Operator",
+    "Optimized",
     "OptimizerSite",
     "Outcome",
     "OwnCache",
@@ -145,6 +153,7 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "Surroundings",
     "Switches",
     "Sync",
     "Syncs",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hotlap.diagnose.described import Described
+from hotlap.diagnose.lint.rules import rules_of_configurations
 from hotlap.diagnose.rules.base import Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
@@ -119,12 +121,29 @@ def catalogue() -> tuple[Rule, ...]:
 
 
 def rule(code: str) -> Rule:
-    """Return the rule with this code, in capitals or not.
+    """Return the rule about a run with this code, in capitals or not.
+
+    Raises:
+        UsageError: no such rule has it.
+    """
+    found = described(code)
+    if isinstance(found, Rule):
+        return found
+    raise UsageError(f"{found.code} is found in a configuration, by `hotlap lint`, and not in a run")
+
+
+def everything() -> tuple[Described, ...]:
+    """Return every rule, those about a run and then those about a configuration."""
+    return *_CATALOGUE, *rules_of_configurations()
+
+
+def described(code: str) -> Described:
+    """Return the rule with this code, whatever it is about.
 
     Raises:
         UsageError: no rule has it.
     """
-    known = {each.code: each for each in _CATALOGUE}
+    known = {each.code: each for each in everything()}
     try:
         return known[code.strip().upper()]
     except KeyError:
@@ -138,7 +157,7 @@ def explain(code: str) -> str:
     Raises:
         UsageError: no finding has this code.
     """
-    it = rule(code)
+    it = described(code)
     parts = [
         f"## {it.code}: {it.title}",
         it.meaning,
@@ -146,6 +165,9 @@ def explain(code: str) -> str:
         f"**What to do.** {it.remedy}",
         f"**Limits.** {it.limits}",
     ]
+    if not isinstance(it, Rule):
+        parts.append("`hotlap lint` finds it in a configuration, before anything runs.")
+        return "\n\n".join(parts) + "\n"
     if it.changes:
         parts.append("**Changes to try.** " + ", ".join(f"`{name}`" for name in it.changes))
     if it.risk:

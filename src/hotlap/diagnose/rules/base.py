@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from hotlap.diagnose.context import Context
+from hotlap.diagnose.described import Described
 from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_AT_MOST
 from hotlap.records import Finding
 
@@ -13,18 +14,9 @@ from hotlap.records import Finding
 _MOST_SHARE = 0.999
 
 
-class Rule:
-    """One finding: a class with its code, its meaning and its check."""
+class Rule(Described):
+    """One finding of a run: a class with its code, its meaning and its check."""
 
-    code: ClassVar[str]
-    title: ClassVar[str]
-    #: What it means when this is found.
-    meaning: ClassVar[str]
-    #: What is measured, and how.
-    evidence_needed: ClassVar[str]
-    remedy: ClassVar[str]
-    #: What this rule cannot know.
-    limits: ClassVar[str]
     #: Names of the changes that could help.
     changes: ClassVar[tuple[str, ...]] = ()
     #: Whether it only informs: nothing is wrong with the training.
