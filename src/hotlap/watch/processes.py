@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ from hotlap.workers import cgroups
 _SHARE_OF_TREE, _SHARE_OF_MEMORY = 0.002, 0.005
 #: What torch calls a loader's worker.
 _WORKER = b"pt_data_worker"
+#: Torch loads it with the first use of a GPU.
+_CUDA = b"libcuda.so"
 
 
 class Seldom:
@@ -71,8 +73,10 @@ class Tree:
         self._disk: dict[int, tuple[int, int]] = {}
         self._kind: dict[int, bool] = {}
         self._memory: _Memory | None = None
+        self._mapped = Seldom(_SHARE_OF_TREE)
+        self._cuda = False
 
-    def look(self, now: float, trainers: Collection[int] = ()) -> Processes | None:
+    def look(self, now: float, trainers: Sequence[int] = ()) -> Processes | None:
         """``trainers``: the processes that train, where the record of a run says which they are."""
         root = stat(self.root)
         if root is None or root.began != self._began:
@@ -84,6 +88,9 @@ class Tree:
         if self._counting.due(now):
             with self._counting.measured(now):
                 self._memory = _memory(stats)
+        if not self._cuda and self._mapped.due(now):
+            with self._mapped.measured(now):
+                self._cuda = any(_CUDA in said(pid, "maps") for pid in stats)
         memory = self._memory
         passed, self._at = now - self._at, now
         cpu = self._cores(stats, passed)
@@ -103,6 +110,7 @@ class Tree:
             disk_read=read,
             disk_write=written,
             workers=[Worker(pid=pid, cpu=cpu.get(pid)) for pid in workers],
+            cuda=self._cuda,
         )
 
     def _cores(self, stats: dict[int, Stat], passed: float) -> dict[int, float]:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from hotlap.launch.following import Follower, Lines
-from hotlap.launch.rundir import facts_of
-from hotlap.records import Facts
 from hotlap.watch.sample import Steps
 
 #: Seconds of which the means are, and steps at the least, if there are so many.
@@ -107,32 +105,24 @@ class Record:
         self._output = _Output(directory / "output.log")
         #: Steps of a second each.
         self._window: deque[Sums] = deque()
-        self._facts: list[dict[str, Any]] = []
-        self._known = Facts()
+        self._ranks: set[Path] = set()
         self._done = 0
         self._not_finite = 0
         self._marks: deque[tuple[int, float]] = deque(maxlen=_MARKS)
         #: Of all steps that began since the watch did.
         self.totals = Sums()
-        #: The processes that train: of all ranks that have said so.
-        self.trainers: set[int] = set()
+        #: The processes that train, rank 0 first.
+        self.trainers: list[int] = []
 
     def look(self, now: float) -> Steps | None:
         """``now``: on the clock of the record. None while there is no step and nothing that trains."""
-        facts = len(self._facts)
         for line in self._lines.read():
             if line["k"] == "step":
                 self._add(line)
-            elif line["k"] == "facts":
-                self._facts.append(line)
             elif line["k"] == "start":
-                self.trainers.add(line["pid"])
-        if len(self._facts) > facts:
-            self._known = facts_of(self._facts)
-            self._other_ranks()
-        if not self.trainers:
-            return None
-        return self._steps(now)
+                self.trainers.append(line["pid"])
+        self._other_ranks()
+        return self._steps(now) if self.trainers else None
 
     def close(self) -> None:
         self._lines.close()
@@ -151,12 +141,13 @@ class Record:
             self.totals.add(step, loss)
 
     def _other_ranks(self) -> None:
-        if len(self.trainers) >= self._known.world_size:
-            return
-        for path in self._directory.glob("steps.rank*.jsonl"):
+        for path in set(self._directory.glob("steps.rank*.jsonl")) - self._ranks:
             lines = Lines(path, last=0)
-            self.trainers |= {line["pid"] for line in lines.read() if line["k"] == "start"}
+            began = [line["pid"] for line in lines.read() if line["k"] == "start"]
             lines.close()
+            if began:
+                self._ranks.add(path)
+                self.trainers += began
 
     def _steps(self, now: float) -> Steps:
         window = self._window
@@ -179,8 +170,7 @@ class Record:
             seconds_left=left,
             silence=max(0.0, now - seen.ended) if seen.steps else None,
             not_finite=self._not_finite,
-            device=self._known.device,
-            ranks=self._known.world_size,
+            ranks=1 + len(self._ranks),
         )
 
     def _left(self, now: float, ended: float) -> tuple[int | None, int | None, float | None]:

@@ -104,6 +104,8 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True):
     disk_read: float | None = None
     disk_write: float | None = None
     workers: list[Worker] = []
+    #: Whether the driver for CUDA is loaded in one of them.
+    cuda: bool = False
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +129,6 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     silence: float | None = None
     #: In a row, the last one included, whose loss is no finite number.
     not_finite: int = 0
-    device: str | None = None
     ranks: int = 1
 
     @property
@@ -160,9 +161,9 @@ def in_use(sample: Sample) -> list[Gpu]:
     """The cards on which the training computes.
 
     In a container the driver may name processes by numbers of the host, or none at all. Then they are all cards with
-    a process, or all there are, if the training is known to compute on a GPU.
+    a process, or all there are, if the training has loaded CUDA.
     """
     watched = [gpu for gpu in sample.gpus if any(process.watched for process in gpu.all_processes)]
-    if watched or sample.steps is None or not (sample.steps.device or "").startswith("cuda"):
+    if watched or sample.processes is None or not sample.processes.cuda:
         return watched
     return [gpu for gpu in sample.gpus if gpu.all_processes] or list(sample.gpus)

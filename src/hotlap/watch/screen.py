@@ -25,9 +25,13 @@ _LABEL = 9
 _MOST_ROWS = 4
 #: From this many cards on there is one curve, of their mean.
 _MANY = 3
-_GAP = "   "
+_GAP = "  "
 #: Phases that are named on a screen.
 _PHASES = 6
+#: ... and of these, in a line of the summary.
+_A_LINE = 4
+#: The weight of a row of a curve.
+_CURVE = 4
 
 
 class Header(NamedTuple):
@@ -46,10 +50,11 @@ class _Line(NamedTuple):
 def screen(header: Header, history: History, width: int, height: int, *, blocks: bool) -> Report:
     """Return what fits into so many cells. ``blocks``: whether the terminal can show block characters."""
     levels = BLOCKS if blocks else ASCII
-    for rows in range(_MOST_ROWS, 0, -1):
+    lines = _lines(header, history, width, 1, levels)
+    curves = sum(each.weight == _CURVE for each in lines)
+    rows = min(_MOST_ROWS, 1 + (height - len(lines)) // curves) if curves else 1
+    if rows > 1:
         lines = _lines(header, history, width, rows, levels)
-        if len(lines) <= height:
-            break
     while len(lines) > height and (heaviest := max(each.weight for each in lines)):
         del lines[max(i for i, each in enumerate(lines) if each.weight == heaviest)]
     return Report([line(_cut(each.content, width), each.style) for each in lines[:height]])
@@ -74,7 +79,7 @@ def _lines(header: Header, history: History, width: int, rows: int, levels: str)
         values = [of(each) for each in history.samples]
         drawn = graph(values, max(0, width - _LABEL), rows, top, levels)
         labels = [unit, *[""] * rows][:rows]
-        return [_Line(4, f"{label:{_LABEL}}{cells}", "cyan") for label, cells in zip(labels, drawn, strict=True)]
+        return [_Line(_CURVE, f"{label:{_LABEL}}{cells}", "cyan") for label, cells in zip(labels, drawn, strict=True)]
 
     return [
         *_header(header, sample, width),
@@ -100,7 +105,7 @@ def _step_ms(sample: Sample) -> float | None:
 def _header(header: Header, sample: Sample, width: int) -> list[_Line]:
     count = "" if sample.processes is None else f", {_processes(sample.processes.count)}"
     left = f"{header.name}{'' if str(header.pid) in header.name else f' (process {header.pid})'}{count}"
-    right = f"{_clock(sample.time)}, {text.seconds(float(round(sample.elapsed)))}"
+    right = f"{_clock(sample.time)}, {_elapsed(sample.elapsed)}"
     gap = width - cell_len(left) - cell_len(right)
     return [
         _Line(0, f"{left}{' ' * gap}{right}" if gap > 1 else _cut(left, width), "bold"),
@@ -114,7 +119,7 @@ def _steps(sample: Sample, width: int) -> list[_Line]:
         return []
     rest = "" if steps.ranks == 1 else f"rank 0 of {steps.ranks}"
     parts = [_done(steps), f"{text.seconds(steps.step_seconds)} a step", text.rate(steps.samples_per_second)]
-    parts += [f"loss {text.figure(steps.loss, 4)}" if not steps.not_finite else "loss NaN", _left(steps), rest]
+    parts += [f"loss {text.figure(steps.loss, 4)}" if not steps.not_finite else "loss NaN", *_left(steps), rest]
     shares = sorted(steps.phases.items(), key=lambda each: -each[1])[:_PHASES]
     whole = sum(steps.phases.values())
     named = [f"{name} {100 * seconds / whole:.0f} %" for name, seconds in shares if whole and seconds >= 0.005 * whole]
@@ -126,11 +131,11 @@ def _done(steps: Steps) -> str:
     return f"{steps.done:,}{of} done"
 
 
-def _left(steps: Steps) -> str:
+def _left(steps: Steps) -> list[str]:
     if steps.seconds_left is None:
-        return ""
-    printed = "" if steps.printed is None else f" ({steps.printed:,}/{steps.total:,} printed)"
-    return f"{text.seconds(steps.seconds_left)} left{printed}"
+        return []
+    left = f"{text.seconds(steps.seconds_left)} left"
+    return [left] if steps.printed is None else [left, f"it prints {steps.printed:,}/{steps.total:,}"]
 
 
 def _gpus(sample: Sample, width: int, curve: Curve) -> list[_Line]:
@@ -164,15 +169,18 @@ def _gpu(gpu: Gpu, used: set[int]) -> list[str]:
         f"{power}{limit}",
         f"{clock}{' (held back)' if gpu.throttled else ''}",
         "" if gpu.temperature is None else f"{gpu.temperature} C",
+        _share_of(gpu),
         (gpu.name or "") + (" *" if gpu.index in used else ""),
-        _others(gpu),
     ]
 
 
-def _others(gpu: Gpu) -> str:
-    """Processes of others on a card of the training."""
-    others = [process for process in gpu.all_processes if not process.watched]
-    return f"{_processes(len(others))} of others" if others and len(others) < len(gpu.all_processes) else ""
+def _share_of(gpu: Gpu) -> str:
+    """What the training has of a card, and who else is there."""
+    own = [process for process in gpu.all_processes if process.watched]
+    others = len(gpu.all_processes) - len(own)
+    known = [process.memory for process in own if process.memory is not None]
+    parts = [f"training {text.size(sum(known))}"] if known else []
+    return ", ".join([*parts, *([f"{_processes(others)} of others"] if own and others else [])])
 
 
 def _utilization(sample: Sample, indices: set[int] | None) -> float | None:
@@ -226,7 +234,7 @@ def row(sample: Sample) -> str:
             text.rate(steps.samples_per_second),
             "loss NaN" if steps.not_finite else f"loss {text.figure(steps.loss, 4)}",
             f"data {text.seconds(steps.data_wait)}",
-            _left(steps),
+            *_left(steps)[:1],
         ]
     for gpu in in_use(sample) or sample.gpus:
         parts.append(
@@ -250,20 +258,17 @@ def summary(found: Summary) -> Report:
     why = f" ({found.reason})" if found.reason else ""
     failed = [each.name for each in found.verdicts if each.verdict == "failed"]
     told = [each for each in found.verdicts if each.verdict != "n/a"]
-    said = (
-        f"Missed: {', '.join(failed)}."
-        if failed
-        else "No goal was missed."
-        if told
-        else "There is no verdict: nothing that a goal asks about was seen."
-    )
+    said = "There is no verdict: nothing that a goal asks about was seen."
+    if told:
+        said = f"Missed: {', '.join(failed)}." if failed else "No goal was missed."
+    if found.warnings:
+        said += f" {text.plural(len(found.warnings), 'warning')}, see below."
     style = "bold red" if failed else "bold green" if told else "bold"
     parts = [
         blank(),
         prose(said, style=style),
         prose(
-            f"{found.name}, watched for {text.seconds(found.seconds)} ({text.plural(found.looks, 'look')}); "
-            f"{ended}{why}.",
+            f"{found.name}, watched for {_elapsed(found.seconds)} ({text.plural(found.looks, 'look')}); {ended}{why}.",
             style="dim",
         ),
         *heading("Means and peaks"),
@@ -330,19 +335,20 @@ def _recorded(found: Summary) -> list[Text]:
         return []
     shares = sorted(found.phases.items(), key=lambda each: -each[1])
     whole = sum(found.phases.values())
-    phases = ", ".join(f"{name} {100 * seconds / whole:.0f} %" for name, seconds in shares if seconds >= 0.005 * whole)
+    named = [f"{name} {100 * seconds / whole:.0f} %" for name, seconds in shares if seconds >= 0.005 * whole]
+    phases = [", ".join(named[i : i + _A_LINE]) for i in range(0, len(named), _A_LINE)]
     lines = [
         f"{text.plural(found.steps, 'step')}, {text.seconds(found.step_seconds)} each, "
         f"{text.rate(found.samples_per_second)}, loss {text.figure(found.loss, 4)} at the end",
-        *textwrap.wrap(phases, 76),
+        *phases,
     ]
     return [blank(), *(line("  " + each) for each in lines)]
 
 
 def _span(first: float, last: float) -> str:
     if last - first < 1:
-        return f"after {text.seconds(float(round(first)))}"
-    return f"from {text.seconds(float(round(first)))} to {text.seconds(float(round(last)))}"
+        return f"after {_elapsed(first)}"
+    return f"from {_elapsed(first)} to {_elapsed(last)}"
 
 
 def _fields(label: str, parts: Sequence[str], width: int) -> str:
@@ -376,6 +382,12 @@ def _percent(value: float | None) -> str:
 
 def _rate(value: float | None) -> str:
     return text.NA if value is None else f"{text.size(value)}/s"
+
+
+def _elapsed(seconds: float) -> str:
+    """As a stop watch shows it."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def _processes(count: int) -> str:

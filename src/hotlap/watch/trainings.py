@@ -76,10 +76,11 @@ def _only(trainings: list[Training]) -> Training:
             "or give the process to watch, as in `hotlap watch 1234`"
         )
     if len(trainings) > 1:
+        names = [str(each.pid if each.directory is None else each.directory.name) for each in trainings]
+        width = max(map(len, names))
         rows = [
-            f"  hotlap watch {each.directory.name if each.directory is not None else each.pid}"
-            f"   {text.shorten(text.command(each.command), 60)}"
-            for each in trainings
+            f"  hotlap watch {name:{width}}  {text.shorten(text.command(each.command), 60)}"
+            for name, each in zip(names, trainings, strict=True)
         ]
         raise UsageError("\n".join([f"{len(trainings)} trainings are running; say which one:", *rows]))
     return trainings[0]
@@ -95,10 +96,8 @@ def _run(target: str, root: Path) -> Training:
     directory = next((path for path in (Path(target), root / target) if path.is_dir()), None)
     if directory is None:
         known = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-        raise UsageError(
-            f"there is no run {target!r} in {root}{did_you_mean(target, known)}; `hotlap watch` alone looks for a "
-            "training that runs"
-        )
+        hint = did_you_mean(target, known) or "; `hotlap watch` alone looks for a training that runs"
+        raise UsageError(f"there is no run {target!r} in {root}{hint}")
     settings = (directory / "probe.json").resolve()
     of_run = [pid for pid in _processes() if _settings(pid) == settings and not _is_guardian(pid)]
     first = next((pid for pid in sorted(of_run) if not found_above(pid, of_run)), None)

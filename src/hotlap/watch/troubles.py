@@ -17,6 +17,8 @@ from hotlap.watch.sample import Gpu, Processes, Sample, Steps, Trouble, in_use
 _RECENT, _LOOKS = 10.0, 5
 #: A phase takes a part of a step that may be why the GPU idles.
 _PART = 0.10
+#: Per cent of a short step from which on waiting for data is worth a word, be it ever so few milliseconds.
+_MUCH = 20.0
 #: The main thread works all the time.
 _BUSY = 0.95
 #: A step takes this many times as long as usual, and so many seconds at the least: something stands still.
@@ -119,28 +121,31 @@ def _silent(steps: Steps | None) -> Said:
 
 
 def _throttled(sample: Sample) -> Said:
-    for gpu in in_use(sample) or sample.gpus:
+    held: dict[str, list[int]] = {}
+    for gpu in in_use(sample):
         if gpu.throttled:
-            yield f"gpu {gpu.index} clocks", f"the clocks of GPU {gpu.index} are held back: {', '.join(gpu.throttled)}"
+            held.setdefault(", ".join(gpu.throttled), []).append(gpu.index)
+    for reasons, cards in held.items():
+        yield f"clocks: {reasons}", f"the clocks of {_cards(cards)} are held back: {reasons}"
 
 
 def _data(steps: Steps | None) -> Said:
     """As ``hotlap verify``: a small share of a long step is no trouble."""
     if steps is None or steps.data_wait is None or not steps.step_seconds or steps.steps < _LOOKS:
         return
-    share = 100 * steps.data_wait / steps.step_seconds
-    if 1e3 * steps.data_wait >= GOALS["data_time_ms"] and share > DATA_SHARE:
-        yield (
-            "data",
-            f"a step waits {text.seconds(steps.data_wait)} for its data, {share:.0f} % of it; the goal is less than "
-            f"{GOALS['data_time_ms']:g} ms",
-        )
+    share, goal = 100 * steps.data_wait / steps.step_seconds, GOALS["data_time_ms"]
+    waits = f"a step waits {text.seconds(steps.data_wait)} for its data, {share:.0f} % of it"
+    if 1e3 * steps.data_wait >= goal and share > DATA_SHARE:
+        yield "data", f"{waits}; the goal is less than {goal:g} ms"
+    elif share > _MUCH:
+        yield "data", f"{waits}; that is less than {goal:g} ms, but much of so short a step"
 
 
 def _idle(history: History) -> Said:
     recent = history.last(_RECENT)
     if len(recent) < _LOOKS:
         return
+    idle: dict[int, float] = {}
     for gpu in in_use(recent[-1]):
         known = [
             each.utilization
@@ -149,11 +154,22 @@ def _idle(history: History) -> Said:
             if each.index == gpu.index and each.utilization is not None
         ]
         if len(known) >= _LOOKS and fmean(known) < GOALS["gpu_utilization"]:
-            yield (
-                f"gpu {gpu.index} idle",
-                f"GPU {gpu.index} computes {fmean(known):.0f} % of the time, and the goal is "
-                f"{GOALS['gpu_utilization']:.0f} %: {_cause(recent[-1])}",
-            )
+            idle[gpu.index] = fmean(known)
+    if idle:
+        low, high = f"{min(idle.values()):.0f}", f"{max(idle.values()):.0f}"
+        yield (
+            "idle",
+            f"{_cards(list(idle))} compute{'s' * (len(idle) == 1)} {low if low == high else f'{low} to {high}'} % of "
+            f"the time, and the goal is {GOALS['gpu_utilization']:.0f} %: {_cause(recent[-1])}",
+        )
+
+
+def _cards(indices: list[int]) -> str:
+    """``GPU 3``, ``GPUs 0 to 7`` or ``GPUs 0, 2``."""
+    if len(indices) == 1:
+        return f"GPU {indices[0]}"
+    row = indices[-1] - indices[0] == len(indices) - 1
+    return f"GPUs {indices[0]} to {indices[-1]}" if row else f"GPUs {', '.join(map(str, indices))}"
 
 
 def _cause(sample: Sample) -> str:
