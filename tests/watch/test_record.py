@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotlap.launch.decoding import Decoder
 from hotlap.launch.following import Lines
-from hotlap.watch.record import Record, Sums
+from hotlap.watch.record import Record, sums_of
 
 PLAN = {"k": "plan", "id": 0, "phases": ["data_wait", "forward"], "slots": [0, 1], "micro_batches": 1}
 
@@ -218,23 +219,40 @@ def test_of_a_long_record_the_end_is_read(tmp_path: Path) -> None:
     assert end[1:] == whole[-len(end) + 1 :]
 
 
-@given(st.lists(st.integers(1, 5), max_size=6))
-def test_sums_of_parts_are_the_sum(sizes: list[int]) -> None:
-    """However the steps are divided."""
-    whole, added, at = Sums(), Sums(), 0
-    for size in sizes:
-        part = Sums()
-        for _ in range(size):
-            step = {
-                "t": float(at),
-                "wall": 1.0,
-                "paused": 0.0,
-                "samples": at,
-                "looked": at % 3 == 0,
-                "phases": {"a": 1.0},
-            }
-            for sums in (whole, part):
-                sums.add(step, float(at) if at % 2 else None)
-            at += 1
-        added += part
-    assert vars(added) == vars(whole)
+def numbers(step: dict[str, Any]) -> tuple[float | None, bool]:
+    loss = None if step["loss"] is None else float(step["loss"])
+    return loss, loss is not None and not math.isfinite(loss)
+
+
+@given(st.data())
+def test_sums_are_those_of_the_decoded_steps(data: st.DataObject) -> None:
+    """Whatever the plan, the looks, the pauses and the losses: as the decoder has them, one by one."""
+    names = ["data_wait", "forward", "paused", "backward"]
+    slots = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6))
+    plan = {"k": "plan", "id": 3, "phases": names, "slots": slots, "micro_batches": 1}
+    count = data.draw(st.integers(1, 6))
+    spans = data.draw(st.lists(st.integers(0, 10**9), min_size=count * len(slots), max_size=count * len(slots)))
+    line = {
+        "k": "steps",
+        "i": 5,
+        "plan": 3,
+        "times": [sum(spans[:i]) for i in range(len(spans) + 1)],
+        "samples": data.draw(st.lists(st.sampled_from([4, 8, None]), min_size=count, max_size=count)),
+        "losses": data.draw(st.lists(st.sampled_from([0.5, None, "nan", "inf"]), min_size=count, max_size=count)),
+        "looked": sorted(data.draw(st.sets(st.integers(5, 4 + count)))),
+    }
+    decoded = Decoder().decode([plan, line])
+    usual = [step for step in decoded if not step["looked"]]
+    found = sums_of(line, plan)
+    assert (found.steps, found.usual) == (count, len(usual))
+    assert found.wall == pytest.approx(sum(step["wall"] for step in usual))
+    assert found.paused == pytest.approx(sum(step["paused"] for step in decoded))
+    for name in names:
+        assert found.phases.get(name, 0.0) == pytest.approx(sum(step["phases"].get(name, 0.0) for step in usual))
+    sizes = [step["samples"] for step in decoded]
+    assert found.samples == (None if None in sizes else sum(sizes))
+    losses, bad = zip(*map(numbers, decoded), strict=True)
+    assert repr(found.loss) == repr(next((loss for loss in reversed(losses) if loss is not None), None))
+    assert found.not_finite == sum(bad)
+    assert bad[count - found.not_finite_now :] == (True,) * found.not_finite_now
+    assert found.not_finite_now == count or not bad[count - found.not_finite_now - 1]

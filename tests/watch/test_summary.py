@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import pytest
 from made_up import GIB, gpu, machine, sample, watched
 
-from hotlap.watch.record import Sums
+from hotlap.watch.record import Sums, sums_of
 from hotlap.watch.sample import GpuProcess
 from hotlap.watch.summary import Summary, Tally, Verdict
 
@@ -20,11 +22,14 @@ def verdicts(found: Summary) -> dict[str, Verdict]:
 
 
 def summed(wait: float, wall: float, loss: float = 0.5, count: int = 10) -> Sums:
-    sums = Sums()
-    for i in range(count):
-        phases = {"data_wait": wait, "forward": wall - wait}
-        sums.add({"t": wall * i, "wall": wall, "paused": 0.0, "samples": 8, "looked": False, "phases": phases}, loss)
-    return sums
+    moments = [(wall * i, wall * i + wait) for i in range(count)]
+    line = {
+        "i": 0,
+        "times": [round(1e9 * at) for pair in moments for at in pair] + [round(1e9 * wall * count)],
+        "samples": [8] * count,
+        "losses": [loss if math.isfinite(loss) else repr(loss)] * count,
+    }
+    return sums_of(line, {"phases": ["data_wait", "forward"], "slots": [0, 1]})
 
 
 def test_means_and_peaks() -> None:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
 from hotlap.records import SCHEMA
@@ -66,11 +68,15 @@ class Lines:
         self._decoder = Decoder()
 
     def read(self) -> list[dict[str, Any]]:
+        return self._decoder.decode(self.read_raw())
+
+    def read_raw(self) -> list[dict[str, Any]]:
+        """As they stand there, many steps in one."""
         head = b""
         if self._last is not None and self._file.open(self._last):
             head, self._last = _head(self._file.path, self._last), None
         *whole, self._partial = (self._partial + head + self._file.read()).split(b"\n")
-        return self._decoder.decode(records(whole, self._file.path))
+        return records(whole, self._file.path)
 
     def close(self) -> None:
         self._file.close()
@@ -97,9 +103,12 @@ def records(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
     found = []
     for line in lines:
         try:
-            record = json.loads(line)
-        except ValueError:
-            continue
+            record = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            try:
+                record = json.loads(line)  # which knows NaN
+            except ValueError:
+                continue
         if isinstance(record, dict) and "k" in record:
             if record.get("schema", 0) > SCHEMA:
                 raise RunError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hotlap.watch.sample import Steps
 #: Seconds of which the means are, and steps at the least, if there are so many.
 _WINDOW, _FEWEST = 10.0, 5
 _CHUNK = 1.0
+_SECOND = 1e9
 #: A pace is none any more when the last step is over for so long.
 _STALE = 60.0
 #: Of a record that is there already, the end that is read.
@@ -37,6 +39,8 @@ class Sums:
     def __init__(self) -> None:
         self.steps = 0
         self.not_finite = 0
+        #: Of these, the last ones in a row.
+        self.not_finite_now = 0
         self.loss: float | None = None
         #: Of those that the probe did not look at from close by.
         self.usual = 0
@@ -48,25 +52,13 @@ class Sums:
         self.ended = 0.0
         self.paused = 0.0
 
-    def add(self, step: dict[str, Any], loss: float | None) -> None:
-        self.steps += 1
-        self.began = step["t"] if self.began is None else self.began
-        self.ended = step["t"] + step["wall"] + step["paused"]
-        self.paused += step["paused"]
-        self.samples = None if self.samples is None or step["samples"] is None else self.samples + step["samples"]
-        if loss is not None:
-            self.loss = loss
-            self.not_finite += not math.isfinite(loss)
-        if not step["looked"]:
-            self.usual += 1
-            self.wall += step["wall"]
-            phases = self.phases
-            for name, seconds in step["phases"].items():
-                phases[name] = phases.get(name, 0.0) + seconds
-
     def __iadd__(self, later: Sums) -> Sums:
+        if not later.steps:
+            return self
         self.steps += later.steps
         self.not_finite += later.not_finite
+        on = later.not_finite_now == later.steps
+        self.not_finite_now = later.not_finite_now + (self.not_finite_now if on else 0)
         self.loss = self.loss if later.loss is None else later.loss
         self.usual += later.usual
         self.wall += later.wall
@@ -94,6 +86,52 @@ class Sums:
         return self.samples / (self.ended - self.paused - self.began)
 
 
+def sums_of(line: dict[str, Any], plan: dict[str, Any]) -> Sums:
+    """Add up the steps of a line of the record. Not one by one: a training may make thousands a second.
+
+    See ``launch.decoding`` for what the line and its plan hold.
+    """
+    count = len(line["losses"])
+    if "looked" not in line:
+        return _stretch(line, plan, 0, count, usual=True)
+    found = Sums()
+    looked = set(line["looked"])
+    for i in range(count):
+        found += _stretch(line, plan, i, i + 1, usual=line["i"] + i not in looked)
+    return found
+
+
+def _stretch(line: dict[str, Any], plan: dict[str, Any], begin: int, end: int, *, usual: bool) -> Sums:
+    found = Sums()
+    slots = plan["slots"]
+    marks = len(slots)
+    times = line["times"][begin * marks : end * marks + 1]
+    moments = [sum(times[at:-1:marks]) for at in range(marks)]
+    # The span after a mark, in all steps: the moments of the next mark less those of this one.
+    moments.append(moments[0] + times[-1] - times[0])
+    spent: dict[str, float] = {}
+    for slot, (this, following) in zip(slots, pairwise(moments), strict=True):
+        name = plan["phases"][slot]
+        spent[name] = spent.get(name, 0.0) + (following - this) / _SECOND
+    found.paused = spent.pop("paused", 0.0)
+    found.steps = end - begin
+    found.began, found.ended = times[0] / _SECOND, times[-1] / _SECOND
+    if usual:
+        found.usual, found.phases = found.steps, spent
+        found.wall = found.ended - found.began - found.paused
+    samples, losses = line["samples"][begin:end], line["losses"][begin:end]
+    found.samples = None if None in samples else sum(samples)
+    if all(type(loss) is float for loss in losses):  # what is no number is a word in JSON
+        found.loss = losses[-1]
+        return found
+    read = [None if loss is None else float(loss) for loss in losses]
+    bad = [loss is not None and not math.isfinite(loss) for loss in read]
+    found.loss = next((loss for loss in reversed(read) if loss is not None), None)
+    found.not_finite = sum(bad)
+    found.not_finite_now = next((i for i, wrong in enumerate(reversed(bad)) if not wrong), len(bad))
+    return found
+
+
 class Record:
     """The record in a run directory. ``planned``: steps of the whole training, where somebody knows them."""
 
@@ -107,18 +145,20 @@ class Record:
         self._window: deque[Sums] = deque()
         self._ranks: set[Path] = set()
         self._done = 0
-        self._not_finite = 0
+        self._plans: dict[int, dict[str, Any]] = {}
         self._marks: deque[tuple[int, float]] = deque(maxlen=_MARKS)
-        #: Of all steps that began since the watch did.
+        #: Of the steps since the watch began.
         self.totals = Sums()
         #: The processes that train, rank 0 first.
         self.trainers: list[int] = []
 
     def look(self, now: float) -> Steps | None:
         """``now``: on the clock of the record. None while there is no step and nothing that trains."""
-        for line in self._lines.read():
-            if line["k"] == "step":
-                self._add(line)
+        for line in self._lines.read_raw():
+            if line["k"] == "plan":
+                self._plans[line["id"]] = line
+            elif line["k"] == "steps" and line["plan"] in self._plans:
+                self._add(line["i"], sums_of(line, self._plans[line["plan"]]))
             elif line["k"] == "start":
                 self.trainers.append(line["pid"])
         self._other_ranks()
@@ -128,17 +168,15 @@ class Record:
         self._lines.close()
         self._output.close()
 
-    def _add(self, step: dict[str, Any]) -> None:
-        loss = None if step["loss"] is None else float(step["loss"])
-        self._done = step["i"] + 1
-        self._not_finite = self._not_finite + 1 if loss is not None and not math.isfinite(loss) else 0
+    def _add(self, first: int, steps: Sums) -> None:
+        assert steps.began is not None
+        self._done = first + steps.steps
         latest = self._window[-1] if self._window else None
-        if latest is None or latest.began is None or step["t"] >= latest.began + _CHUNK:
-            latest = Sums()
-            self._window.append(latest)
-        latest.add(step, loss)
-        if step["t"] >= self._began:
-            self.totals.add(step, loss)
+        if latest is None or latest.began is None or steps.began >= latest.began + _CHUNK:
+            self._window.append(Sums())
+        self._window[-1] += steps
+        if steps.began >= self._began:
+            self.totals += steps
 
     def _other_ranks(self) -> None:
         for path in set(self._directory.glob("steps.rank*.jsonl")) - self._ranks:
@@ -169,7 +207,7 @@ class Record:
             total=total,
             seconds_left=left,
             silence=max(0.0, now - seen.ended) if seen.steps else None,
-            not_finite=self._not_finite,
+            not_finite=seen.not_finite_now,
             ranks=1 + len(self._ranks),
         )
 

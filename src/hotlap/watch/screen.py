@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.text import Text
+from rich.console import RenderableType
 
 from hotlap.report import text
 from hotlap.report.blocks import Report, blank, bullets, fit, heading, labelled, line, prose, table
@@ -263,7 +263,7 @@ def summary(found: Summary) -> Report:
         said = f"Missed: {', '.join(failed)}." if failed else "No goal was missed."
     if found.warnings:
         said += f" {text.plural(len(found.warnings), 'warning')}, see below."
-    style = "bold red" if failed else "bold green" if told else "bold"
+    style = "bold red" if failed else "bold yellow" if found.warnings else "bold green" if told else "bold"
     parts = [
         blank(),
         prose(said, style=style),
@@ -330,19 +330,21 @@ def _figure(figure: Figure | None, show: Callable[[float], str]) -> tuple[str, s
     return (text.NA, text.NA) if figure is None else (show(figure.mean), show(figure.peak))
 
 
-def _recorded(found: Summary) -> list[Text]:
+def _recorded(found: Summary) -> list[RenderableType]:
     if not found.steps:
         return []
     shares = sorted(found.phases.items(), key=lambda each: -each[1])
     whole = sum(found.phases.values())
     named = [f"{name} {100 * seconds / whole:.0f} %" for name, seconds in shares if seconds >= 0.005 * whole]
-    phases = [", ".join(named[i : i + _A_LINE]) for i in range(0, len(named), _A_LINE)]
-    lines = [
-        f"{text.plural(found.steps, 'step')}, {text.seconds(found.step_seconds)} each, "
-        f"{text.rate(found.samples_per_second)}, loss {text.figure(found.loss, 4)} at the end",
-        *phases,
+    return [
+        blank(),
+        prose(
+            f"{text.plural(found.steps, 'step')}, {text.seconds(found.step_seconds)} each, "
+            f"{text.rate(found.samples_per_second)}, loss {text.figure(found.loss, 4)} at the end",
+            indent=2,
+        ),
+        prose(",\n".join(", ".join(named[i : i + _A_LINE]) for i in range(0, len(named), _A_LINE)), indent=2),
     ]
-    return [blank(), *(line("  " + each) for each in lines)]
 
 
 def _span(first: float, last: float) -> str:
