@@ -8,10 +8,10 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up import GIB, gpu, machine, sample, steps, watched
+from made_up_looks import GIB, gpu, machine, sample, steps, watched
 from rich.console import Console, RenderableType
 
-from hotlap.watch import screen
+from hotlap.watch import closing, screen
 from hotlap.watch.graph import ASCII, BLOCKS, graph
 from hotlap.watch.history import History
 from hotlap.watch.sample import Gpu, MigInstance, Processes
@@ -84,7 +84,7 @@ def test_without_utf8_it_is_ascii() -> None:
     for view in (
         screen.screen(HEADER, history, 80, 24, blocks=False),
         screen.glance(HEADER, history, 80),
-        screen.summary(tally.summary(name="x", pid=1, command=[], ended="time", outcome=None, steps=None)),
+        closing.report(tally.summary(name="x", pid=1, command=[], ended="time", outcome=None, steps=None)),
     ):
         lines(view, 80, "ascii")
     assert any(
@@ -138,7 +138,7 @@ def test_a_line_for_where_nothing_can_be_drawn() -> None:
 def report(tally: Tally) -> str:
     return "\n".join(
         lines(
-            screen.summary(
+            closing.report(
                 tally.summary(
                     name="run", pid=1, command=[], ended="training", outcome=("crashed", "exit code 1"), steps=None
                 )

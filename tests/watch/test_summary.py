@@ -6,7 +6,7 @@ import math
 
 import msgspec
 import pytest
-from made_up import GIB, gpu, machine, sample, watched
+from made_up_looks import GIB, gpu, machine, sample, watched
 
 from hotlap.watch.record import Sums, sums_of
 from hotlap.watch.sample import GpuProcess

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from made_up import GIB, gpu, machine, processes, sample, steps, watched
+from made_up_looks import GIB, gpu, machine, processes, sample, steps, watched
 
 from hotlap.watch.sample import Gpu, GpuProcess
 

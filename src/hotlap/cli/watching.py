@@ -55,7 +55,7 @@ def watch(
     json
         Print a line of JSON for each look, and one for the summary at the end.
     """
-    from hotlap.watch import AsJson, AsLines, OnScreen, Sensors, View, find, glance, screen, write_json
+    from hotlap.watch import AsJson, AsLines, OnScreen, Sensors, View, closing, find, glance, screen, write_json
     from hotlap.watch import watch as watch_training
 
     lasts = 0.0 if seconds.strip() in ("0", "0s") else as_seconds("--seconds", seconds)
@@ -81,7 +81,7 @@ def watch(
         view = OnScreen(console, header)
     summary, stopped_by = watch_training(found, sensors, view, seconds=lasts, interval=apart)
     if stopped_by != signal.SIGHUP:  # else nobody reads it
-        write_json(summary) if json else console.print(screen.summary(summary))
+        write_json(summary) if json else console.print(closing.report(summary))
     if stopped_by is None or (stopped_by == signal.SIGINT and not lasts):
         return 0
     return 128 + stopped_by

@@ -11,8 +11,9 @@ started the training. The training knows nothing of being watched.
 
 from __future__ import annotations
 
-from hotlap.watch.live import AsJson, AsLines, OnScreen, View, glance, watch, write_json
+from hotlap.watch.live import glance, watch
 from hotlap.watch.sensors import Sensors
 from hotlap.watch.trainings import Training, find
+from hotlap.watch.views import AsJson, AsLines, OnScreen, View, write_json
 
 __all__ = ["AsJson", "AsLines", "OnScreen", "Sensors", "Training", "View", "find", "glance", "watch", "write_json"]

@@ -11,6 +11,7 @@ from hotlap.watch.sample import Sample, in_use
 _KEPT = 512
 #: Points of a memory curve; when it has more, every other one is dropped.
 _POINTS = 256
+_RECENT = 64
 #: Seconds from which on a growth is believed, and within which its end must lie: what comes later is no matter of a
 #: live view.
 _LEAST, _HORIZON = 60.0, 86400.0
@@ -37,7 +38,8 @@ class Growth:
             self._apart = (self._points[-1][0] - self._points[0][0]) / len(self._points)
         if at - self._fitted >= _FIT:
             self._fitted = at
-            found = trend(self._points)
+            # One that began late shows in the last points alone, one that is slow in all of them.
+            found = trend(self._points) or trend(self._points[-_RECENT:])
             self.slope = None if found is None or found.end - found.start < _LEAST else found.slope
 
     def seconds_left(self, room: int) -> float | None:

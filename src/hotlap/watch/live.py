@@ -11,38 +11,25 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
-from rich.console import Console
-from rich.live import Live
 
 from hotlap.errors import RunError
-from hotlap.report import text
-from hotlap.report.blocks import encodable
-from hotlap.watch import screen
+from hotlap.report.secrets import mask
 from hotlap.watch.history import History
 from hotlap.watch.sample import Sample
 from hotlap.watch.sensors import Sensors
 from hotlap.watch.summary import Summary, Tally
 from hotlap.watch.trainings import Training
 from hotlap.watch.troubles import warnings
+from hotlap.watch.views import View
 
 #: Seconds between the first two moments, which rates need.
 _FIRST = 0.5
-
-
-class View(Protocol):
-    def show(self, history: History) -> None: ...
-    def again(self, history: History) -> None:
-        """The window has another size, or another program has drawn on it."""
-
-    def suspend(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class Signals:
@@ -147,7 +134,7 @@ def watch(
     found = tally.summary(
         name=training.name,
         pid=training.pid,
-        command=training.command,
+        command=mask(training.command),
         ended=ended,
         outcome=sensors.outcome() if ended == "training" else None,
         steps=steps,
@@ -183,102 +170,10 @@ def add(sample: Sample, history: History, tally: Tally) -> None:
 def _attend(signals: Signals, view: View, history: History) -> None:
     if signals.suspend:
         signals.suspend = False
-        view.suspend()
+        view.close()
         os.kill(os.getpid(), signal.SIGSTOP)
         signals.redraw = True
     if signals.redraw:
         signals.redraw = False
-        if history.samples:
-            view.again(history)
-
-
-class OnScreen:
-    """Draws on the terminal's other screen; what was there before comes back."""
-
-    def __init__(self, console: Console, header: screen.Header) -> None:
-        self._console = console
-        self._header = header
-        self._live: Live | None = None
-
-    def show(self, history: History) -> None:
-        width, height = self._console.size
-        drawn = screen.screen(self._header, history, width, height, blocks=shows_blocks(self._console))
-        if self._live is None:
-            self._live = Live(
-                drawn,
-                console=self._console,
-                screen=True,
-                auto_refresh=False,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._live.start(refresh=True)
-        else:
-            self._live.update(drawn, refresh=True)
-
-    def again(self, history: History) -> None:
-        self.show(history)
-
-    def suspend(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            live.stop()
-
-
-class AsLines:
-    """A line a look, and each warning when it comes up."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._about: set[str] = set()
-
-    def show(self, history: History) -> None:
-        sample = history.samples[-1]
-        self._say(screen.row(sample))
-        for warning in sample.warnings:
-            if warning.about not in self._about:
-                self._say(f"warning: {warning.text}")
-        self._about = {warning.about for warning in sample.warnings}
-
-    def _say(self, words: str) -> None:
-        self._console.print(encodable(text.printable(words), self._console.encoding), markup=False, soft_wrap=True)
-        self._console.file.flush()
-
-    def again(self, history: History) -> None:
-        pass
-
-    def suspend(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class AsJson:
-    def show(self, history: History) -> None:
-        write_json(history.samples[-1])
-
-    def again(self, history: History) -> None:
-        pass
-
-    def suspend(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def write_json(value: Sample | Summary) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
-
-
-def shows_blocks(console: Console) -> bool:
-    try:
-        "▁█".encode(console.encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+        if history.samples and view.redraws:
+            view.show(history)

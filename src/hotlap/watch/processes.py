@@ -22,8 +22,8 @@ from hotlap.watch.proc import Stat, said, stat
 from hotlap.watch.sample import Processes, Worker
 from hotlap.workers import cgroups
 
-#: Of the time, looking for new processes may take this share, and counting memory that one.
-_SHARE_OF_TREE, _SHARE_OF_MEMORY = 0.002, 0.005
+#: Shares of the time that may be taken to look for new processes, to count memory, and to see whether CUDA is loaded.
+_SHARE_OF_TREE, _SHARE_OF_MEMORY, _SHARE_OF_CUDA = 0.002, 0.003, 0.001
 #: What torch calls a loader's worker.
 _WORKER = b"pt_data_worker"
 #: Torch loads it with the first use of a GPU.
@@ -73,7 +73,7 @@ class Tree:
         self._disk: dict[int, tuple[int, int]] = {}
         self._kind: dict[int, bool] = {}
         self._memory: _Memory | None = None
-        self._mapped = Seldom(_SHARE_OF_TREE)
+        self._mapped = Seldom(_SHARE_OF_CUDA)
         self._cuda = False
 
     def look(self, now: float, trainers: Sequence[int] = ()) -> Processes | None:

@@ -14,7 +14,7 @@ import pytest
 from terminals import OnTerminal, Screen
 
 from hotlap.errors import RunError
-from hotlap.watch import AsLines, Sensors, Training, watch
+from hotlap.watch import Sensors, Training, View, watch
 from hotlap.watch.history import History
 
 HOTLAP = [sys.executable, "-m", "hotlap", "watch"]
@@ -134,7 +134,7 @@ def test_once_is_one_look(run: Run) -> None:
     assert "█" not in text
 
 
-class Unseen(AsLines):
+class Unseen(View):
     def __init__(self) -> None:
         self.shown = 0
 
