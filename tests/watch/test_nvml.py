@@ -30,7 +30,7 @@ def test_a_card_tells_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         80 << 30,
     )
     assert (gpu.power, gpu.power_limit, gpu.clock, gpu.clock_max, gpu.temperature) == (650.0, 700.0, 1755, 1980, 64)
-    assert gpu.throttled == ["power limit", "temperature (hardware)"]
+    assert gpu.throttled == ["power limit", "temperature, by the hardware"]
     assert gpu.processes is not None
     assert [(each.pid, each.memory, each.utilization, each.watched) for each in gpu.processes] == [
         (7, 1 << 30, 40.0, True),

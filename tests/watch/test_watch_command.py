@@ -56,8 +56,8 @@ def started(screen: Screen) -> bool:
     return any(line.startswith("Ctrl-C ends") for line in screen.lines)
 
 
-def test_a_terminal_of_80_by_24_a_resize_and_ctrl_c(run: Run) -> None:
-    """Everything fits; the new size is filled at once; at the end the terminal is as before, with the summary."""
+def test_a_terminal_of_80_by_24_a_resize_ctrl_z_and_ctrl_c(run: Run) -> None:
+    """Everything fits; the new size is filled at once; stopped or ended, the terminal is as before."""
     terminal = OnTerminal([*HOTLAP, "profile-1", "--interval", "0.3"], 80, 24, {}, str(run.directory.parents[2]))
     assert terminal.until(started)
     assert terminal.screen.alternate
@@ -71,6 +71,11 @@ def test_a_terminal_of_80_by_24_a_resize_and_ctrl_c(run: Run) -> None:
     terminal.resize(60, 12)
     assert terminal.until(started)
     assert not terminal.screen.overflowed
+    terminal.process.send_signal(signal.SIGTSTP)
+    assert terminal.until(lambda screen: not screen.alternate and screen.cursor)
+    os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
+    terminal.process.send_signal(signal.SIGCONT)
+    assert terminal.until(lambda screen: screen.alternate and started(screen))
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 0
     assert terminal.screen.cursor

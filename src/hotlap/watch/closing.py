@@ -87,7 +87,7 @@ def _gpu_rows(gpu: GpuSummary) -> list[tuple[str, str, str, str]]:
         (
             f"{name} power",
             *_figure(gpu.power, lambda value: f"{value:.0f} W"),
-            f"clocks held back: {', '.join(held)}" if held else "",
+            f"held back: {', '.join(held)}" if held else "",
         ),
     ]
 

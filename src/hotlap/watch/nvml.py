@@ -20,8 +20,8 @@ _REASONS = {
     0x04: "power limit",
     0x08: "hardware slowdown",
     0x10: "sync boost with other cards",
-    0x20: "temperature (software)",
-    0x40: "temperature (hardware)",
+    0x20: "temperature",
+    0x40: "temperature, by the hardware",
     0x80: "power brake",
     0x100: "display clocks",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -68,10 +69,11 @@ def _lines(header: Header, history: History, width: int, rows: int, levels: str)
     notes = [_Line(6, words, "dim") for missing in sample.missing for words in textwrap.wrap(missing, max(20, width))]
 
     def curve(of: Callable[[Sample], float | None], top: float | None, unit: str = "") -> list[_Line]:
-        values = [of(each) for each in history.samples]
-        drawn = graph(values, max(0, width - LABEL), rows, top, levels)
+        cells = max(0, width - LABEL)
+        recent = islice(history.samples, max(0, len(history.samples) - cells), None)
+        drawn = graph([of(each) for each in recent], cells, rows, top, levels)
         labels = [unit, *[""] * rows][:rows]
-        return [_Line(_CURVE, f"{label:{LABEL}}{cells}", "cyan") for label, cells in zip(labels, drawn, strict=True)]
+        return [_Line(_CURVE, f"{label:{LABEL}}{row}", "cyan") for label, row in zip(labels, drawn, strict=True)]
 
     return [
         *_header(header, sample, width),
@@ -143,7 +145,7 @@ def _gpus(sample: Sample, width: int, curve: Curve) -> list[_Line]:
         if few:
             found += curve(lambda each, index=gpu.index: _utilization(each, {index}), 100.0, "  used")
     if not few:
-        found += curve(lambda each: _utilization(each, used or None), 100.0, "  mean")
+        found += curve(lambda each: _utilization(each, {gpu.index for gpu in in_use(each)} or None), 100.0, "  mean")
     return found
 
 
