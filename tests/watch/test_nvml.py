@@ -99,7 +99,8 @@ def test_a_divided_card_shows_its_parts(monkeypatch: pytest.MonkeyPatch) -> None
         (0, 5 << 30, 10 << 30),
         (2, 1 << 30, 20 << 30),
     ]
-    assert all(each.watched for part in gpu.mig for each in part.processes or [])
+    assert [each.watched for part in gpu.mig for each in part.processes or []] == [True, True]
+    assert len(gpu.all_processes) == 2
 
 
 def test_a_card_that_is_lost_while_watched_is_asked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

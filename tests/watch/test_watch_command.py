@@ -16,8 +16,29 @@ from terminals import OnTerminal, Screen
 from hotlap.errors import RunError
 from hotlap.watch import Sensors, Training, View, watch
 from hotlap.watch.history import History
+from hotlap.watch.trainings import running
 
 HOTLAP = [sys.executable, "-m", "hotlap", "watch"]
+TRAINING = """
+import time, torch
+
+class Samples(torch.utils.data.Dataset):
+    def __len__(self):
+        return 10**6
+
+    def __getitem__(self, index):
+        time.sleep(0.001)
+        return torch.ones(4)
+
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for step, batch in enumerate(torch.utils.data.DataLoader(Samples(), batch_size=4, num_workers=2)):
+    optimizer.zero_grad()
+    model(batch).sum().backward()
+    optimizer.step()
+    if step and step % 100 == 0:
+        print(f"step {step}/100000", flush=True)
+"""
 STAND_IN = Path(__file__).with_name("training.py")
 
 
@@ -137,6 +158,35 @@ def test_once_is_one_look(run: Run) -> None:
     assert "a step" in text
     assert "Means" not in text
     assert "█" not in text
+
+
+def test_a_real_training_with_two_workers(tmp_path: Path) -> None:
+    """As `hotlap profile` starts it: found among all processes, with its workers and its steps."""
+    (tmp_path / "train.py").write_text(TRAINING)
+    profile = subprocess.Popen(
+        [sys.executable, "-m", "hotlap", "profile", "--", sys.executable, "train.py"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert profile.stderr is not None
+    assert "step 100/" in next(line for line in profile.stderr if line.startswith("step"))
+    (directory,) = (tmp_path / ".hotlap" / "runs").iterdir()
+    (found,) = (each for each in running() if each.directory == directory.resolve())
+    assert found.command[1:] == ["train.py"]
+    done = subprocess.run(
+        [*HOTLAP, directory.name, "--once", "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=30
+    )
+    seen = json.loads(done.stdout)
+    profile.send_signal(signal.SIGINT)
+    profile.communicate(timeout=30)
+    assert len(seen["processes"]["workers"]) == 2
+    assert seen["processes"]["count"] == 3
+    assert seen["steps"]["done"] >= 100
+    assert seen["steps"]["phases"]["data_wait"] > 0
+    assert seen["steps"]["total"] == 100000
 
 
 class Unseen(View):

@@ -55,10 +55,9 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def all_processes(self) -> list[GpuProcess]:
-        found = list(self.processes or [])
-        for instance in self.mig:
-            found += instance.processes or []
-        return found
+        """Those of its parts, where they tell: the divided card may name the same ones."""
+        parts = [instance.processes for instance in self.mig if instance.processes is not None]
+        return [process for part in parts for process in part] if parts else list(self.processes or [])
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
