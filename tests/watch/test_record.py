@@ -152,6 +152,9 @@ def test_the_time_that_is_left_of_planned_steps(run: Growing) -> None:
     """At the pace since the watch began."""
     run.begin()
     record = Record(run.folder, began=0.0, planned=1000)
+    before = record.look(0.0)
+    assert before is not None
+    assert (before.total, before.seconds_left) == (1000, None)
     run.append(steps(0, 10, 0.0))
     assert record.look(1.0) is not None
     run.append(steps(10, 90, 1.0))

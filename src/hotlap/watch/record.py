@@ -218,6 +218,8 @@ class Record:
         """
         if self._planned is not None:
             printed, at, total = None, (self._done, ended), self._planned
+            if not self._done:
+                return None, total, None
         else:
             found = self._output.step_of()
             if found is None:

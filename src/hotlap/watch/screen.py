@@ -40,6 +40,10 @@ class _Line(NamedTuple):
     style: str = ""
 
 
+#: Draws a figure of each look, up to a greatest value, with a label.
+Curve = Callable[..., list[_Line]]
+
+
 def screen(header: Header, history: History, width: int, height: int, *, blocks: bool) -> Report:
     """Return what fits into so many cells. ``blocks``: whether the terminal can show block characters."""
     levels = BLOCKS if blocks else ASCII
@@ -79,7 +83,7 @@ def _lines(header: Header, history: History, width: int, rows: int, levels: str)
         *_header(header, sample, width),
         _Line(3, ""),
         *_steps(sample, width),
-        *(curve(_step_ms, None, "  time") if sample.steps is not None else []),
+        *(curve(_step_seconds, None, "  time") if sample.steps is not None else []),
         *_gpus(sample, width, curve),
         *_machine(sample, width, curve),
         *([_Line(3, "")] if warnings else []),
@@ -89,21 +93,19 @@ def _lines(header: Header, history: History, width: int, rows: int, levels: str)
     ]
 
 
-Curve = Callable[..., list[_Line]]
-
-
-def _step_ms(sample: Sample) -> float | None:
+def _step_seconds(sample: Sample) -> float | None:
     return None if sample.steps is None else sample.steps.step_seconds
 
 
 def _header(header: Header, sample: Sample, width: int) -> list[_Line]:
     count = "" if sample.processes is None else f", {process_count(sample.processes.count)}"
-    left = f"{header.name}{'' if str(header.pid) in header.name else f' (process {header.pid})'}{count}"
+    process = "" if header.name.endswith(f" {header.pid}") else f" (process {header.pid})"
+    left = f"{header.name}{process}{count}"
     right = f"{clock(sample.time)}, {elapsed(sample.elapsed)}"
     gap = width - cell_len(left) - cell_len(right)
     return [
         _Line(0, f"{left}{' ' * gap}{right}" if gap > 1 else cut(left, width), "bold"),
-        _Line(4, text.command(header.command), "dim"),
+        _Line(5, text.command(header.command), "dim"),
     ]
 
 
@@ -200,7 +202,7 @@ def _machine(sample: Sample, width: int, curve: Curve) -> list[_Line]:
         disk.append(f"training {rate(processes.disk_read)}, {rate(processes.disk_write)}")
         busy = ", ".join(percent(None if each.cpu is None else 100 * each.cpu) for each in processes.workers)
         words = f"{len(processes.workers)}: {busy} of a core" if processes.workers else "none"
-        lines.append(_Line(4, fields("Workers", [words], width)))
+        lines.append(_Line(3, fields("Workers", [words], width)))
     disk.append(f"waited for {percent(machine.disk_wait)} of the time")
     return [
         _Line(1, fields("CPU", cpu, width)),

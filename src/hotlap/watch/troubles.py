@@ -13,6 +13,9 @@ from hotlap.train.config.goals import CRITICAL_MEMORY, DATA_SHARE, GOALS
 from hotlap.watch.history import History
 from hotlap.watch.sample import Gpu, Processes, Sample, Steps, Trouble, in_use
 
+#: What a warning is about, and its text.
+Said = Iterator[tuple[str, str]]
+
 #: Seconds of looks, and so many of them at the least, before a mean is worth a warning.
 _RECENT, _LOOKS = 10.0, 5
 #: A phase takes a part of a step that may be why the GPU idles.
@@ -50,9 +53,6 @@ def warnings(history: History) -> list[Trouble]:
             *_idle(history),
         )
     ]
-
-
-Said = Iterator[tuple[str, str]]
 
 
 def _lost(sample: Sample) -> Said:
