@@ -134,6 +134,18 @@ def test_through_a_pipe_each_look_is_a_line_and_an_end_from_outside_has_a_summar
     assert errors == ""
 
 
+def test_a_reader_that_goes_away_ends_it_quietly(run: Run) -> None:
+    """As in `hotlap watch | head -1`."""
+    process = piped(run, "--interval", "0.1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
 def test_json_is_a_line_a_look_and_one_for_the_summary(run: Run) -> None:
     """And Ctrl-C before the time is over is an interruption."""
     process = piped(run, "--json", "--interval", "0.2", "--seconds", "50")

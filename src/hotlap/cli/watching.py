@@ -74,7 +74,7 @@ def watch(
         history = glance(found, sensors, apart)
         write_json(history.samples[-1]) if json else console.print(screen.glance(header, history, console.width))
         return 0
-    view: View = AsLines(console)
+    view: View = AsLines()
     if json:
         view = AsJson()
     elif sys.stdout.isatty() and not console.is_dumb_terminal:

@@ -64,8 +64,7 @@ class OnScreen(View):
 class AsLines(View):
     """A line a look, and each warning when it comes up."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
         self._about: set[str] = set()
 
     def show(self, history: History) -> None:
@@ -77,8 +76,8 @@ class AsLines(View):
         self._about = {warning.about for warning in sample.warnings}
 
     def _say(self, words: str) -> None:
-        self._console.print(encodable(text.printable(words), self._console.encoding), markup=False, soft_wrap=True)
-        self._console.file.flush()
+        sys.stdout.write(encodable(text.printable(words), sys.stdout.encoding) + "\n")
+        sys.stdout.flush()
 
 
 class AsJson(View):
