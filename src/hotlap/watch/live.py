@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Literal
 
@@ -88,7 +87,6 @@ def watch(
     *,
     seconds: float,
     interval: float,
-    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Summary, int | None]:
     """Look at a training every ``interval`` seconds, for ``seconds`` (0: until it is over or somebody stops it).
 
@@ -102,10 +100,10 @@ def watch(
     ended: Literal["training", "time", "stopped"] = "stopped"
     try:
         with Signals() as signals:
-            began = clock()
+            began = time.monotonic()
             due = began + min(_FIRST, interval)
             while signals.stopped is None:
-                left = due - clock()
+                left = due - time.monotonic()
                 if left > 0:
                     signals.wait(left)
                     _attend(signals, view, history)
@@ -116,11 +114,11 @@ def watch(
                     break
                 add(sample, history, tally)
                 view.show(history)
-                if seconds and clock() - began >= seconds:
+                if seconds and time.monotonic() - began >= seconds:
                     ended = "time"
                     break
                 # A look that took too long is not made up for.
-                due = max(due + interval, clock())
+                due = max(due + interval, time.monotonic())
                 due = min(due, began + seconds) if seconds else due
             signal_number = signals.stopped
     finally:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +33,8 @@ _CUDA = b"libcuda.so"
 class Seldom:
     """When to do again what takes long: after so much time that it was but this share of it."""
 
-    def __init__(self, share: float, work: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, share: float) -> None:
         self._share = share
-        self._work = work
         self._next = float("-inf")
 
     def due(self, now: float) -> bool:
@@ -43,11 +42,11 @@ class Seldom:
 
     @contextlib.contextmanager
     def measured(self, now: float) -> Iterator[None]:
-        began = self._work()
+        began = time.thread_time()
         try:
             yield
         finally:
-            self._next = now + (self._work() - began) / self._share
+            self._next = now + (time.thread_time() - began) / self._share
 
 
 class _Memory(NamedTuple):

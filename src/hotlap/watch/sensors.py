@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 
 from hotlap.errors import RunError
 from hotlap.watch.machine import MachineSensor
@@ -19,19 +18,11 @@ _LAST_WORDS, _AGAIN = 2.0, 0.1
 
 
 class Sensors:
-    """``clock``: that of the record, which is the machine's monotonic one."""
+    """``planned``: steps of the whole training. The clock is that of the record: the machine's monotonic one."""
 
-    def __init__(
-        self,
-        training: Training,
-        planned: int | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, training: Training, planned: int | None = None) -> None:
         self._training = training
-        self._clock = clock
-        self._sleep = sleep
-        self._began = clock()
+        self._began = time.perf_counter()
         self._driver = Driver()
         self._machine = MachineSensor(self._began)
         self._tree = Tree(training.pid, self._began)
@@ -45,7 +36,7 @@ class Sensors:
         Raises:
             RunError: its record is written by a newer hotlap.
         """
-        now = self._clock()
+        now = time.perf_counter()
         steps = None if self._record is None else self._record.look(now)
         processes = self._tree.look(now, self._record.trainers if self._record is not None else ())
         if processes is None:
@@ -67,7 +58,7 @@ class Sensors:
         if self._record is None:
             return None
         with contextlib.suppress(RunError):
-            self._record.look(self._clock())
+            self._record.look(time.perf_counter())
         self._record.close()
         return self._record.totals if self._record.trainers else None
 
@@ -76,9 +67,9 @@ class Sensors:
         directory = self._training.directory
         if directory is None:
             return "ended", None
-        until = self._clock() + _LAST_WORDS
-        while (found := outcome(directory))[0] == "ended" and self._clock() < until:
-            self._sleep(_AGAIN)
+        until = time.perf_counter() + _LAST_WORDS
+        while (found := outcome(directory))[0] == "ended" and time.perf_counter() < until:
+            time.sleep(_AGAIN)
         return found
 
     def _missing(self, memory: bool) -> list[str]:
