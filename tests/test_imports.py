@@ -1,6 +1,6 @@
 """Imports between the rooms of ``src/hotlap`` go in one direction, and few of them import torch.
 
-    errors <- records <- launch <- diagnose <- changes <- tune, report <- api <- cli
+    errors <- records <- launch <- diagnose <- changes <- tune, report <- watch, api <- cli
 
 ``train.config`` stands by itself: it knows the keys of a configuration and imports no torch, so ``tune`` may ask it.
 """
@@ -50,6 +50,7 @@ MAY_IMPORT = {
     },
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
+    "watch": {"errors", "records", "launch", "diagnose", "report", "train.config", "workers"},
     "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train"},
     "terminal": {"errors"},
     "cli": {
@@ -63,6 +64,7 @@ MAY_IMPORT = {
         "report",
         "train",
         "train.config",
+        "watch",
         "terminal",
         "api",
     },

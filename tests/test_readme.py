@@ -18,6 +18,7 @@ PAGES = [
     "docs/configurations.md",
     "docs/data.md",
     "docs/method.md",
+    "docs/watch.md",
 ]
 READMES = ["README.md", "README.zh-CN.md"]
 

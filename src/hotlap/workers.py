@@ -85,14 +85,19 @@ def cpu_quota() -> float | None:
 
 def cgroup_limits(name: str) -> Iterator[str]:
     """This process's limit and those of the groups around its own (cgroup v2), as far as they can be read."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    own = next((PurePosixPath(line[3:]) for line in groups if line.startswith("0::/")), PurePosixPath("/"))
-    for group in (own, *own.parents):
+    for group in cgroups():
         with contextlib.suppress(OSError):
-            yield Path(f"/sys/fs/cgroup{group}", name).read_text().strip()
+            yield (group / name).read_text().strip()
+
+
+def cgroups(pid: int | str = "self") -> list[Path]:
+    """The folders of a process's group and of those around it (cgroup v2), the own one first."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    own = next((PurePosixPath(line[3:]) for line in lines if line.startswith("0::/")), PurePosixPath("/"))
+    return [Path(f"/sys/fs/cgroup{group}") for group in (own, *own.parents)]
 
 
 def _milliseconds(seconds: float) -> str:

@@ -90,6 +90,14 @@ OPTIONS = {
         "--json",
     },
     "run": {"--with", "--run-dir"},
+    "watch": {
+        "--seconds",  # a watch in a script must end
+        "--interval",  # what changes fast, and what shall cost nothing
+        "--once",  # a look from a script
+        "--planned-steps",  # as in a tuning, for the time that is left
+        "--run-dir",
+        "--json",
+    },
     "report": {"--output", "--force", "--json"},
     "explain": {"--json"},
     "train": {"--json"},

@@ -17,7 +17,14 @@ from collections.abc import Sequence
 
 import cyclopts
 
-from hotlap.cli import commands, configurations, estimates, reading, trainings  # noqa: F401  (they enter themselves into the application)
+from hotlap.cli import (  # noqa: F401  (they enter themselves into the application)
+    commands,
+    configurations,
+    estimates,
+    reading,
+    trainings,
+    watching,
+)
 from hotlap.cli.options import app
 from hotlap.errors import EXIT_INTERRUPTED, HotlapError, UsageError
 

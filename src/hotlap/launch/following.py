@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
 from hotlap.records import SCHEMA
@@ -17,6 +19,8 @@ from hotlap.records import SCHEMA
 _CHUNK = 1 << 20
 #: Chunks that are copied before something else is looked at; a pipe holds a part of one.
 _AT_ONCE = 16
+#: How the lines begin without which later ones mean nothing.
+_LASTING = (b'{"k": "plan"', b'{"k": "start"')
 
 
 class Follower:
@@ -27,15 +31,23 @@ class Follower:
         self._descriptor: int | None = None
 
     def read(self) -> bytes:
-        if self._descriptor is None:
-            try:
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return b""
+        if self._descriptor is None and not self.open():
+            return b""
+        assert self._descriptor is not None
         blocks = []
         while block := os.read(self._descriptor, _CHUNK):
             blocks.append(block)
         return b"".join(blocks)
+
+    def open(self, last: int | None = None) -> bool:
+        """Whether the file is there. Of what it holds by now, only so many ``last`` bytes will be handed out."""
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        if last is not None:
+            os.lseek(self._descriptor, max(0, os.fstat(self._descriptor).st_size - last), os.SEEK_SET)
+        return True
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -44,19 +56,42 @@ class Follower:
 
 
 class Lines:
-    """The whole lines of a growing ``steps.jsonl``, decoded."""
+    """The whole lines of a growing ``steps.jsonl``, decoded.
 
-    def __init__(self, path: Path) -> None:
+    Of what is there at the first look, steps are handed out from the ``last`` bytes alone, if given.
+    """
+
+    def __init__(self, path: Path, last: int | None = None) -> None:
         self._file = Follower(path)
+        self._last = last
         self._partial = b""
         self._decoder = Decoder()
 
     def read(self) -> list[dict[str, Any]]:
-        *whole, self._partial = (self._partial + self._file.read()).split(b"\n")
-        return self._decoder.decode(records(whole, self._file.path))
+        return self._decoder.decode(self.read_raw())
+
+    def read_raw(self) -> list[dict[str, Any]]:
+        """As they stand there, many steps in one."""
+        head = b""
+        if self._last is not None and self._file.open(self._last):
+            head, self._last = _head(self._file.path, self._last), None
+        *whole, self._partial = (self._partial + head + self._file.read()).split(b"\n")
+        return records(whole, self._file.path)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _head(path: Path, last: int) -> bytes:
+    """Of what is before the ``last`` bytes, the lines that those need."""
+    kept = []
+    with path.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size - last
+        while left > 0 and (line := file.readline()):
+            left -= len(line)
+            if left >= 0 and line.startswith(_LASTING):
+                kept.append(line)
+    return b"".join(kept)
 
 
 def records(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
@@ -68,9 +103,12 @@ def records(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
     found = []
     for line in lines:
         try:
-            record = json.loads(line)
-        except ValueError:
-            continue
+            record = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            try:
+                record = json.loads(line)  # which knows NaN
+            except ValueError:
+                continue
         if isinstance(record, dict) and "k" in record:
             if record.get("schema", 0) > SCHEMA:
                 raise RunError(

@@ -21,7 +21,7 @@ _RARER = 0.01
 #: Looking may take this share of the time.
 _SHARE = 0.001
 #: Helpers of torch and multiprocessing, which load no samples, by what their command line says.
-_HELPERS = (b"compile_worker", b"resource_tracker", b"semaphore_tracker", b"forkserver")
+HELPERS = (b"compile_worker", b"resource_tracker", b"semaphore_tracker", b"forkserver")
 
 _FIELDS = {"Rss:": "rss", "Pss:": "pss", "Private_Clean:": "uss", "Private_Dirty:": "uss", "Swap:": "swap"}
 #: Kernels since 5.4 tell these apart.
@@ -62,7 +62,7 @@ def memory_of(pid: int) -> dict[str, Any] | None:
             found["parent"] = int(file.read().rpartition(")")[2].split()[1])
         with open(f"/proc/{pid}/cmdline", "rb") as raw:
             command = raw.read()
-        found["helper"] = any(word in command for word in _HELPERS)
+        found["helper"] = any(word in command for word in HELPERS)
         with open(f"/proc/{pid}/smaps_rollup") as file:
             for line in file:
                 label, figure = line.split()[:2]

@@ -10,10 +10,8 @@ import psutil
 import torch
 
 from hotlap.data import SampleCache
+from hotlap.train.config.goals import CRITICAL_MEMORY
 from hotlap.train.ranks import Ranks
-
-#: Of the system's memory in use, from which on a training is in danger.
-CRITICAL_MEMORY = 0.9
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
