@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import cyclopts
 
-from hotlap.cli import commands, estimates, reading, trainings  # noqa: F401  (they enter themselves into the application)
+from hotlap.cli import commands, estimates, reading, reads, trainings  # noqa: F401  (they enter themselves into the application)
 from hotlap.cli.options import app
 from hotlap.errors import EXIT_INTERRUPTED, HotlapError, UsageError
 

@@ -74,6 +74,19 @@ from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
 from hotlap.records.trace import Operator, Trace
+from hotlap.records.traced import (
+    Launches,
+    StreamGaps,
+    TraceComparison,
+    TracedDevice,
+    TracedKernel,
+    TracedMemory,
+    TracedOperator,
+    TracedRank,
+    TracedShift,
+    TracedStep,
+    TraceReading,
+)
 
 __all__ = [
     "BETWEEN",
@@ -106,6 +119,7 @@ __all__ = [
     "HeldByDataset",
     "HeldType",
     "Judgement",
+    "Launches",
     "Limit",
     "LoaderSite",
     "LoaderStart",
@@ -145,11 +159,21 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "StreamGaps",
     "Switches",
     "Sync",
     "Syncs",
     "ThreadUse",
     "Trace",
+    "TraceComparison",
+    "TraceReading",
+    "TracedDevice",
+    "TracedKernel",
+    "TracedMemory",
+    "TracedOperator",
+    "TracedRank",
+    "TracedShift",
+    "TracedStep",
     "Trial",
     "Tuning",
     "Verdict",

@@ -24,6 +24,8 @@ class TracedStep(msgspec.Struct, frozen=True, kw_only=True):
     computing: float | None = None
     communication: float | None = None
     idle: float | None = None
+    #: All of its communication, what runs beside computing included.
+    communicating: float | None = None
     #: Seconds that the host spent in the loader.
     data_wait: float = 0.0
 
@@ -82,16 +84,12 @@ class TracedDevice(msgspec.Struct, frozen=True, kw_only=True):
     copies: float
     #: By cause: data_wait, synchronisation, copy, profiler, host, between_kernels, unknown.
     idle: dict[str, float]
-    #: Seconds of kernels by what launched them: forward, backward, recompute, optimizer, gradient_sync, copies. They
-    #: may run at the same time.
+    #: Seconds of kernels by what launched them: forward (all that is not one of the others), backward, recompute,
+    #: optimizer, communication, copies, unknown. They may run at the same time.
     by_phase: dict[str, float]
     #: All communication, and the share of it that runs beside computing; None where there is none.
     communicating: float = 0.0
     overlap: float | None = None
-    #: Over the whole trace, from its first kernel to its last.
-    whole: float
-    whole_computing: float
-    whole_idle: float
     streams: list[StreamGaps] = []
     launches: Launches | None = None
     #: Other devices that this process used; what is said is of the one with most work.
@@ -118,8 +116,8 @@ class TracedRank(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[TracedStep]
     #: Mean seconds of a step; of the whole trace where there are no marks.
     step_seconds: float
-    #: Of the host's main thread: data_wait, synchronisation, copy, optimizer, backward, operators, outside. They add up to the
-    #: mean step on the host.
+    #: Of the host's main thread: data_wait, synchronisation, copy, optimizer, backward, operators, outside. They add up
+    #: to the mean step on the host.
     host: dict[str, float]
     #: Of the loader: "workers", "no workers", or None where none was seen.
     loader: str | None = None

@@ -109,7 +109,7 @@ def operators(nesting: Nesting, device: Array, names: list[str], inside: Array, 
             total_device=float(all_device[each]),
         )
         for each in np.argsort(-(self_host + self_device), kind="stable")
-        if calls[each]
+        if calls[each] and not names[each].startswith("ProfilerStep")
     ]
 
 

@@ -38,6 +38,8 @@ from hotlap.records.traced import TracedDevice, TracedKernel, TracedMemory, Trac
 #: Kernels and operators that are told: more than anybody reads, and enough to compare.
 _TOLD = 200
 _SYNCS = 10
+#: Less than this share of what the device did is no matter.
+_MUCH = 0.05
 _CPU = 0
 _KINDS: dict[int, Literal["compute", "communication", "copy"]] = {
     KERNEL: "compute",
@@ -90,8 +92,7 @@ def read_rank(path: Path) -> TracedRank:
     starts = seen.nesting.rows[:, START]
     told = operators(seen.nesting, launched, rows.names, (starts >= begin) & (starts < end), marks.count)
     own = _set_of(seen.recomputing)
-    again = seen.in_recompute(*_callers(seen)) & seen.in_window if seen.recomputing is not None else None
-    device = seen.device
+    device = _device(seen) if len(seen.device) else None
     return TracedRank(
         path=str(path),
         rank=number,
@@ -103,14 +104,12 @@ def read_rank(path: Path) -> TracedRank:
         step_seconds=marks.seconds / 1e6 / marks.count,
         host={name: spent / 1e6 / marks.count for name, spent in seen.host.parts(marks).items()},
         loader=seen.host.loads,
-        device=_device(seen) if len(device) else None,
+        device=device,
         kernels=kernels[:_TOLD],
         operators=told[:_TOLD],
         syncs=_syncs(seen),
         recompute_host=None if own is None else seconds(intersection(own, marks.host)) / marks.count,
-        recompute_device=None
-        if again is None or not len(device)
-        else float((device[again, END] - device[again, START]).sum()) / 1e6 / marks.count,
+        recompute_device=device.by_phase.get("recompute", 0.0) if device and own is not None else None,
         memory=_memory(rows),
         notes=_notes(seen),
     )
@@ -150,7 +149,8 @@ def _steps(seen: _Seen) -> list[TracedStep]:
     busy = devices.busy(seen.device)
     waits = covered(marks.host, seen.host.loader) / 1e6
     wall, periods = np.diff(marks.host)[:, 0] / 1e6, np.diff(marks.periods)[:, 0] / 1e6
-    parts = [covered(marks.periods, spans) / 1e6 for spans in (busy.computing, busy.communication_alone, busy.any)]
+    sets = (busy.computing, busy.communication_alone, busy.any, busy.communication)
+    parts = [covered(marks.periods, spans) / 1e6 for spans in sets]
     return [
         TracedStep(
             name=name,
@@ -158,7 +158,8 @@ def _steps(seen: _Seen) -> list[TracedStep]:
             seconds=float(periods[each]),
             computing=float(parts[0][each]) if there else None,
             communication=float(parts[1][each]) if there else None,
-            idle=float(periods[each] - parts[2][each]) if there else None,
+            idle=max(0.0, float(periods[each] - parts[2][each])) if there else None,
+            communicating=float(parts[3][each]) if there else None,
             data_wait=float(waits[each]),
         )
         for each, name in enumerate(marks.names)
@@ -175,7 +176,6 @@ def _device(seen: _Seen) -> TracedDevice:
     idle = devices.idle(marks.window, device, seen.called, busy, seen.host)
     communicating = per_step(busy.communication)
     alone = per_step(busy.communication_alone)
-    whole = np.array([[device[:, START].min(), device[:, END].max()]])
     about = _about_device(seen.columns.header, number)
     return TracedDevice(
         number=number,
@@ -188,9 +188,6 @@ def _device(seen: _Seen) -> TracedDevice:
         by_phase=_by_phase(seen),
         communicating=communicating,
         overlap=1 - alone / communicating if communicating > 0 else None,
-        whole=seconds(whole),
-        whole_computing=seconds(busy.computing),
-        whole_idle=seconds(whole) - seconds(busy.any),
         streams=devices.stream_gaps(device, seen.called),
         launches=devices.launches(marks.window, device, seen.called, marks.count),
         others=sorted({int(other) for other in seen.columns.device[:, DEVICE]} - {number}),
@@ -301,8 +298,9 @@ def _notes(seen: _Seen) -> list[str]:
         notes.append(f"{rows.unreadable:,} events could not be read and are left out.")
     if rows.senseless:
         notes.append(f"{rows.senseless:,} events have no time, or one that cannot be, and are left out.")
-    unknown = float(np.mean(seen.caller < 0)) if len(seen.device) else 0.0
-    if unknown > 0.05:
+    inside = seen.in_window
+    unknown = float(np.mean(seen.caller[inside] < 0)) if inside.any() else 0.0
+    if unknown > _MUCH:
         notes.append(
             f"The call that launched it is missing for {unknown:.0%} of what the device did (it ran before the trace "
             "began, or the trace was filtered): what the device waited for is not known there."
