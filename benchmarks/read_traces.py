@@ -4,8 +4,8 @@
 
 ``--hta`` is the Python of an environment that has HolisticTraceAnalysis; without it only hotlap is measured. Each
 trace is read by fresh processes of both, in turns; the first is also repeated until it has so many gigabytes. Both
-look at the same kernels, those whose launch is in the trace, and HolisticTraceAnalysis is told to keep the last step and
-nanoseconds.
+look at the same kernels, those whose launch is in the trace, and HolisticTraceAnalysis is told to keep the last step
+and nanoseconds.
 """
 
 from __future__ import annotations
@@ -72,13 +72,17 @@ def ours(path: Path) -> dict[str, Any]:
         "idle_time": idle,
         "compute_time": length(parts.computing),
         "non_compute_time": whole - idle - length(parts.computing),
-        "overlap": 1 - length(parts.communication_alone) / communicating if (device[:, KIND] == COMMUNICATION).any() else None,
+        "overlap": 1 - length(parts.communication_alone) / communicating
+        if (device[:, KIND] == COMMUNICATION).any()
+        else None,
         "idle": {
             f"{gaps.stream} {name}": getattr(gaps, name) * 1e6
             for gaps in stream_gaps(device, called)
             for name in ("host_wait", "kernel_wait", "other")
         },
-        "kernels": {rows.names[int(name)]: float(spent[device[:, NAME] == name].sum()) for name in np.unique(device[:, NAME])},
+        "kernels": {
+            rows.names[int(name)]: float(spent[device[:, NAME] == name].sum()) for name in np.unique(device[:, NAME])
+        },
     }
 
 
@@ -130,7 +134,7 @@ def repeated(source: Path, target: Path, size: int) -> int:
 
 _STEP = re.compile(r"ProfilerStep#(\d+)")
 #: A number that another turn changes, with what it is: a time, a call, a step.
-_NUMBERS = re.compile(r'"?@([tcs])(-?[\d.e+]+)@"?')
+_NUMBERS = re.compile(r'(?:"@|~)([tcs])(-?[\d.e+]+)(?:@"|~)')
 
 
 def _marked(event: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def _marked(event: dict[str, Any]) -> dict[str, Any]:
     if "correlation" in event.get("args", ()):
         marked["args"] = {**event["args"], "correlation": f"@c{event['args']['correlation']}@"}
     if _STEP.match(event["name"]):
-        marked["name"] = _STEP.sub(r"ProfilerStep# @s\1@ ", event["name"])
+        marked["name"] = _STEP.sub(r"ProfilerStep#~s\1~", event["name"])
     return marked
 
 
@@ -217,13 +221,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def table(kept: dict[str, Any]) -> str:
     libraries = ", ".join(f"{name} {number}" for name, number in kept["libraries"].items())
     lines = ["# Reading traces", "", sentence(kept), f"Libraries: {libraries}.", "", __doc__.split("\n\n")[2], ""]
-    lines += ["| trace | unpacked | events | hotlap | HTA | hotlap memory | HTA memory |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        "| trace | unpacked | events | hotlap | HTA | hotlap memory | HTA memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for each in kept["traces"]:
         mine, theirs = each["hotlap"], each.get("hta")
         other = (f"{theirs['seconds']:.2f} s", f"{theirs['bytes'] / 1e6:.0f} MB") if theirs else ("not run", "not run")
         lines.append(
-            f"| {each['trace']} | {each['bytes'] / 1e6:.0f} MB | {each['events']:,} | {mine['seconds']:.2f} s | {other[0]} | "
-            f"{mine['bytes'] / 1e6:.0f} MB | {other[1]} |"
+            f"| {each['trace']} | {each['bytes'] / 1e6:.0f} MB | {each['events']:,} | {mine['seconds']:.2f} s | "
+            f"{other[0]} | {mine['bytes'] / 1e6:.0f} MB | {other[1]} |"
         )
     lines += ["", "Seconds are the median of the repeats of the whole command, memory is the largest resident size."]
     for each in kept["traces"]:
@@ -233,7 +240,10 @@ def table(kept: dict[str, Any]) -> str:
         for name, row in each["agreement"].items():
             digits = 4 if name == "overlap" else 0
             lines.append(f"| {name} | {row['hotlap']:,.{digits}f} | {row['hta']:,.{digits}f} | {row['differ']:.3%} |")
-    lines += ["", "Differences are shares of the time between the first and the last kernel. `kernels` is the number of"]
+    lines += [
+        "",
+        "Differences are shares of the time between the first and the last kernel. `kernels` is the number of",
+    ]
     lines += ["names, with the largest difference of one's sum; `overlap` is a share."]
     return "\n".join(lines) + "\n"
 

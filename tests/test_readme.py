@@ -17,6 +17,7 @@ PAGES = [
     "docs/changes.md",
     "docs/data.md",
     "docs/method.md",
+    "docs/traces.md",
 ]
 READMES = ["README.md", "README.zh-CN.md"]
 

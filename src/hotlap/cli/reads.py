@@ -33,7 +33,9 @@ def read(*files: Path, compare: Annotated[bool, Parameter(negative="")] = False,
     if not files:
         raise UsageError("name at least one file, as in `hotlap read trace.json.gz`")
     if compare and len(files) != 2:
-        raise UsageError(f"--compare takes two traces, and there {'is one' if len(files) == 1 else f'are {len(files)}'}")
+        raise UsageError(
+            f"--compare takes two traces, and there {'is one' if len(files) == 1 else f'are {len(files)}'}"
+        )
     if compare:
         both = traces.compare(traces.read(files[:1]), traces.read(files[1:]))
         print_json(both) if json else print_view(read_traces.comparison(both))

@@ -49,7 +49,7 @@ class TracedOperator(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamGaps(msgspec.Struct, frozen=True, kw_only=True):
-    """Time between the kernels of one stream, over the whole trace, by the categories that HolisticTraceAnalysis uses."""
+    """Time between the kernels of one stream, over the whole trace, by the categories of HolisticTraceAnalysis."""
 
     stream: int
     #: The next kernel was launched after the one before had ended.

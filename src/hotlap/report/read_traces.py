@@ -80,7 +80,9 @@ def headline(rank: TracedRank) -> str:
         return f"{what} takes {text.seconds(rank.step_seconds)} on the host; the trace shows no device."
     share = sum(device.idle.values()) / rank.step_seconds
     cause, spent = max(device.idle.items(), key=lambda each: each[1])
-    sentence = f"{what} takes {text.seconds(rank.step_seconds)}; the device does nothing for {text.percent(share)} of it"
+    sentence = (
+        f"{what} takes {text.seconds(rank.step_seconds)}; the device does nothing for {text.percent(share)} of it"
+    )
     if spent >= 0.5 * share * rank.step_seconds and share >= 0.01:
         sentence += f", mostly {_IDLE[cause]}"
     if device.communication > device.computing:
@@ -143,7 +145,7 @@ def _ranks(ranks: Sequence[TracedRank]) -> list[RenderableType]:
     if len(ranks) < 2:
         return []
     shown = text.unit(rank.step_seconds for rank in ranks)
-    cells = [("rank", "step", "computing", "communication", "of it alone", "idle")]
+    cells: list[tuple[str, ...]] = [("rank", "step", "computing", "communication", "of it alone", "idle")]
     for rank in ranks:
         device = rank.device
         figures: tuple[float | None, ...] = (None,) * 4
@@ -157,7 +159,7 @@ def _steps(rank: TracedRank) -> list[RenderableType]:
     if rank.marks == "whole" or len(rank.steps) < 2:
         return []
     shown = text.unit(step.seconds for step in rank.steps)
-    cells = [("step", "takes", "on the host", "computing", "idle", "loading data")]
+    cells: list[tuple[str, ...]] = [("step", "takes", "on the host", "computing", "idle", "loading data")]
     for step in rank.steps[:_STEPS]:
         figures = (step.seconds, step.host, step.computing, step.idle, step.data_wait)
         cells.append((step.name, *(shown(each) for each in figures)))
@@ -172,9 +174,7 @@ def _kernels(rank: TracedRank) -> list[RenderableType]:
         return []
     shown = text.unit(each.seconds for each in rank.kernels)
     cells = [("device", "calls", "kernel")]
-    cells += [
-        (shown(each.seconds), text.figure(each.calls), _short(each.name)) for each in rank.kernels[:_SHOWN]
-    ]
+    cells += [(shown(each.seconds), text.figure(each.calls), _short(each.name)) for each in rank.kernels[:_SHOWN]]
     return [*heading(f"Kernels {_of_step(rank)}"), *table(cells, ">><", header=True)]
 
 
@@ -195,7 +195,7 @@ def _operators(rank: TracedRank) -> list[RenderableType]:
 
 def _short(name: str, most: int = _NAME) -> str:
     """Return a name without what all of them have: namespaces of torch, and the parameters of kernels."""
-    if name.startswith("void ") or name.endswith(")"):
+    if name.endswith(")") and not name.startswith(("Memcpy", "Memset")):
         name = name.removeprefix("void ")
         end = name.rfind(">(")
         name = name[: end + 1] if end > 0 else name.partition("(")[0] or name
@@ -283,7 +283,9 @@ def comparison(found: TraceComparison) -> Report:
 
 def _difference(a: TracedRank, b: TracedRank) -> str:
     ratio = b.step_seconds / a.step_seconds
-    how = f"{text.percent(abs(1 - ratio))} {'shorter' if ratio < 1 else 'longer'}" if round(ratio, 3) != 1 else "as long"
+    how = (
+        f"{text.percent(abs(1 - ratio))} {'shorter' if ratio < 1 else 'longer'}" if round(ratio, 3) != 1 else "as long"
+    )
     return f"A step takes {text.seconds(a.step_seconds)} in A and {text.seconds(b.step_seconds)} in B: {how}."
 
 

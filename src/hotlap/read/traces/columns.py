@@ -132,9 +132,9 @@ class _Sorter:
             else:
                 new["recomputing"].append((*row, thread, UNKNOWN))
         self.events += len(events)
-        for kind, rows in new.items():
-            if rows:
-                self.rows[kind].append(_array(rows))
+        for table, found in new.items():
+            if found:
+                self.rows[table].append(_array(found))
 
     def _kind(self, name: str, category: str) -> int:
         kind = _DEVICE[category]
@@ -165,11 +165,11 @@ class _Sorter:
         )
 
     def _joined(self, kind: str) -> Array:
-        rows = np.concatenate(self.rows.pop(kind) or [np.empty((0, _WIDTHS[kind]))])
+        rows: Array = np.concatenate(self.rows.pop(kind) or [np.empty((0, _WIDTHS[kind]))])
         sound = np.abs(rows[:, [START, END]]).max(axis=1, initial=0.0) < _MOST
         self.senseless += len(rows) - int(sound.sum())
         rows = rows[sound]
-        numbers = rows[:, 3:] if kind != "memory" else rows[:, 3:5]
+        numbers: Array = rows[:, 3:] if kind != "memory" else rows[:, 3:5]
         numbers[~np.isfinite(numbers)] = UNKNOWN
         return rows
 

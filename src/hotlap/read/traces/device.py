@@ -41,8 +41,10 @@ class Busy:
 
 
 def busy(device: Array) -> Busy:
-    sets = [union(device[device[:, KIND] == kind][:, :2]) for kind in (KERNEL, COMMUNICATION, COPY)]
-    return Busy(*sets, any=union(device[:, :2]))
+    kernels, collectives, copies = (
+        union(device[device[:, KIND] == kind, :2]) for kind in (KERNEL, COMMUNICATION, COPY)
+    )
+    return Busy(kernels, collectives, copies, any=union(device[:, :2]))
 
 
 def idle(window: Array, device: Array, called: Array, busy: Busy, host: Host) -> dict[str, Array]:
@@ -102,8 +104,8 @@ def launches(window: Array, device: Array, called: Array, steps: int) -> Launche
     delay = np.maximum(device[inside, START] - called[inside], 0.0)
     moments = np.concatenate((called[inside], called[inside] + delay))
     steps_of = np.concatenate((np.ones(len(delay), int), np.full(len(delay), -1)))
-    # What begins at the moment of its own launch was never waiting.
-    order = np.lexsort((-steps_of, moments))
+    # What begins makes room before what is launched at the same moment.
+    order = np.lexsort((steps_of, moments))
     moments, queued = np.clip(moments[order], begin, end), np.cumsum(steps_of[order])
     spans = np.diff(np.concatenate(([begin], moments, [end])))
     waiting = np.concatenate(([0], queued))

@@ -19,7 +19,9 @@ SYNC = re.compile(r"(?:cuda|hip|cu|xpu)\w*Synchronize\w*|(?:cuda|hip)Memcpy(?:2D
 _COPY = re.compile(r"(?:cuda|hip|cu)\w*Memcpy\w*", re.ASCII)
 OPTIMIZER = re.compile(r"Optimizer\.step#.*")
 #: What autograd runs, with the names that it had in older versions.
-BACKWARD = re.compile(r"autograd::engine::evaluate_function.*|\w*Backward\d*|torch::autograd::AccumulateGrad|\w+Backward\b.*")
+BACKWARD = re.compile(
+    r"autograd::engine::evaluate_function.*|\w*Backward\d*|torch::autograd::AccumulateGrad|\w+Backward\b.*"
+)
 _CHECKPOINT = re.compile(r"CheckpointFunctionBackward.*")
 _RECOMPUTE = re.compile(r".*\brecompute(?:_fn)?\b.*", re.IGNORECASE)
 #: Spans that name a piece of the loop rather than work.
@@ -102,4 +104,3 @@ def recomputing(columns: Columns) -> Array | None:
 
 def _set(rows: Array) -> Array:
     return union(rows[:, :2]) if len(rows) else NONE
-

@@ -16,6 +16,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -217,7 +218,8 @@ class Pieces:
 _AGAIN = "part of a trace gives wrong figures, so write or copy it again"
 
 
-def opened(path: Path) -> IO[bytes]:
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, packed by gzip or not.
 
     Raises:
@@ -225,11 +227,14 @@ def opened(path: Path) -> IO[bytes]:
     """
     try:
         file = path.open("rb")
-        magic = file.read(2)
-        file.seek(0)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from None
-    return gzip.GzipFile(fileobj=file) if magic == b"\x1f\x8b" else file  # type: ignore[return-value]
+    with file:
+        if file.peek(2).startswith(b"\x1f\x8b"):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked  # type: ignore[misc]
+        else:
+            yield file
 
 
 def is_trace(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hotlap.diagnose.rules.base import percent
 from hotlap.read.traces import device as devices
 from hotlap.read.traces.columns import (
     ALLOCATED,
@@ -28,9 +29,9 @@ from hotlap.read.traces.columns import (
     Columns,
     columns,
 )
-from hotlap.read.traces.device import Busy, seconds
+from hotlap.read.traces.device import seconds
 from hotlap.read.traces.host import BACKWARD, OPTIMIZER, SYNC, Host, host, recomputing
-from hotlap.read.traces.intervals import covered, holds, intersection, length, union
+from hotlap.read.traces.intervals import covered, holds, intersection, union
 from hotlap.read.traces.operators import Nesting, nest, operators
 from hotlap.read.traces.steps import Steps, calls, main_device, steps
 from hotlap.records.traced import TracedDevice, TracedKernel, TracedMemory, TracedRank, TracedStep
@@ -66,7 +67,8 @@ class _Seen:
     @property
     def in_window(self) -> Array:
         begin, end = self.steps.window[0]
-        return (self.device[:, START] >= begin) & (self.device[:, START] < end)
+        inside: Array = (self.device[:, START] >= begin) & (self.device[:, START] < end)
+        return inside
 
     def in_recompute(self, threads: Array, moments: Array) -> Array:
         inside = np.zeros(len(moments), bool)
@@ -302,7 +304,7 @@ def _notes(seen: _Seen) -> list[str]:
     unknown = float(np.mean(seen.caller[inside] < 0)) if inside.any() else 0.0
     if unknown > _MUCH:
         notes.append(
-            f"The call that launched it is missing for {unknown:.0%} of what the device did (it ran before the trace "
-            "began, or the trace was filtered): what the device waited for is not known there."
+            f"The call that launched it is missing for {percent(unknown)} of what the device did (it came before the "
+            "trace began, or was filtered out): what the device waited for is not known there."
         )
     return notes

@@ -61,4 +61,3 @@ def _parts(rank: TracedRank) -> dict[str, float]:
         return {}
     found = {"computing": rank.device.computing, "copies": rank.device.copies}
     return found | {f"idle: {cause.replace('_', ' ')}": spent for cause, spent in rank.device.idle.items()}
-

@@ -55,7 +55,9 @@ def steps(columns: Columns, device: Array, called: Array) -> Steps:
         spans = np.concatenate([each[:, :2] for each in (columns.operators, device) if len(each)])
         host = np.array([[spans[:, 0].min(), max(spans[:, 1].max(), spans[:, 0].min() + 1e-3)]])
         return Steps("whole", ["whole trace"], host, host, main)
-    return Steps(marks, names, host, _periods(host, device, called), main)
+    periods = _periods(host, device, called)
+    # Where older work fills the trace, nothing of its own is left of the steps.
+    return Steps(marks, names, host, periods if periods[-1, 1] > periods[0, 0] else host, main)
 
 
 def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
@@ -99,7 +101,11 @@ def _periods(host: Array, device: Array, called: Array) -> Array:
     order = np.argsort(launched, kind="stable")
     ended = np.maximum.accumulate(device[order, END]) if len(device) else np.empty(0)
     before = np.searchsorted(launched[order], np.append(host[:, 0], host[-1, 1]), side="left")
-    done = np.where(before > 0, ended[np.maximum(before - 1, 0)], -np.inf) if len(device) else np.full(len(host) + 1, -np.inf)
+    done = (
+        np.where(before > 0, ended[np.maximum(before - 1, 0)], -np.inf)
+        if len(device)
+        else np.full(len(host) + 1, -np.inf)
+    )
     borders = np.maximum.accumulate(np.maximum(np.append(host[:, 0], host[-1, 1]), done))
     return np.column_stack((borders[:-1], borders[1:]))
 
@@ -113,7 +119,7 @@ def main_device(device: Array) -> int:
 
 
 def calls(device: Array, runtime: Array) -> Array:
-    """Return when each row of ``device`` was launched, and the row of ``runtime`` that did it; nan and -1 if unknown."""
+    """Return when each row of ``device`` was launched, and the row of ``runtime`` that did it; else nan and -1."""
     linked = np.flatnonzero(runtime[:, 4] >= 0)
     linked = linked[np.argsort(runtime[linked, 4], kind="stable")]
     keys = runtime[linked, 4]
