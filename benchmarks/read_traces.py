@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, keep, sentence
+from machine import RESULTS, circumstances, keep, sentence
 
 from hotlap.read.traces.columns import COMMUNICATION, END, KIND, NAME, START, columns
 from hotlap.read.traces.device import busy, stream_gaps
@@ -104,8 +104,7 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> t
     return time.monotonic() - began, used.ru_maxrss * 1024, printed
 
 
-def cost(command: list[str], repeats: int, environment: dict[str, str] | None = None) -> dict[str, Any]:
-    runs = [measured(command, environment) for _ in range(repeats)]
+def cost(runs: list[tuple[float, int, str]]) -> dict[str, Any]:
     seconds = [each[0] for each in runs]
     return {"seconds": median(seconds), "of": seconds, "bytes": max(each[1] for each in runs), "printed": runs[0][2]}
 
@@ -184,7 +183,8 @@ def main() -> None:
     parser.add_argument("--hta-gigabytes", type=float, default=0.25)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    keep("read_traces", run(options))
+    before = circumstances()
+    keep("read_traces", before | run(options))
     text = table(json.loads((RESULTS / "read_traces.json").read_text()))
     (RESULTS / "read_traces.md").write_text(text)
     print(text)
@@ -197,19 +197,26 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     traces, versions = [], {"numpy": version("numpy"), "msgspec": version("msgspec")}
     with tempfile.TemporaryDirectory() as folder:
         jobs = [(path, True) for path in options.traces]
-        for name, gigabytes, both in (("large", options.gigabytes, False), ("repeated", options.hta_gigabytes, True)):
+        for gigabytes, both in ((options.hta_gigabytes, True), (options.gigabytes, False)):
             if gigabytes and (options.hta or not both):
-                target = Path(folder) / f"{name}.json"
+                target = Path(folder) / f"repeated to {gigabytes:g} GB.json"
                 repeated(options.traces[0], target, int(gigabytes * 1e9))
                 jobs.append((target, both))
         for path, both in jobs:
             repeats = options.repeats if path in options.traces else 1
-            found: dict[str, Any] = {"trace": path.name, "file_bytes": path.stat().st_size}
-            mine = cost([*hotlap, str(path)], repeats)
+            name = path.name if path in options.traces else f"the first, {path.stem}"
+            found: dict[str, Any] = {"trace": name, "file_bytes": path.stat().st_size}
+            runs: list[Any] = []
+            others: list[Any] = []
+            for _ in range(repeats):
+                runs.append(measured([*hotlap, str(path)]))
+                if options.hta and both:
+                    others.append(measured([options.hta, "-c", HTA, str(path.resolve())], exact))
+            mine = cost(runs)
             reading = json.loads(mine.pop("printed"))["ranks"][0]
             found |= {"bytes": reading["bytes"], "events": reading["events"], "hotlap": mine}
-            if options.hta and both:
-                theirs = cost([options.hta, "-c", HTA, str(path.resolve())], repeats, exact)
+            if others:
+                theirs = cost(others)
                 printed = json.loads(theirs.pop("printed").strip().splitlines()[-1])
                 versions |= {"HolisticTraceAnalysis": printed["version"], "pandas": printed["pandas"]}
                 found |= {"hta": theirs, "agreement": agreement(ours(path), printed)}

@@ -80,11 +80,12 @@ def test_reads_what_torch_writes(capsys: pytest.CaptureFixture[str], tmp_path: P
     """A trace of this torch's own profiler, with and without marked steps."""
     script = """
 import sys, torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, schedule
 model, loader = torch.nn.Linear(8, 8), torch.utils.data.DataLoader(torch.randn(16, 8), batch_size=4)
 optimizer = torch.optim.SGD(model.parameters())
 for marked in (True, False):
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    marks = {"schedule": schedule(wait=0, warmup=0, active=10)} if marked else {}
+    with profile(activities=[ProfilerActivity.CPU], **marks) as profiler:
         for batch in loader:
             model(batch).sum().backward()
             optimizer.step()
@@ -95,12 +96,12 @@ for marked in (True, False):
 """
     paths = [tmp_path / "plain.json.gz", tmp_path / "marked.json"]
     subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, capture_output=True, timeout=120)
-    for path, marks, steps in zip(paths, ("optimizer", "ProfilerStep"), (4, 4), strict=True):
+    for path, marks in zip(paths, ("optimizer", "ProfilerStep"), strict=True):
         code, out, _ = call(capsys, path, "--json")
         (found,) = json.loads(out)["ranks"]
         assert code == 0
         assert found["marks"] == marks
-        assert len(found["steps"]) >= steps
+        assert len(found["steps"]) == 4
         assert found["device"] is None
         assert found["loader"] == "no workers"
         assert min(found["host"][part] for part in ("data_wait", "backward", "optimizer", "operators")) > 0

@@ -208,6 +208,13 @@ def test_device_behind_the_host(tmp_path: Path) -> None:
     assert {each.name for each in found.kernels} == {"gemm"}
 
 
+def test_step_that_only_began(tmp_path: Path) -> None:
+    """The profiler stops in a step that it has just begun: that is none."""
+    made = training(3)
+    made.step(3, 1_003_000, 1_003_020)
+    assert [step.name for step in rank(made, tmp_path).steps] == [f"ProfilerStep#{n}" for n in range(3)]
+
+
 def test_older_work_fills_the_trace(tmp_path: Path) -> None:
     """Where the device never comes to what the steps launch, they are as long as on the host."""
     made = MadeUp()

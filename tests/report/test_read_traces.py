@@ -68,7 +68,7 @@ def test_reading() -> None:
     """The headline says the largest cause, parts have their share, names lose what all have."""
     page = shown(read_traces.reading(READING))
     assert page.startswith("A step takes 10.0 ms; the device does nothing for 50.0 % of it, mostly while the")
-    assert "rank 0 of 8, H200 (2); 2 steps, marked by the" in page
+    assert "rank 0 of 8, H200 (2); 2 steps, marked by the profiler" in " ".join(page.split())
     assert "idle: loading data" in page
     assert "30.0 %" in page
     assert "ns::gemm<int>\n" in page

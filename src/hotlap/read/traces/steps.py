@@ -23,6 +23,9 @@ from hotlap.records.traced import StepMarks
 _PROFILER_STEP = re.compile(r"ProfilerStep\s*#\s*\d+")
 _OPTIMIZER_STEP = re.compile(r"Optimizer\.step#.*")
 
+#: A last step that is shorter than this share of the others is none.
+_BEGUN = 0.1
+
 
 @dataclass
 class Steps:
@@ -67,7 +70,11 @@ def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
         found = found[found[:, THREAD] == main]
         # The end of one is the beginning of the next: what is between them belongs to a step, too.
         ends = np.append(found[1:, START], max(found[-1, END], found[-1, START] + 1e-3))
-        kept = ends > found[:, START]
+        spans = ends - found[:, START]
+        kept = spans > 0
+        # A profiler that stops after a step has begun one more by then.
+        kept[-1] &= spans[-1] >= _BEGUN * np.median(spans)
+        kept[0] |= not kept.any()
         names = [columns.names[int(each)] for each in found[kept, NAME]]
         return "ProfilerStep", names, np.column_stack((found[kept, START], ends[kept])), main
     main = _busiest(columns.operators)
