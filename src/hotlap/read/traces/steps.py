@@ -74,7 +74,6 @@ def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
         kept = spans > 0
         # A profiler that stops after a step has begun one more by then.
         kept[-1] &= spans[-1] >= _BEGUN * np.median(spans)
-        kept[0] |= not kept.any()
         names = [columns.names[int(each)] for each in found[kept, NAME]]
         return "ProfilerStep", names, np.column_stack((found[kept, START], ends[kept])), main
     main = _busiest(columns.operators)
