@@ -19,6 +19,7 @@ PAGES = [
     "docs/data.md",
     "docs/method.md",
     "docs/watch.md",
+    "docs/traces.md",
 ]
 READMES = ["README.md", "README.zh-CN.md"]
 

@@ -22,6 +22,7 @@ from hotlap.cli import (  # noqa: F401  (they enter themselves into the applicat
     configurations,
     estimates,
     reading,
+    reads,
     trainings,
     watching,
 )

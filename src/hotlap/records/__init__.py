@@ -76,6 +76,19 @@ from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
 from hotlap.records.trace import Operator, Trace
+from hotlap.records.traced import (
+    Launches,
+    StreamGaps,
+    TraceComparison,
+    TracedDevice,
+    TracedKernel,
+    TracedMemory,
+    TracedOperator,
+    TracedRank,
+    TracedShift,
+    TracedStep,
+    TraceReading,
+)
 
 __all__ = [
     "BETWEEN",
@@ -112,6 +125,7 @@ __all__ = [
     "HeldType",
     "Judgement",
     "Larger",
+    "Launches",
     "Limit",
     "Lint",
     "LoaderSite",
@@ -153,12 +167,22 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "StreamGaps",
     "Surroundings",
     "Switches",
     "Sync",
     "Syncs",
     "ThreadUse",
     "Trace",
+    "TraceComparison",
+    "TraceReading",
+    "TracedDevice",
+    "TracedKernel",
+    "TracedMemory",
+    "TracedOperator",
+    "TracedRank",
+    "TracedShift",
+    "TracedStep",
     "Trial",
     "Tuning",
     "Verdict",

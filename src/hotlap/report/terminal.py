@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from hotlap.records import Comparison, Diagnosis, Effect, Facts, Finding, Run, SameTraining, Trial, Tuning
+from hotlap.records import Comparison, Diagnosis, Effect, Facts, Finding, Run, SameTraining, Trial, Tuning, WillNotHelp
 from hotlap.report import device, pareto, proofs, ranks, reads, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
@@ -43,8 +43,8 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
         *_budget(diagnosis),
         *compilations(diagnosis.compilations),
         *memory(diagnosis),
-        *_findings(diagnosis),
-        *_will_not_help(diagnosis),
+        *findings(diagnosis.findings),
+        *will_not_help(diagnosis.will_not_help),
         *proofs.without_it(diagnosis),
         *reads.section(run, diagnosis),
         *traces.closer_look(run, diagnosis),
@@ -81,8 +81,8 @@ def tuning(tuning: Tuning) -> Report:
     if tuning.same_training is not None or tuning.adopted:
         parts += _same(tuning.same_training)
     if not tuning.adopted:
-        parts += _findings(diagnosis)
-    parts += _will_not_help(diagnosis)
+        parts += findings(diagnosis.findings)
+    parts += will_not_help(diagnosis.will_not_help)
     parts += _speed_against_memory(tuning)
     if tuning.adopted:
         parts += heading("To use it")
@@ -157,16 +157,16 @@ def _budget(diagnosis: Diagnosis) -> list[RenderableType]:
     return [*heading("The whole process"), *table(cells, "<>><")]
 
 
-def _findings(diagnosis: Diagnosis) -> list[RenderableType]:
+def findings(found: Sequence[Finding]) -> list[RenderableType]:
     parts = heading("Findings")
-    named = [finding for finding in diagnosis.findings if not view.describes(finding)]
+    named = [finding for finding in found if not view.describes(finding)]
     if not named:
         parts.append(prose("None: no known cause has time at stake.", indent=2))
     for rank, finding in enumerate(named, 1):
         if rank > 1:
             parts.append(blank())
         parts += _finding(finding, f"  {rank}. ", "     Remedy: ")
-    described = [finding for finding in diagnosis.findings if view.describes(finding)]
+    described = [finding for finding in found if view.describes(finding)]
     if described:
         parts += heading("Where the time goes")
     for rank, finding in enumerate(described):
@@ -188,10 +188,8 @@ def _finding(finding: Finding, label: str, remedy: str) -> list[RenderableType]:
     return parts
 
 
-def _will_not_help(diagnosis: Diagnosis) -> list[RenderableType]:
-    if not diagnosis.will_not_help:
-        return []
-    return [*heading("What will not help"), *bullets(view.will_not_help(item) for item in diagnosis.will_not_help)]
+def will_not_help(items: Sequence[WillNotHelp]) -> list[RenderableType]:
+    return [*heading("What will not help"), *bullets(map(view.will_not_help, items))] if items else []
 
 
 def _trials(tuning: Tuning) -> list[RenderableType]:
