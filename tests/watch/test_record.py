@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotlap.launch.decoding import Decoder
@@ -227,6 +227,7 @@ def numbers(step: dict[str, Any]) -> tuple[float | None, bool]:
     return loss, loss is not None and not math.isfinite(loss)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_sums_are_those_of_the_decoded_steps(data: st.DataObject) -> None:
     """Whatever the plan, the looks, the pauses and the losses: as the decoder has them, one by one."""

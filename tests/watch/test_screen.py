@@ -39,7 +39,7 @@ def busy() -> History:
 BUSY = busy()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(width=st.integers(1, 200), height=st.integers(1, 80), blocks=st.booleans())
 def test_it_fits_any_terminal(width: int, height: int, blocks: bool) -> None:
     """No line is wider, and there are no more of them."""
