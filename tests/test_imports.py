@@ -1,6 +1,7 @@
 """Imports between the rooms of ``src/hotlap`` go in one direction, and few of them import torch.
 
     errors <- records <- launch <- diagnose <- changes <- tune, report <- api <- cli
+                   `- read
 
 ``train.config`` stands by itself: it knows the keys of a configuration and imports no torch, so ``tune`` may ask it.
 """
@@ -49,6 +50,7 @@ MAY_IMPORT = {
         "workloads",
     },
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
+    "read": {"errors", "records"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
     "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train"},
     "terminal": {"errors"},
@@ -60,6 +62,7 @@ MAY_IMPORT = {
         "diagnose",
         "estimate",
         "tune",
+        "read",
         "report",
         "train",
         "terminal",

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hotlap.cli.options import Force, Json, app
-from hotlap.terminal import may_write, print_json
+from hotlap.errors import UsageError
+from hotlap.terminal import may_write, print_json, print_view
 
 
 @app.command
@@ -44,6 +45,50 @@ def report(
         print(place)
 
 
+@app.command(usage="Usage: hotlap read [OPTIONS] FILE...")
+def read(
+    *files: Path,
+    batch_size: int | None = None,
+    world_size: Annotated[int | None, Parameter(alias="--ranks")] = None,
+    json: Json = False,
+) -> None:
+    """Say what the logs of one training show, what follows from that, and what cannot be told from them.
+
+    `hotlap read train.log timing.log --batch-size 1 --ranks 3`
+
+    Lines of BasicSR, detectron2, Hugging Face, Lightning, mmengine, nanoGPT, timm, tqdm, ultralytics and more are known
+    by what they look like, also mixed.
+
+    Parameters
+    ----------
+    files
+        Logs of the same training, compressed by gzip or not; `-` is standard input.
+    batch_size
+        Samples of a micro-batch on one rank, where the log does not say it.
+    world_size
+        How many ranks trained, where the log does not say it.
+    """
+    from hotlap.diagnose import diagnose_log
+    from hotlap.read import kind
+    from hotlap.read import read as read_logs
+    from hotlap.report import readings
+
+    for option, number in (("--batch-size", batch_size), ("--world-size", world_size)):
+        if number is not None and number < 1:
+            raise UsageError(f"{option} {number}: give a number of at least 1")
+    if not files:
+        raise UsageError("there is no file: name logs, as in `hotlap read train.log`, or `-` for standard input")
+    traces = [str(path) for path in files if kind(path) == "trace"]
+    if traces:
+        raise UsageError(f"{', '.join(traces)}: this is a trace of the PyTorch profiler; hotlap read takes logs")
+    found = read_logs(files, batch_size=batch_size, world_size=world_size)
+    diagnosis = diagnose_log(found)
+    if json:
+        print_json({"reading": found, "diagnosis": diagnosis})
+    else:
+        print_view(readings.reading(found, diagnosis))
+
+
 @app.command
 def explain(code: str | None = None, /, *, json: Json = False) -> None:
     """Say what a finding means, how it is measured, what to do and what it cannot tell.
@@ -53,14 +98,14 @@ def explain(code: str | None = None, /, *, json: Json = False) -> None:
     code
         The code of a finding, e.g. DATA01. Without one, all of them are listed.
     """
-    from hotlap.diagnose import catalogue
+    from hotlap.diagnose import everything
     from hotlap.diagnose import explain as explain_code
 
     if code is None:
         if json:
-            print_json({rule.code: rule.title for rule in catalogue()})
+            print_json({rule.code: rule.title for rule in everything()})
         else:
-            print("\n".join(f"{rule.code:13} {rule.title}" for rule in catalogue()))
+            print("\n".join(f"{rule.code:13} {rule.title}" for rule in everything()))
         return
     text = explain_code(code)
     print_json({"code": code.strip().upper(), "text": text}) if json else print(text, end="")

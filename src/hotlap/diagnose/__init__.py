@@ -10,9 +10,10 @@ from hotlap.diagnose import ranks
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.held import said_of_dataset
+from hotlap.diagnose.logs import diagnose_log
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.memory import memory_report
-from hotlap.diagnose.rules import catalogue, explain, rule
+from hotlap.diagnose.rules import catalogue, everything, explain, rule
 from hotlap.diagnose.stages import leaves as stage_leaves
 from hotlap.diagnose.stalls import data_stalls
 from hotlap.diagnose.steady import core, steady
@@ -22,7 +23,19 @@ from hotlap.records import Diagnosis, Finding, Run
 
 make_callable(__name__)
 
-__all__ = ["Machine", "budget", "catalogue", "core", "diagnose", "explain", "rule", "stage_leaves", "steady"]
+__all__ = [
+    "Machine",
+    "budget",
+    "catalogue",
+    "core",
+    "diagnose",
+    "diagnose_log",
+    "everything",
+    "explain",
+    "rule",
+    "stage_leaves",
+    "steady",
+]
 
 
 def diagnose(run: Run, machine: Machine | None = None) -> Diagnosis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hotlap.diagnose.rules import catalogue, explain
+from hotlap.diagnose.rules import everything, explain
 from hotlap.records import write_whole
 
 PAGE = Path(__file__).parents[3] / "docs" / "findings.md"
@@ -17,11 +17,11 @@ def page() -> str:
         "Made from the rules by `python -m hotlap.diagnose.docs`; `hotlap explain CODE` prints the same text.\n\n"
         "Every finding comes with its evidence, the seconds per step at stake, and the most that removing the cause "
         "could give: 1 / (1 - share of the mean step). At stake must be at least 3 % of the step, or more where the "
-        "measurement is less certain than that.\n\n"
+        "measurement is less certain than that. Codes that begin with LOG are found in logs ([logs.md](logs.md)).\n\n"
     )
-    rows = "".join(f"| [{it.code}](#{_anchor(it.code, it.title)}) | {it.title} |\n" for it in catalogue())
+    rows = "".join(f"| [{it.code}](#{_anchor(it.code, it.title)}) | {it.title} |\n" for it in everything())
     table = f"| code | finding |\n|---|---|\n{rows}\n"
-    return head + table + "\n".join(explain(it.code) for it in catalogue())
+    return head + table + "\n".join(explain(it.code) for it in everything())
 
 
 def _anchor(code: str, title: str) -> str:

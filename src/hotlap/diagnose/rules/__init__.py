@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotlap.diagnose.rules.base import Rule
+from hotlap.diagnose.rules.base import Entry, Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
@@ -22,6 +22,11 @@ from hotlap.diagnose.rules.distributed import (
 from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
 from hotlap.diagnose.rules.inputs import GrowingInputs
+from hotlap.diagnose.rules.log_base import LogRule
+from hotlap.diagnose.rules.log_course import FallingThroughput, LossNotFinite, Restarts
+from hotlap.diagnose.rules.log_resources import AlmostFull, GrowingInLog, IdleDevice, LowHitRate
+from hotlap.diagnose.rules.log_time import BetweenPrintedSteps, OtherClock, WaitInLog
+from hotlap.diagnose.rules.log_traps import CopiesOnly, CountedTwice, LaunchTimes, PartOfStep
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Sampling, Validation
 from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
 from hotlap.diagnose.rules.measuring import CostlyProbe
@@ -112,19 +117,47 @@ _CATALOGUE: tuple[Rule, ...] = (
     CostlyProbe(),
 )
 
+#: Of what a log says.
+_LOG_CATALOGUE: tuple[LogRule, ...] = (
+    WaitInLog(),
+    BetweenPrintedSteps(),
+    FallingThroughput(),
+    LossNotFinite(),
+    GrowingInLog(),
+    AlmostFull(),
+    LowHitRate(),
+    IdleDevice(),
+    Restarts(),
+    OtherClock(),
+    PartOfStep(),
+    CountedTwice(),
+    CopiesOnly(),
+    LaunchTimes(),
+)
+
 
 def catalogue() -> tuple[Rule, ...]:
-    """Return every rule, in the order of the catalogue."""
+    """Return every rule about a run, in the order of the catalogue."""
     return _CATALOGUE
 
 
-def rule(code: str) -> Rule:
+def log_catalogue() -> tuple[LogRule, ...]:
+    """Return every rule about a log that somebody's training printed."""
+    return _LOG_CATALOGUE
+
+
+def everything() -> tuple[Entry, ...]:
+    """Return all that can be found, in a run or in a log."""
+    return (*_CATALOGUE, *_LOG_CATALOGUE)
+
+
+def rule(code: str) -> Entry:
     """Return the rule with this code, in capitals or not.
 
     Raises:
         UsageError: no rule has it.
     """
-    known = {each.code: each for each in _CATALOGUE}
+    known = {each.code: each for each in everything()}
     try:
         return known[code.strip().upper()]
     except KeyError:

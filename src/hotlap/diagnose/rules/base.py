@@ -13,8 +13,8 @@ from hotlap.records import Finding
 _MOST_SHARE = 0.999
 
 
-class Rule:
-    """One finding: a class with its code, its meaning and its check."""
+class Entry:
+    """What is told about a finding: an entry of the catalogue."""
 
     code: ClassVar[str]
     title: ClassVar[str]
@@ -34,6 +34,24 @@ class Rule:
     #: Whether it names something wrong that takes no time, or none that this record can tell: what may end a training,
     #: spoils it or slows it by an unknown amount. It comes after the causes that have seconds at stake.
     risk: ClassVar[bool] = False
+
+    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
+        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
+        return Finding(
+            code=self.code,
+            title=self.title,
+            evidence=evidence,
+            seconds=0.0,
+            share=0.0,
+            bound=1.0,
+            remedy=self.remedy if remedy is None else remedy,
+            changes=list(self.changes),
+            risk=risk,
+        )
+
+
+class Rule(Entry):
+    """One finding in the record of a run: a class with its code, its meaning and its check."""
 
     def check(self, context: Context) -> Finding | None:
         """Return the finding with its evidence, or None."""
@@ -67,20 +85,6 @@ class Rule:
             bound=bound(share),
             remedy=self.remedy if remedy is None else remedy,
             changes=list(self.changes if changes is None else changes),
-        )
-
-    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
-        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
-        return Finding(
-            code=self.code,
-            title=self.title,
-            evidence=evidence,
-            seconds=0.0,
-            share=0.0,
-            bound=1.0,
-            remedy=self.remedy if remedy is None else remedy,
-            changes=list(self.changes),
-            risk=risk,
         )
 
 
