@@ -12,6 +12,7 @@ import re
 
 from hotlap.read.numbers import LOOSE, duration, number
 from hotlap.read.points import Points
+from hotlap.read.tracks import split_gaps
 
 _BAR = re.compile(
     rb"%\|[^|\n]{0,400}\| *(\d+)/(\d+) \[(\d+(?::\d\d){1,2})<[^,\]\n]*"
@@ -19,7 +20,7 @@ _BAR = re.compile(
     + LOOSE
     + rb")(it|batch|step|iter|ba)(?:es|s)?/s|("
     + LOOSE
-    + rb")s/(?:it|batch|step|iter|ba)|[^,\]\n]*))?"
+    + rb")s/(?:it|batch|step|iter|ba)|\?[^,\]\n]*))?"
     rb"([^\]\n]*)\]?[^\n]*"
 )
 #: What a script adds behind the rate.
@@ -40,6 +41,9 @@ _OTHER = re.compile(
 )
 #: ``70/1000      6.73G``: epoch and memory as ultralytics prints them, in front of the bar.
 _ULTRALYTICS = re.compile(rb"^\s*(\d+)/\d+\s+([\d.]+)G\s")
+_PERCENT = b"0123456789. \t"
+#: Descriptions and times that are remembered.
+_MEMORY = 10_000
 _UNITS = {"memory": "bytes", "loss": "", "gpu_utilization": "", "rate_steps": "steps/s"}
 
 
@@ -56,6 +60,8 @@ class Bar:
         self.total = 0
         self.elapsed = 0.0
         self.bars = 1
+        #: Steps, values and what was printed, since the last block.
+        self._fresh: dict[str, tuple[list[float], list[float], list[bytes]]] = {}
 
     def draw(self, at: int, total: int, elapsed: float) -> bool:
         """Move on; whether that is another position than before."""
@@ -78,9 +84,19 @@ class Bar:
         return self.seconds + self.elapsed
 
     def note(self, figure: str, value: float, text: bytes) -> None:
-        points = self.points.setdefault(figure, Points(_UNITS.get(figure, "s")))
-        points.digits([text])
-        points.extend([float(self.done)], [value])
+        fresh = self._fresh.get(figure)
+        if fresh is None:
+            fresh = self._fresh[figure] = ([], [], [])
+        fresh[0].append(float(self.done))
+        fresh[1].append(value)
+        fresh[2].append(text)
+
+    def flush(self) -> None:
+        for figure, (x, y, printed) in self._fresh.items():
+            points = self.points.setdefault(figure, Points(_UNITS.get(figure, "s")))
+            points.digits(printed)
+            points.extend(x, y)
+        self._fresh.clear()
 
 
 class Bars:
@@ -93,52 +109,67 @@ class Bars:
         self.bars: dict[tuple[bytes, int], Bar] = {}
         self.lines = 0
         self._names: dict[bytes, tuple[bytes, float | None] | None] = {}
+        self._clocks: dict[bytes, float | None] = {}
 
     def feed(self, text: bytes) -> bytes:
         """Take the lines that are bars, and return the others."""
         if self.key not in text:
             return text
         parts = _BAR.split(text)
-        rows = list(zip(*(parts[at :: _BAR.groups + 1] for at in range(1, _BAR.groups + 1)), strict=True))
-        gaps = parts[0 :: _BAR.groups + 1]
-        for gap, row in zip(gaps, rows, strict=False):
-            self._row(gap[gap.rfind(b"\n") + 1 :].rstrip(b"0123456789. \t"), row)
-        left = [gap[: gap.rfind(b"\n") + 1] for gap in gaps[:-1]]
-        self.lines += len(rows)
-        return b"".join([piece for piece in left if piece != b"\n"]) + gaps[-1]
+        width = _BAR.groups + 1
+        if len(parts) == 1:
+            return text
+        prefixes, left = split_gaps(parts[0::width])
+        for prefix, *row in zip(prefixes, *(parts[at::width] for at in range(1, width)), strict=True):
+            self._row(prefix, row)
+        for bar in self.bars.values():
+            bar.flush()
+        self.lines += len(prefixes)
+        return left
 
     def main(self) -> Bar | None:
         """The bar that counts the training's steps: the one with the most time in it."""
         return max(self.bars.values(), key=lambda bar: (bar.spent, bar.done), default=None)
 
-    def _row(self, prefix: bytes, row: tuple[bytes, ...]) -> None:
-        name = self._name(prefix)
-        elapsed = duration(row[2])
+    def _row(self, prefix: bytes, row: list[bytes]) -> None:
+        at, total, clock, rate, _, seconds, added = row
+        name = self._name(prefix.rstrip(_PERCENT))
+        elapsed = self._clock(clock)
         if name is None or elapsed is None:
             return
-        bar = self.bars.setdefault((name[0], int(row[1])), Bar())
-        if not bar.draw(int(row[0]), int(row[1]), elapsed):
+        key = (name[0], int(total))
+        bar = self.bars.get(key)
+        if bar is None:
+            bar = self.bars[key] = Bar()
+        if not bar.draw(int(at), key[1], elapsed):
             return
-        if row[3] is not None and (rate := number(row[3])):
-            bar.note("rate_steps", rate, row[3])
-        elif row[5] is not None and (seconds := number(row[5])):
-            bar.note("rate_steps", 1 / seconds, row[5])
+        if rate is not None and (value := number(rate)):
+            bar.note("rate_steps", value, rate)
+        elif seconds is not None and (value := number(seconds)):
+            bar.note("rate_steps", 1 / value, seconds)
         if name[1] is not None:
             bar.note("memory", name[1], b"")
-        if row[6]:
-            self._added(bar, row[6])
+        if added:
+            self._added(bar, added)
+
+    def _clock(self, text: bytes) -> float | None:
+        """Seconds; the same ones are drawn many times."""
+        if text not in self._clocks:
+            if len(self._clocks) > _MEMORY:
+                self._clocks.clear()
+            self._clocks[text] = duration(text)
+        return self._clocks[text]
 
     def _added(self, bar: Bar, text: bytes) -> None:
         for key, value, unit in _ADDED.findall(text):
             figure, units = _FIGURES.get(key.lower(), ("", {}))
-            found = number(value) if unit in units else None
-            if found is not None:
+            if unit in units and (found := number(value)) is not None:
                 bar.note(figure, found * units[unit], value)
 
     def _name(self, prefix: bytes) -> tuple[bytes, float | None] | None:
         """What is counted, without the number of the epoch, and the memory that ultralytics prints there."""
         if prefix not in self._names:
-            if len(self._names) > 10_000:
+            if len(self._names) > _MEMORY:
                 self._names.clear()
             self._names[prefix] = _described(prefix)
         return self._names[prefix]

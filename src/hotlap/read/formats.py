@@ -17,8 +17,9 @@ from hotlap.records import DataTime
 #: What stands behind a number, and behind one that may end its line.
 _END = rb"(?=[ \t,;|)\]}%])"
 _LINE_END = rb"(?=[\s,;|)\]}])"
-#: Characters between two fields at most: a line may be a megabyte long.
-_GAP = rb"[^\n]{0,400}?"
+#: Between two fields, up to the last place where what follows matches: looking back from the end of a line is many
+#: times as fast as looking forward. Not without a limit, since a line may be a megabyte long.
+_GAP = rb"[^\n]{0,500}"
 
 WAIT = "It holds the wait for the loader."
 COPIES = (
@@ -40,11 +41,18 @@ class Field:
         return list(re.compile(self.pattern).groupindex)
 
 
-def field(name: str, before: bytes, after: bytes = _END, value: bytes = LOOSE, key: bytes = b"") -> Field:
-    """``before`` and ``key`` are literal; a word in front of ``before`` would make it another one."""
-    edge = rb"(?<![\w.])" if before[:1].isalpha() else b""
-    group = rb"(?P<" + name.encode() + rb">" + value + rb")"
-    return Field(edge + re.escape(before) + rb"[ \t]*" + group + after, key or before)
+def word(text: bytes, edge: bytes = rb"[\w.]") -> bytes:
+    """Match this, letter by letter, with no ``edge`` in front of it.
+
+    Letters come first and the look behind after them: then the pattern can be searched for by its letters.
+    """
+    letters = re.escape(text)
+    return letters + rb"(?<!" + edge + letters + rb")"
+
+
+def field(name: str, before: bytes, after: bytes = _END, value: bytes = LOOSE, edge: bytes = rb"[\w.]") -> Field:
+    """``before`` is literal; ``edge`` in front of it would make it another one."""
+    return Field(word(before, edge) + rb"[ \t]*(?P<" + name.encode() + rb">" + value + rb")" + after, before)
 
 
 @dataclass(frozen=True)
@@ -75,9 +83,8 @@ class Format:
 _MEAN = rb" ?\((?P<%s>" + LOOSE + rb")\)"
 
 
-def _with_mean(name: str, before: bytes, unit: str = "s", between: bytes = b"") -> Field:
-    mean = _MEAN % f"{name}_mean__{unit}".encode()
-    return field(f"{name}__{unit}", before, after=between + mean)
+def _with_mean(name: str, before: bytes, unit: str = "s", edge: bytes = rb"[\w.]") -> Field:
+    return field(f"{name}__{unit}", before, _MEAN % f"{name}_mean__{unit}".encode(), edge=edge)
 
 
 def _loss(before: bytes) -> Field:
@@ -89,7 +96,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "VRT-Spike",
         b"step ",
-        rb"(?<![\w])step (?P<step>\d+)/(?P<total>\d+) \|",
+        word(b"step ") + rb"(?P<step>\d+)/(?P<total>\d+) \|",
         (
             _loss(b"loss="),
             Field(rb"GPU\d+_mem=(?P<memory__gib>" + LOOSE + rb")GB", b"_mem="),
@@ -125,7 +132,7 @@ FORMATS: tuple[Format, ...] = (
                 rb"time \(data\): (?P<step_seconds__s>" + LOOSE + rb") \((?P<data__s>" + LOOSE + rb")\)",
                 b"time (data): ",
             ),
-            Field(rb"(?<!\w)l_\w+: (?P<loss__>" + LOOSE + rb")" + _LINE_END, b" l_"),
+            Field(rb" l_\w+: (?P<loss__>" + LOOSE + rb")" + _LINE_END, b" l_"),
         ),
         "wait",
         WAIT,
@@ -139,7 +146,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "timm",
         b"Train: ",
-        rb"(?<!\w)Train: (?P<epoch>\d+) \[[ \t]*(?P<step>\d+)/(?P<total>\d+) ",
+        word(b"Train: ") + rb"(?P<epoch>\d+) \[[ \t]*(?P<step>\d+)/(?P<total>\d+) ",
         (
             _loss(b"Loss:"),
             Field(
@@ -156,13 +163,12 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "Swin",
         b"Train: [",
-        rb"(?<!\w)Train: \[(?P<epoch>\d+)/(?P<epochs>\d+)\]\[[ \t]*(?P<step>\d+)/(?P<total>\d+)\]",
+        word(b"Train: [") + rb"(?P<epoch>\d+)/(?P<epochs>\d+)\]\[[ \t]*(?P<step>\d+)/(?P<total>\d+)\]",
         (
-            _with_mean("step_seconds", b"time"),
-            # Its own word, which is two.
+            _with_mean("step_seconds", b"time", edge=rb"data "),
             _with_mean("loss", b"loss", unit=""),
             _with_mean("data", b"data time"),
-            Field(rb"(?<!\w)mem (?P<memory__mib>\d+)MB", b"mem "),
+            Field(word(b"mem ") + rb"(?P<memory__mib>\d+)MB", b"mem "),
         ),
         "wait",
         WAIT,
@@ -171,7 +177,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "OpenPCDet",
         b"Train: ",
-        rb"(?<!\w)Train:[ \t]+(?P<epoch>\d+)/(?P<epochs>\d+) \([^)\n]*\) \[[ \t]*(?P<step>\d+)/(?P<total>\d+) ",
+        word(b"Train: ") + rb"[ \t]*(?P<epoch>\d+)/(?P<epochs>\d+) \([^)\n]*\) \[[ \t]*(?P<step>\d+)/(?P<total>\d+) ",
         (
             _loss(b"Loss:"),
             _with_mean("data", b"Data time:"),
@@ -185,7 +191,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "mmengine",
         b"(train)",
-        rb"(?:Epoch\(train\)[ \t]+\[(?P<epoch>\d+)\]|Iter\(train\)[ \t]+)\[[ \t]*(?P<step>\d+)/(?P<total>\d+)\]",
+        rb"\(train\)[ \t]+(?:\[(?P<epoch>\d+)\])?\[[ \t]*(?P<step>\d+)/(?P<total>\d+)\]",
         (
             field("step_seconds__s", b"time:"),
             field("data__s", b"data_time:"),
@@ -199,7 +205,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "mmcv",
         b"Epoch [",
-        rb"(?<!\w)Epoch \[(?P<epoch>\d+)\]\[[ \t]*(?P<step>\d+)/(?P<total>\d+)\][ \t]+lr: ",
+        word(b"Epoch [") + rb"(?P<epoch>\d+)\]\[[ \t]*(?P<step>\d+)/(?P<total>\d+)\][ \t]+lr: ",
         (
             field("step_seconds__s", b"time:"),
             field("data__s", b"data_time:"),
@@ -226,8 +232,8 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "maskrcnn-benchmark",
-        b"iter: ",
-        rb"(?<!\w)iter: (?P<step>\d+)[ \t]+(?=" + _GAP + rb"(?<!\w)time: [\d.]+ \()",
+        b" (",
+        word(b"iter: ") + rb"(?P<step>\d+)[ \t]+(?=" + _GAP + word(b"time: ") + rb"[\d.]+ \()",
         (
             _with_mean("loss", b"loss:", unit=""),
             _with_mean("step_seconds", b"time:"),
@@ -240,7 +246,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "detectron2",
         b"iter: ",
-        rb"(?<!\w)iter: (?P<step>\d+)[ \t]+(?=total_loss|loss|time|data_time|lr)",
+        word(b"iter: ") + rb"(?P<step>\d+)[ \t]+(?=total_loss|loss|time|data_time|lr)",
         (
             _loss(b"total_loss:"),
             field("step_seconds__s", b"time:"),
@@ -253,13 +259,13 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "nanoGPT",
         b"iter ",
-        rb"(?<!\w)iter (?P<step>\d+): loss (?P<loss__>" + LOOSE + rb"),",
+        word(b"iter ") + rb"(?P<step>\d+): loss (?P<loss__>" + LOOSE + rb"),",
         (field("step_seconds__ms", b"time", rb"ms"),),
     ),
     Format(
         "torchtitan",
         b"step:",
-        rb"(?<!\w)step:[ \t]+(?P<step>" + COUNT + rb")(?=[ \t]+loss:)",
+        word(b"step:") + rb"[ \t]+(?P<step>" + COUNT + rb")(?=[ \t]+loss:)",
         (
             _loss(b"loss:"),
             Field(
@@ -279,14 +285,14 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "restoration epoch",
         b" samples/sec",
-        rb"(?<!\w)Epoch (?P<step>\d+) - (?P<rate__>" + LOOSE + rb") samples/sec",
+        word(b"Epoch ") + rb"(?P<step>\d+) - (?P<rate__>" + LOOSE + rb") samples/sec",
         (Field(rb"Peak GPU: (?P<memory__gib>" + LOOSE + rb")GB", b"Peak GPU: "),),
         training=False,
     ),
     Format(
         "APT epoch",
         b" - Loss: ",
-        rb"(?<!\w)Epoch (?P<step>\d+)/(?P<epochs>\d+) - Loss: (?P<loss__>" + LOOSE + rb")" + _LINE_END,
+        word(b"Epoch ") + rb"(?P<step>\d+)/(?P<epochs>\d+) - Loss: (?P<loss__>" + LOOSE + rb")" + _LINE_END,
         training=False,
     ),
     Format(

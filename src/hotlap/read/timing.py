@@ -82,22 +82,27 @@ class Timings:
             text = _VERBOSE.sub(self._verbose, text)
         if self._inside or _is_block(text):
             self._inside = True
-            text = _LINE.sub(self._line, text)
+            parts = _LINE.split(text)
+            width = _LINE.groups + 1
+            for row in zip(*(parts[at::width] for at in range(1, width)), strict=True):
+                self._line(row)
+            # What is left of a line that was taken is its end.
+            text = b"".join([gap for gap in parts[0::width] if gap != b"\n"])
         return text
 
-    def _line(self, match: re.Match[bytes]) -> bytes:
-        step, total, dash, name, ms, share, mean = match.groups()
+    def _line(self, row: tuple[bytes | None, ...]) -> None:
+        step, total, dash, name, ms, share, mean = row
         self.lines += 1
         if step is not None:
             self.steps += 1
             self._root = None
-            return b""
-        value = number(total or ms)
-        if value is None:
-            return b""
+            return
+        value = number(total or ms or b"")
+        if value is None or (total is None and name is None):
+            return
         if total is not None:
             self.totals.add(value)
-            return b""
+            return
         place = self._root.children if dash and self._root is not None else self.roots
         span = place.setdefault(_text(name), _Sum())
         span.add(value)
@@ -105,7 +110,6 @@ class Timings:
         span.mean = _scaled(mean, 1e-3) if mean else span.mean
         if not dash:
             self._root = span
-        return b""
 
     def _console(self, match: re.Match[bytes]) -> bytes:
         self.lines += 1

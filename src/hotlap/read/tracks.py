@@ -99,10 +99,9 @@ class Track:
             return text
         gaps = cast("list[bytes]", parts[0::width])
         columns: dict[str, Column] = {name: parts[at::width] for name, at in pattern.groupindex.items()}
-        prefixes = [gap[gap.rfind(b"\n") + 1 :] for gap in gaps[:-1]]
+        prefixes, left = split_gaps(gaps)
         self._rows(columns, prefixes)
-        left = [gap[: gap.rfind(b"\n") + 1] for gap in gaps[:-1]]
-        return b"".join([piece for piece in left if piece != b"\n"]) + gaps[-1]
+        return left
 
     def _rows(self, columns: dict[str, Column], prefixes: list[bytes]) -> None:
         size = len(prefixes)
@@ -218,6 +217,16 @@ class Track:
         known = [(step, at) for step, at in stamps if at is not None]
         points = self.points.setdefault("clock", Points("s"))
         points.extend([step for step, _ in known], [at for _, at in known])
+
+
+def split_gaps(gaps: list[bytes]) -> tuple[list[bytes], bytes]:
+    """What stands between matches: the beginning of each matched line, and the other lines."""
+    if gaps[0] == b"" and gaps[1:-1].count(b"\n") == len(gaps) - 2:
+        return [b""] * (len(gaps) - 1), gaps[-1]
+    starts = [gap.rfind(b"\n") + 1 for gap in gaps[:-1]]
+    prefixes = [gap[at:] for gap, at in zip(gaps, starts, strict=False)]
+    others = [gap[:at] for gap, at in zip(gaps, starts, strict=False) if at > 1]
+    return prefixes, b"".join(others) + gaps[-1]
 
 
 def _rows_of(columns: dict[str, Column], last: int = 0) -> list[tuple[bytes | None, ...]]:
