@@ -34,8 +34,8 @@ def _loss(step: int) -> float:
 
 FORMATS: dict[str, Line] = {
     "VRT-Spike": lambda i: (
-        f"step {i}/99999999 | loss={_loss(i):.4f} charb={_loss(i):.4f} vgg={_loss(i):.4f} lr=9.80e-06 | GPU0_mem=1.3GB | "
-        f"{1.5 / _seconds(i):.1f} samples/s | data_time={_seconds(i) / 4:.1f}ms\n"
+        f"step {i}/99999999 | loss={_loss(i):.4f} charb={_loss(i):.4f} vgg={_loss(i):.4f} lr=9.80e-06 | "
+        f"GPU0_mem=1.3GB | {1.5 / _seconds(i):.1f} samples/s | data_time={_seconds(i) / 4:.1f}ms\n"
     ),
     "BasicSR": lambda i: (
         f"2022-12-29 {i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d},074 INFO: [Retin..][epoch:{i // 1000:3d}, "
@@ -43,7 +43,8 @@ FORMATS: dict[str, Line] = {
     ),
     "timm": lambda i: (
         f"Train: {i // 1000} [{i % 1000:4d}/1000 ({i % 1000 // 10:3d}%)]  Loss: {_loss(i):.3g} ({_loss(i):.4g})  "
-        f"Time: {_seconds(i):.3f}s, {256 / _seconds(i):7.2f}/s  (0.500s,  512.00/s)  LR: 1.000e-06  Data: 0.012 (0.080)\n"
+        f"Time: {_seconds(i):.3f}s, {256 / _seconds(i):7.2f}/s  (0.500s,  512.00/s)  LR: 1.000e-06  "
+        "Data: 0.012 (0.080)\n"
     ),
     "Swin": lambda i: (
         f"[2024-07-27 {i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d} vssm1] (main.py 295): INFO Train: "
@@ -70,8 +71,8 @@ FORMATS: dict[str, Line] = {
     ),
     "nanoGPT": lambda i: f"iter {i}: loss {_loss(i):.4f}, time {1e3 * _seconds(i):.2f}ms, mfu 15.34%\n",
     "torchtitan": lambda i: (
-        f"[rank0]:[titan] 2026-05-18 {i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d},338 - root - INFO - step: {i:2d}"
-        f"  loss:  {_loss(i):.5f}  grad_norm:  0.8319  memory:  9.46GiB(64.99%)  tps: {4000 / _seconds(i):,.0f}  "
+        f"[rank0]:[titan] 2026-05-18 {i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d},338 - root - INFO - step: "
+        f"{i:2d}  loss:  {_loss(i):.5f}  grad_norm:  0.8319  memory:  9.46GiB(64.99%)  tps: {4000 / _seconds(i):,.0f}  "
         "tflops: 0.52  mfu: 0.17%\n"
     ),
     "Hugging Face Trainer": lambda i: (
@@ -97,8 +98,8 @@ FORMATS: dict[str, Line] = {
         f"Cache hit rate: 45.2% ({45 * i} hits / {55 * i} misses)\n"
     ),
     "lines of no format": lambda i: (
-        f"2022-12-29 {i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d},074 DEBUG worker {i % 8} fetched sample {i} of "
-        f"shard {i // 1000} in {_seconds(i):.3f} seconds, queue {i % 17}\n"
+        f"2022-12-29 {i // 3600 % 24:02d}:{i // 60 % 60:02d}:{i % 60:02d},074 DEBUG worker {i % 8} fetched sample {i} "
+        f"of shard {i // 1000} in {_seconds(i):.3f} seconds, queue {i % 17}\n"
     ),
 }
 

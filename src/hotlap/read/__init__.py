@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from hotlap.errors import RunError, UsageError
 from hotlap.read.assemble import assemble
-from hotlap.read.lines import Text, opened
+from hotlap.read.lines import Source, Text, opened
 from hotlap.read.state import State
 from hotlap.records import Reading
 
@@ -41,8 +42,8 @@ def kind(path: Path) -> Literal["log", "trace"]:
         return "log"
     with opened(path) as file:
         try:
-            head = file.read(1 << 16)
-        except (OSError, EOFError):
+            head = file.read1(1 << 16)
+        except (OSError, EOFError, zlib.error):
             return "log"
     return "trace" if _TRACE.match(head) else "log"
 
@@ -69,7 +70,7 @@ def read(paths: Sequence[Path], *, batch_size: int | None = None, world_size: in
 
 
 @contextmanager
-def _input(path: Path) -> Iterator[BinaryIO]:
+def _input(path: Path) -> Iterator[Source]:
     if path == STDIN:
         yield sys.stdin.buffer
         return

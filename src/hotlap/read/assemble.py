@@ -114,7 +114,7 @@ def _throughput(
             return Figure(
                 value=value,
                 origin="printed",
-                how=f"median of {points.lines:,} lines ({track.format.name})",
+                how=f"median of {points.counted} ({track.format.name})",
                 low=max(0.0, value - half),
                 high=value + half,
             )
@@ -195,7 +195,7 @@ def _parts(main: Track | None) -> dict[str, float]:
 def _peak(series: Series | None) -> Figure:
     if series is None or not math.isfinite(series.high):
         return Figure(how="no line prints it")
-    return Figure(value=series.high, origin="printed", how=f"the most of {series.lines:,} lines")
+    return Figure(value=series.high, origin="printed", how="the most that is printed")
 
 
 def _restarts(main: Track | None) -> tuple[list[Restart], list[str]]:

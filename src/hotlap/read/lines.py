@@ -12,8 +12,9 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from hotlap.errors import RunError
 
@@ -26,10 +27,16 @@ _LAST_NUMBER = re.compile(rb"[-+]?[\d.,:]+(?:[eE][-+]?\d*)?[ \t]*\Z")
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
+class Source(Protocol):
+    """A file that gives what is there."""
+
+    def read1(self, size: int, /) -> bytes: ...
+
+
 class Text:
     """The lines of one file, with what was found odd about it."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: Source, name: str) -> None:
         self._file = file
         self._name = name
         self.bytes = 0
@@ -81,21 +88,28 @@ class Text:
         yield decoder.decode(b"", final=True).encode(errors="replace")
 
     def _read(self) -> Iterator[bytes]:
+        """Yield what is in the file about a megabyte at a time, and of a cut gzip file what is there."""
+        block = b""
         while True:
             try:
-                block = self._file.read(BLOCK)
+                more = self._file.read1(BLOCK)
             except (EOFError, zlib.error, gzip.BadGzipFile):
-                self.notes.append("the compressed file is cut off: what is before that was read")
-                return
+                self.notes.append("the compressed file is cut off or damaged: what is before that was read")
+                more = b""
             except OSError as error:
                 raise RunError(f"cannot read {self._name}: {error.strerror or error}") from error
-            if not block:
+            self.bytes += len(more)
+            block = block + more if block else more
+            if not more or len(block) >= BLOCK:
+                if block:
+                    yield block
+                block = b""
+            if not more:
                 return
-            self.bytes += len(block)
-            yield block
 
 
-def opened(path: Path) -> BinaryIO:
+@contextmanager
+def opened(path: Path) -> Iterator[Source]:
     """Open a file that may be compressed by gzip.
 
     Raises:
@@ -103,8 +117,12 @@ def opened(path: Path) -> BinaryIO:
     """
     try:
         file = path.open("rb")
-        # A pipe cannot be wound back.
-        compressed = file.peek(2)[:2] == b"\x1f\x8b"
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
-    return gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[return-value]
+    with file:
+        # A pipe cannot be wound back.
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield unpacked

@@ -71,6 +71,11 @@ class Points:
         return [value for value in y if math.isfinite(value)]
 
     @property
+    def counted(self) -> str:
+        """``12 lines``."""
+        return f"{self.lines:,} line{'s' * (self.lines != 1)}"
+
+    @property
     def mean(self) -> float:
         return self.sum / self.finite if self.finite else math.nan
 

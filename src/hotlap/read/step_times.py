@@ -70,7 +70,7 @@ def data_seconds(state: State, main: Track | None) -> tuple[Figure, str, DataTim
     figure = Figure(
         value=value,
         origin="printed",
-        how=f"mean of {points.lines:,} lines",
+        how=f"mean of {points.counted}",
         low=max(0.0, value - half),
         high=value + half,
     )
@@ -190,7 +190,7 @@ def _printed(track: Track) -> WallStep | None:
     points = track.points.get("step_seconds")
     if points is None or not points.finite:
         return None
-    return WallStep(seconds=points.median, how=f"median of {points.lines:,} printed step times", wall=False)
+    return WallStep(seconds=points.median, how=f"median of {points.counted} with a step time", wall=False)
 
 
 def _rate(track: Track, samples: float | None, accumulation: float | None) -> WallStep | None:
@@ -237,7 +237,7 @@ def _bar_rate(bar: Bar) -> WallStep | None:
     points = bar.points.get("rate_steps")
     if points is None or not points.finite or points.median <= 0:
         return None
-    how = f"median of {points.lines:,} rates of the progress bar, which are smoothed"
+    how = f"rate of the progress bar, which is smoothed: median of {points.counted}"
     return WallStep(seconds=1 / points.median, how=how, wall=False)
 
 

@@ -41,6 +41,8 @@ _CONSOLE = re.compile(
     re.MULTILINE,
 )
 _TOTAL = re.compile(rb"^[ \t]*Total[- \t]*(?::|\xef\xbc\x9a)[ \t]*[\d.]+[ \t]?ms", re.MULTILINE)
+#: Names that are remembered.
+_MEMORY = 10_000
 #: Names of the whole that stand beside their parts.
 WHOLE_NAMES = ("前向传播总耗时", "forward total", "total forward", "forward")
 _TOOK = re.compile(r"(?:总)?耗时$")
@@ -71,6 +73,7 @@ class Timings:
         self.lines = 0
         self._root: _Sum | None = None
         self._inside = False
+        self._names: dict[bytes, str] = {}
 
     def feed(self, text: bytes) -> bytes:
         """Take the lines that are of a timing log, and return the others."""
@@ -104,12 +107,21 @@ class Timings:
             self.totals.add(value)
             return
         place = self._root.children if dash and self._root is not None else self.roots
-        span = place.setdefault(_text(name), _Sum())
+        span = place.setdefault(self._name(name or b""), _Sum())
         span.add(value)
         span.share = _scaled(share, 0.01) if share else span.share
         span.mean = _scaled(mean, 1e-3) if mean else span.mean
         if not dash:
             self._root = span
+
+    def _name(self, name: bytes) -> str:
+        """The name as text; the same few come in every block."""
+        known = self._names.get(name)
+        if known is None:
+            if len(self._names) > _MEMORY:
+                self._names.clear()
+            known = self._names[name] = _text(name)
+        return known
 
     def _console(self, match: re.Match[bytes]) -> bytes:
         self.lines += 1

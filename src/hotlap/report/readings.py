@@ -14,6 +14,8 @@ from hotlap.report.blocks import Report, blank, bullets, filled, heading, labell
 _BAR = 16
 #: Spans of a timing log that are shown at each level.
 _SPANS = 12
+#: As timing logs print them, so that figures can be found again.
+_MILLISECONDS = text.Unit("ms", 1e-3, 2)
 _SERIES = ("step time", "throughput", "data time", "device memory", "process memory", "GPU utilization", "loss")
 
 
@@ -84,7 +86,7 @@ def _figures(found: Reading) -> list[RenderableType]:
     for name, figure, shown in rows:
         label = f"  {name:<16} {'' if figure.value is None else shown(figure.value):<16} {figure.origin:<8} "
         lines.append(labelled(label, _how(figure, shown)))
-    if data.value is not None:
+    if data.value is not None and found.data_time != "copies":
         lines.append(labelled(" " * 19, f"Data time: {found.data_time_holds}", style="dim"))
     cache = found.cache
     if cache is not None and cache.hit_rate is not None:
@@ -132,10 +134,12 @@ def _spans(found: Reading) -> list[RenderableType]:
     timing = found.timing
     if timing is None:
         return []
-    step = found.step_seconds.value
-    whole = step if step and step >= timing.seen else timing.seen
-    shown = text.unit([timing.seen])
-    cells = [("", "mean", "share", "of step" if whole is step else "", "halved", "")]
+    # It times one micro-batch.
+    times, step = found.accumulation.value or 1.0, found.step_seconds.value
+    whole = step / times if step and step >= times * timing.seen else timing.seen
+    known = whole > timing.seen
+    shown = _MILLISECONDS if timing.seen < 100 else text.unit([timing.seen])
+    cells = [("", "mean", "share", "of step" if known else "", "halved", "")]
     for depth, span in _flat(timing.roots, 0):
         share = span.seconds / timing.seen
         cells.append(
@@ -143,13 +147,13 @@ def _spans(found: Reading) -> list[RenderableType]:
                 "  " * depth + span.name,
                 shown(span.seconds),
                 text.percent(share),
-                text.percent(span.seconds / whole) if whole is step else "",
+                text.percent(span.seconds / whole) if known else "",
                 text.ratio(1 / (1 - 0.5 * min(1.0, span.seconds / whole))),
                 filled(share, _BAR),
             )
         )
     counted = text.plural(timing.blocks, "block")
-    what = "step" if whole is step else "time that was timed"
+    what = "step" if known else "time that was timed"
     return [
         *heading(f"What the timing log sees of a step (mean of {counted})"),
         *table(cells, "<>>>><", header=True),

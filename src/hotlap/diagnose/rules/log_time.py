@@ -72,8 +72,8 @@ class BetweenPrintedSteps(LogRule):
             if long:
                 evidence.append(
                     f"{plural(reading.evaluations, 'evaluation')} in the log; {len(long)} of {len(single.value)} "
-                    f"printed step times are over {OTHER_THAN_STEP:.0f} times the median (up to {time(max(long))}): they hold "
-                    "something else than a step, and only the median is to be trusted."
+                    f"printed step times are over {OTHER_THAN_STEP:.0f} times the median (up to {time(max(long))}): "
+                    "they hold something else than a step, and only the median is to be trusted."
                 )
         if not evidence:
             return None
