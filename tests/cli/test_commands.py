@@ -56,6 +56,12 @@ OPTIONS = {
         "--run-dir",
         "--json",
     },
+    "read": {
+        "--batch-size",  # a log seldom says it,
+        "--world-size",  # nor this
+        "--ranks",  # the same
+        "--json",
+    },
     "estimate": {
         "--data",  # what is counted; the memory of a GPU will be another
         "--samples",  # the set

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from hotlap.errors import RunError, UsageError
 from hotlap.read.assemble import assemble
@@ -72,7 +72,7 @@ def read(paths: Sequence[Path], *, batch_size: int | None = None, world_size: in
 @contextmanager
 def _input(path: Path) -> Iterator[Source]:
     if path == STDIN:
-        yield sys.stdin.buffer
+        yield cast("Source", sys.stdin.buffer)
         return
     if path.is_dir():
         raise RunError(f"{path} is a folder: name the log in it (a run of hotlap is shown by `hotlap report`)")
