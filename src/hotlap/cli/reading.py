@@ -47,7 +47,7 @@ def report(
 
 @app.command(usage="Usage: hotlap read [OPTIONS] FILE...")
 def read(
-    *files: Path,
+    *files: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     batch_size: int | None = None,
     world_size: Annotated[int | None, Parameter(alias="--ranks")] = None,
     json: Json = False,
@@ -69,13 +69,16 @@ def read(
         How many ranks trained, where the log does not say it.
     """
     from hotlap.diagnose import diagnose_log
-    from hotlap.read import kind
+    from hotlap.read import STDIN, kind
     from hotlap.read import read as read_logs
     from hotlap.report import readings
 
     for option, number in (("--batch-size", batch_size), ("--world-size", world_size)):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: give a number of at least 1")
+    for path in files:
+        if str(path).startswith("-") and path != STDIN:
+            raise UsageError(f"{path}: there is no such option (see `hotlap read --help`)")
     if not files:
         raise UsageError("there is no file: name logs, as in `hotlap read train.log`, or `-` for standard input")
     traces = [str(path) for path in files if kind(path) == "trace"]

@@ -24,7 +24,7 @@ from hotlap.read.lines import Source, Text, opened
 from hotlap.read.state import State
 from hotlap.records import Reading
 
-__all__ = ["kind", "read"]
+__all__ = ["STDIN", "kind", "read"]
 
 #: A trace begins with one of these keys, or has it soon: torch writes the schema and the devices first.
 _TRACE = re.compile(rb'\A\s*\{.{0,65536}?"(?:traceEvents|deviceProperties|schemaVersion)"\s*:', re.DOTALL)
