@@ -124,6 +124,17 @@ def test_ranks_in_turns(tmp_path: Path) -> None:
     assert found.series["throughput"].lines == 39
 
 
+def test_layouts_in_turns(tmp_path: Path) -> None:
+    """Lines with and without a field keep their order: nothing looks like a restart."""
+    line = "iter {}: loss 3.98, time {}.00ms\n"
+    text = "".join(
+        line.format(step, 1000) if step % 3 else f"iter {step}: loss 3.98, mfu 15.34%\n" for step in range(1, 300)
+    )
+    found = read_text(tmp_path, text)
+    assert (found.restarts, found.sources[0].repeated, found.notes) == ([], 0, [])
+    assert (found.series["loss"].lines, found.series["step time"].lines) == (299, 200)
+
+
 def test_named_ranks(tmp_path: Path) -> None:
     """Of ranks that a launcher names one is read, and they say how many there are at the least."""
     line = "[rank{}]:[titan] 2026-05-18 16:04:46,338 - root - INFO - step: {}  loss:  {}  tps: 7,282\n"

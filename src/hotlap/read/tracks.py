@@ -1,7 +1,7 @@
 """One format in one log: how its lines are found quickly, and the figures over the run that they become.
 
 The first lines are matched by a pattern that finds each field wherever it is. From them comes a tight one for just
-these fields in this order, which takes what follows; lines that it misses go through the first again.
+these fields in this order; a block with lines that it misses goes through the first again.
 """
 
 from __future__ import annotations
@@ -69,15 +69,24 @@ class Track:
     def feed(self, text: bytes) -> bytes:
         """Take the lines of this format, and return the others."""
         for pattern, absent in self._tight:
-            if self.format.key not in text:
-                return text
             if any(each.key in text for each in absent):
                 continue
-            text = self._consume(pattern, text)
-        if self.format.key not in text:
-            return text
+            parts = pattern.split(text)
+            if len(parts) == 1:
+                continue
+            prefixes, left = split_gaps(cast("list[bytes]", parts[0 :: pattern.groups + 1]))
+            # Lines of several layouts have to be taken together, in the order in which they stand.
+            if self.format.key in left and self._loose.search(left):
+                continue
+            self._rows(_columns(pattern, parts), prefixes)
+            return left
         self._learn(text)
-        return self._consume(self._loose, text)
+        parts = self._loose.split(text)
+        if len(parts) == 1:
+            return text
+        prefixes, left = split_gaps(cast("list[bytes]", parts[0 :: self._loose.groups + 1]))
+        self._rows(_columns(self._loose, parts), prefixes)
+        return left
 
     def _learn(self, text: bytes) -> None:
         """Make a tight pattern for lines like the first ones that are not matched by one."""
@@ -91,17 +100,6 @@ class Track:
             return
         absent = [each for each in self.format.fields if each not in layouts[-1]]
         self._tight.append((self.format.tight(layouts[-1]), absent))
-
-    def _consume(self, pattern: re.Pattern[bytes], text: bytes) -> bytes:
-        width = pattern.groups + 1
-        parts = pattern.split(text)
-        if len(parts) == 1:
-            return text
-        gaps = cast("list[bytes]", parts[0::width])
-        columns: dict[str, Column] = {name: parts[at::width] for name, at in pattern.groupindex.items()}
-        prefixes, left = split_gaps(gaps)
-        self._rows(columns, prefixes)
-        return left
 
     def _rows(self, columns: dict[str, Column], prefixes: list[bytes]) -> None:
         size = len(prefixes)
@@ -217,6 +215,10 @@ class Track:
         known = [(step, at) for step, at in stamps if at is not None]
         points = self.points.setdefault("clock", Points("s"))
         points.extend([step for step, _ in known], [at for _, at in known])
+
+
+def _columns(pattern: re.Pattern[bytes], parts: list[bytes | None]) -> dict[str, Column]:
+    return {name: parts[at :: pattern.groups + 1] for name, at in pattern.groupindex.items()}
 
 
 def split_gaps(gaps: list[bytes]) -> tuple[list[bytes], bytes]:
