@@ -110,13 +110,13 @@ from hotlap.read.lines import Text, opened
 from hotlap.read.state import State
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-began = time.perf_counter()
+began, busy = time.perf_counter(), time.process_time()
 with opened(Path(sys.argv[1])) as file:
     state = State()
     state.read(Text(file, "log"), "log")
-seconds = time.perf_counter() - began
+seconds, busy = time.perf_counter() - began, time.process_time() - busy
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([seconds, peak - before, state.sources[0].formats]))
+print(json.dumps([seconds, busy, peak - before, state.sources[0].formats]))
 """
 
 
@@ -143,35 +143,38 @@ def _measured(name: str, line: Line, path: Path, size: int) -> dict[str, float]:
     for _ in range(PASSES):
         done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
         passes.append(json.loads(done.stdout))
-    known = sum(passes[0][2].values())
+    known = sum(passes[0][3].values())
     return {
         "megabytes": written / 1e6,
         "lines": step,
         "understood": known,
         "seconds": median(seconds for seconds, *_ in passes),
         "megabytes_per_second": written / 1e6 / median(seconds for seconds, *_ in passes),
-        "memory_megabytes": max(memory for _, memory, _ in passes) / 1e3,
+        "megabytes_per_processor_second": written / 1e6 / median(busy for _, busy, *_ in passes),
+        "memory_megabytes": max(memory for _, _, memory, _ in passes) / 1e3,
     }
 
 
 def _write(about: dict[str, object], rows: dict[str, dict[str, float]], size: int) -> None:
-    slowest = min(rows, key=lambda name: rows[name]["megabytes_per_second"])
+    slowest = min(rows, key=lambda name: rows[name]["megabytes_per_processor_second"])
+    slow = [name for name, row in rows.items() if row["megabytes_per_processor_second"] < GOAL]
     lines = [
         "# How fast logs are read",
         "",
         sentence(about),
         "",
         f"Logs of {size / 1e6:.0f} MB, each of one format, made up; the median of {PASSES} readings, each in a process "
-        "of its own. Memory: by how much its peak lies above that before reading.",
+        "of its own. The second figure is by processor time, which other programs on the machine change less; reading "
+        "takes one core. Memory: by how much its peak lies above that before reading.",
         "",
-        "| format | MB/s | thousand steps/s | memory, MB |",
+        "| format | MB/s | MB/s of processor time | memory, MB |",
         "|---|---|---|---|",
     ]
     for name, row in rows.items():
-        pace = row["lines"] / row["seconds"] / 1e3
-        lines.append(f"| {name} | {row['megabytes_per_second']:.0f} | {pace:.0f} | {row['memory_megabytes']:.0f} |")
-    verdict = "reached" if rows[slowest]["megabytes_per_second"] >= GOAL else "missed"
-    lines += ["", f"The goal of {GOAL:.0f} MB/s is {verdict}: the slowest is {slowest}."]
+        by_core = row["megabytes_per_processor_second"]
+        lines.append(f"| {name} | {row['megabytes_per_second']:.0f} | {by_core:.0f} | {row['memory_megabytes']:.0f} |")
+    verdict = f"missed by {', '.join(slow)}" if slow else f"reached: the slowest is {slowest}"
+    lines += ["", f"The goal of {GOAL:.0f} MB/s of processor time is {verdict}."]
     (RESULTS / "read_logs.md").write_text("\n".join(lines) + "\n")
     (RESULTS / "read_logs.json").write_text(json.dumps({**about, "formats": rows}, indent=1) + "\n")
 
