@@ -1,6 +1,8 @@
 """Imports between the rooms of ``src/hotlap`` go in one direction, and few of them import torch.
 
     errors <- records <- launch <- diagnose <- changes <- tune, report <- watch, api <- cli
+    errors <- records <- launch <- diagnose <- changes <- tune, report <- api <- cli
+                   `- read
 
 ``train.config`` stands by itself: it knows the keys of a configuration and imports no torch, so ``tune`` may ask it.
 """

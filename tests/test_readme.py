@@ -17,6 +17,7 @@ PAGES = [
     "docs/changes.md",
     "docs/configurations.md",
     "docs/data.md",
+    "docs/logs.md",
     "docs/method.md",
     "docs/watch.md",
     "docs/traces.md",

@@ -56,6 +56,13 @@ OPTIONS = {
         "--run-dir",
         "--json",
     },
+    "read": {
+        "--batch-size",  # a log seldom says it,
+        "--world-size",  # nor this
+        "--ranks",  # the same
+        "--compare",  # two traces side by side, where several are ranks otherwise
+        "--json",
+    },
     "estimate": {
         "--data",  # what is counted; the memory of a GPU will be another
         "--samples",  # the set

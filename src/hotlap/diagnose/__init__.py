@@ -10,6 +10,7 @@ from hotlap.diagnose import ranks
 from hotlap.diagnose.budget import budget
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.held import said_of_dataset
+from hotlap.diagnose.logs import diagnose_log
 from hotlap.diagnose.machine import Machine
 from hotlap.diagnose.memory import memory_report
 from hotlap.diagnose.rules import catalogue, everything, explain, rule
@@ -28,6 +29,7 @@ __all__ = [
     "catalogue",
     "core",
     "diagnose",
+    "diagnose_log",
     "everything",
     "explain",
     "rule",

@@ -17,8 +17,9 @@ def page() -> str:
         "Made from the rules by `python -m hotlap.diagnose.docs`; `hotlap explain CODE` prints the same text.\n\n"
         "Every finding comes with its evidence, the seconds per step at stake, and the most that removing the cause "
         "could give: 1 / (1 - share of the mean step). At stake must be at least 3 % of the step, or more where the "
-        "measurement is less certain than that. Those that `hotlap lint` finds in a configuration stand at the end: "
-        "nothing has run, so they have no seconds.\n\n"
+        "measurement is less certain than that. Codes that begin with LOG are found in logs ([logs.md](logs.md)). "
+        "Those that `hotlap lint` finds in a configuration stand at the end: nothing has run, so they have no "
+        "seconds.\n\n"
     )
     rows = "".join(f"| [{it.code}](#{_anchor(it.code, it.title)}) | {it.title} |\n" for it in everything())
     table = f"| code | finding |\n|---|---|\n{rows}\n"

@@ -413,3 +413,24 @@ HEAVY_STAGE = 0.50
 
 #: ... unless it is the model itself but for a few per cent, which says nothing.
 WHOLE_MODEL = 0.95
+
+# --- what a log says ----------------------------------------------------------------------------------------------
+
+#: Two ways to know a step's time that differ by more than this are not the same time: printed figures are means and
+#: medians of different lines, of few digits.
+CLOCKS_DIFFER = 0.10
+
+#: Of a series so many lines are needed to speak of its course.
+COURSE_LINES = 20
+
+#: A printed step time of so many medians holds something else than a step: an evaluation, a checkpoint.
+OTHER_THAN_STEP = 5.0
+
+#: Under this hit rate a cache costs memory for little; the guide of VRT-Spike asks for 75 %, and calls 60 % a symptom.
+HIT_RATE = 0.60
+HIT_RATE_GOAL = 0.75
+#: Readings of a cache before its rate says anything: in a first epoch nothing can hit.
+CACHE_READINGS = 100
+
+#: A device that is used less than half of the time, by its own count.
+IDLE_DEVICE = 0.50

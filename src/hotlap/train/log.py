@@ -43,6 +43,11 @@ class Log:
             raise RunError(
                 f"cannot write {path} ({error.strerror}): choose another {config.path('output_dir')}"
             ) from None
+        if self._documents and ranks.first:
+            # What a reader of these lines has to know, `hotlap read` among them.
+            self._line(f"[train] batch_size: {config.batch_size}, world_size: {ranks.world}")
+            self._line(f"[train] Gradient accumulation steps: {config.accumulation_steps}")
+            self._line("[train] data_time is the wait for the loader; samples/s is of whole steps on all ranks")
 
     def write(self, step: int, **values: Any) -> None:
         self._append({"step": step, **values})

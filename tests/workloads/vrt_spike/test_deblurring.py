@@ -186,11 +186,35 @@ def test_the_documents_lines(tiny: Make, capsys: pytest.CaptureFixture[str]) -> 
     number = r"\d+\.\d+"
     losses = rf"loss={number} charb={number} vgg={number} lr=\d\.\d\de-\d\d"
     step = rf"step 1/2 \| {losses} \| {number} samples/s \| data_time={number}ms"
+    said, printed = printed[:3], printed[3:]
+    assert all(line.startswith("[train] ") for line in said)
     assert re.fullmatch(step, printed[0])
     memory = rf"\[Step 1\] Memory - Process: {number}MB \({number}%\), System: {number}/{number}GB \({number}%\)"
     assert re.fullmatch(memory, printed[1])
     assert re.fullmatch(step.replace("1/2", "2/2"), printed[2])
     assert re.fullmatch(rf"\[val\] step 2 \| PSNR_RGB={number} PSNR_Y={number} SSIM_Y={number}", printed[-1])
+
+
+def test_the_documents_lines_are_read_back(tiny: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`hotlap read` finds the figures of log.jsonl in what was printed, and knows what the data time holds."""
+    from hotlap.read import read
+
+    config = tiny(log_format="documents", health_every=1)
+    train(config)
+    (tmp_path / "train.log").write_text(capsys.readouterr().err)
+    found = read([tmp_path / "train.log"])
+    lines = [line for line in log(config) if "lr" in line]
+    health = [line["health"] for line in log(config) if "health" in line]
+    per_step = config.batch_size * config.accumulation_steps
+    rates = [line["samples_per_second"] for line in lines]
+    assert found.series["loss"].value == pytest.approx([line["loss"] for line in lines], abs=5e-5)
+    assert found.series["throughput"].value == pytest.approx(rates, abs=0.05)
+    assert found.step_seconds.value == pytest.approx(per_step / (sum(rates) / len(rates)), rel=0.1)
+    assert found.series["data time"].value == pytest.approx([line["data_time_ms"] / 1e3 for line in lines], abs=5e-5)
+    assert found.series["process memory"].value == pytest.approx([each["process_memory"] for each in health], abs=1e5)
+    assert (found.steps.value, found.total_steps.value, found.evaluations) == (2, 2, 1)
+    assert (found.batch_size.value, found.accumulation.value) == (config.batch_size, config.accumulation_steps)
+    assert found.data_time == "wait"
 
 
 def test_frames_are_read_once(tiny: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

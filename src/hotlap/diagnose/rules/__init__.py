@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hotlap.diagnose.described import Described
 from hotlap.diagnose.lint.rules import rules_of_configurations
-from hotlap.diagnose.rules.base import Rule
+from hotlap.diagnose.rules.base import Entry, Rule
 from hotlap.diagnose.rules.batch import SmallMicroBatch
 from hotlap.diagnose.rules.compiling import CompileNotPaidBack, Recompiling
 from hotlap.diagnose.rules.conclusion import ComputeBound, Healthy, TooLittle, Unexplained
@@ -24,6 +24,11 @@ from hotlap.diagnose.rules.distributed import (
 from hotlap.diagnose.rules.formats import DoublePrecision, HalfOnCpu, NoTensorFloat, ScalerTrouble
 from hotlap.diagnose.rules.host import Crowded, FewThreads, Garbage, Neighbours, SmallBatch, Syncs
 from hotlap.diagnose.rules.inputs import GrowingInputs
+from hotlap.diagnose.rules.log_base import LogRule
+from hotlap.diagnose.rules.log_course import FallingThroughput, LossNotFinite, Restarts
+from hotlap.diagnose.rules.log_resources import AlmostFull, GrowingInLog, IdleDevice, LowHitRate
+from hotlap.diagnose.rules.log_time import BetweenPrintedSteps, OtherClock, WaitInLog
+from hotlap.diagnose.rules.log_traps import CopiesOnly, CountedTwice, LaunchTimes, PartOfStep
 from hotlap.diagnose.rules.loop import CheckpointWriting, Logging, Sampling, Validation
 from hotlap.diagnose.rules.loss import SlowClipping, SlowLoss
 from hotlap.diagnose.rules.measuring import CostlyProbe
@@ -114,27 +119,50 @@ _CATALOGUE: tuple[Rule, ...] = (
     CostlyProbe(),
 )
 
+#: Of what a log says.
+_LOG_CATALOGUE: tuple[LogRule, ...] = (
+    WaitInLog(),
+    BetweenPrintedSteps(),
+    FallingThroughput(),
+    LossNotFinite(),
+    GrowingInLog(),
+    AlmostFull(),
+    LowHitRate(),
+    IdleDevice(),
+    Restarts(),
+    OtherClock(),
+    PartOfStep(),
+    CountedTwice(),
+    CopiesOnly(),
+    LaunchTimes(),
+)
+
 
 def catalogue() -> tuple[Rule, ...]:
-    """Return every rule, in the order of the catalogue."""
+    """Return every rule about a run, in the order of the catalogue."""
     return _CATALOGUE
 
 
-def rule(code: str) -> Rule:
-    """Return the rule about a run with this code, in capitals or not.
+def log_catalogue() -> tuple[LogRule, ...]:
+    """Return every rule about a log that somebody's training printed."""
+    return _LOG_CATALOGUE
+
+
+def rule(code: str) -> Entry:
+    """Return the rule about a run or a log with this code, in capitals or not.
 
     Raises:
         UsageError: no such rule has it.
     """
     found = described(code)
-    if isinstance(found, Rule):
+    if isinstance(found, Entry):
         return found
     raise UsageError(f"{found.code} is found in a configuration, by `hotlap lint`, and not in a run")
 
 
 def everything() -> tuple[Described, ...]:
-    """Return every rule, those about a run and then those about a configuration."""
-    return *_CATALOGUE, *rules_of_configurations()
+    """Return every rule: those about a run, about a log, and about a configuration."""
+    return *_CATALOGUE, *_LOG_CATALOGUE, *rules_of_configurations()
 
 
 def described(code: str) -> Described:
@@ -165,7 +193,7 @@ def explain(code: str) -> str:
         f"**What to do.** {it.remedy}",
         f"**Limits.** {it.limits}",
     ]
-    if not isinstance(it, Rule):
+    if not isinstance(it, Entry):
         parts.append("`hotlap lint` finds it in a configuration, before anything runs.")
         return "\n\n".join(parts) + "\n"
     if it.changes:

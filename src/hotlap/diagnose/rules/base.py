@@ -14,8 +14,8 @@ from hotlap.records import Finding
 _MOST_SHARE = 0.999
 
 
-class Rule(Described):
-    """One finding of a run: a class with its code, its meaning and its check."""
+class Entry(Described):
+    """What is told about a finding that is listed with others, of a run or of a log."""
 
     #: Names of the changes that could help.
     changes: ClassVar[tuple[str, ...]] = ()
@@ -26,6 +26,24 @@ class Rule(Described):
     #: Whether it names something wrong that takes no time, or none that this record can tell: what may end a training,
     #: spoils it or slows it by an unknown amount. It comes after the causes that have seconds at stake.
     risk: ClassVar[bool] = False
+
+    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
+        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
+        return Finding(
+            code=self.code,
+            title=self.title,
+            evidence=evidence,
+            seconds=0.0,
+            share=0.0,
+            bound=1.0,
+            remedy=self.remedy if remedy is None else remedy,
+            changes=list(self.changes),
+            risk=risk,
+        )
+
+
+class Rule(Entry):
+    """One finding in the record of a run: a class with its code, its meaning and its check."""
 
     def check(self, context: Context) -> Finding | None:
         """Return the finding with its evidence, or None."""
@@ -59,20 +77,6 @@ class Rule(Described):
             bound=bound(share),
             remedy=self.remedy if remedy is None else remedy,
             changes=list(self.changes if changes is None else changes),
-        )
-
-    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
-        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
-        return Finding(
-            code=self.code,
-            title=self.title,
-            evidence=evidence,
-            seconds=0.0,
-            share=0.0,
-            bound=1.0,
-            remedy=self.remedy if remedy is None else remedy,
-            changes=list(self.changes),
-            risk=risk,
         )
 
 

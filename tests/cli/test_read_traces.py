@@ -64,7 +64,6 @@ def test_wrong_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     path = write(tmp_path / "trace.json")
     (tmp_path / "cut.json").write_bytes(path.read_bytes()[:-40])
     for words, said in (
-        ((), "name at least one file"),
         ((path, "--compare"), "--compare takes two traces, and there is one"),
         ((path, path), "does not say which rank it is"),
         ((tmp_path / "none.json",), "No such file"),
