@@ -6,10 +6,11 @@ What depends on values cannot be gone through, and says so.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -35,7 +36,7 @@ class CannotBeTraced(HotlapError):
 def imitation() -> Iterator[FakeTensorMode]:
     """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage():
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage(), _modules_can_be_moved():
             yield mode
     except DataDependentOutputException as error:
         raise CannotBeTraced(
@@ -87,6 +88,31 @@ def _copies_with_one_storage() -> Iterator[None]:
         yield
     finally:
         del FakeTensor.__deepcopy__
+
+
+@contextmanager
+def _modules_can_be_moved() -> Iterator[None]:
+    """``Module.to`` would exchange imitated parameters for others in their place, which their trackers do not allow."""
+    usual = nn.Module._apply
+
+    def moved(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        if recurse:
+            for child in module.children():
+                child._apply(function)  # type: ignore[no-untyped-call]  # of torch
+        with torch.no_grad():
+            for name, parameter in module._parameters.items():
+                if parameter is not None and (made := function(parameter)) is not parameter:
+                    module._parameters[name] = nn.Parameter(made, parameter.requires_grad)
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = function(buffer)
+        return module
+
+    nn.Module._apply = moved  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module._apply = usual  # type: ignore[method-assign]
 
 
 def _name(error: Any) -> str:

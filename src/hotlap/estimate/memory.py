@@ -22,8 +22,8 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import msgspec
@@ -41,6 +41,7 @@ from hotlap.estimate.workspace import Allowance, allowances
 
 #: A step of a training; what it returns is not looked at.
 Step = Callable[[], object]
+Device = Literal["cuda", "cpu"]
 #: Levels of a module's path by which activations are summed up.
 _DEPTH = 4
 _HOLDERS = 12
@@ -57,7 +58,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes."""
 
-    device: Literal["cuda", "cpu"]
+    device: Device
     #: Peak of what the tensors need, to the byte.
     requested: int
     #: As torch.cuda.max_memory_allocated and max_memory_reserved count; on a CPU nothing is rounded or reserved.
@@ -90,7 +91,7 @@ def estimate(
     build: Callable[[], Step],
     *,
     steps: int = 2,
-    device: Literal["cuda", "cpu"] = "cuda",
+    device: Device = "cuda",
     capability: tuple[int, int] | None = None,
 ) -> MemoryEstimate:
     """Estimate what a training needs: ``build`` makes all of it (network, optimizer, batch) and returns its step.
@@ -102,10 +103,19 @@ def estimate(
     """
     began = time.monotonic()
     with imitation():
-        on_card = device == "cuda"
-        timeline = track(build, steps=steps, as_on_cuda=on_card, hidden=None if on_card else onednn.hidden)
+        timeline = track(build, steps=steps, **as_on(device))
+    return summed(timeline, device=device, capability=capability, seconds=time.monotonic() - began)
+
+
+def as_on(device: Device) -> dict[str, Any]:
+    """What a tracker has to know of the device."""
+    return {"as_on_cuda": device == "cuda", "hidden": None if device == "cuda" else onednn.hidden}
+
+
+def summed(timeline: Timeline, *, device: Device, capability: tuple[int, int] | None, seconds: float) -> MemoryEstimate:
+    """What a timeline comes to on a device; ``seconds`` that it took to get it."""
     if device == "cuda":
-        timeline = lives.without(timeline, lambda block: block.category == "host")
+        timeline = on_card(timeline)
         replayed = replay(timeline)
         event, allocated, reserved = replayed.event, replayed.allocated, replayed.reserved
     else:
@@ -122,8 +132,13 @@ def estimate(
         steps=_by_step(timeline),
         allowances=allowances(capability) if device == "cuda" else [],
         blocks=len(timeline.blocks),
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
+
+
+def on_card(timeline: Timeline) -> Timeline:
+    """Without what stays in the memory of the host."""
+    return lives.without(timeline, lambda block: block.category == "host")
 
 
 def track(
@@ -131,18 +146,35 @@ def track(
 ) -> Timeline:
     """Go through some steps and write down what lives when; with real tensors, unless they are imitated around it."""
     tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
-    # Nobody's garbage counts here, and what is there already need not be looked through again and again.
+    with _undisturbed(), tracker:
+        step = build()
+        for _ in range(steps):
+            tracker.next_step()
+            step()
+    return tracker.timeline()
+
+
+def track_one(
+    build: Callable[[], tuple[Step, Step]], *, as_on_cuda: bool = False, hidden: Hidden | None = None
+) -> Timeline:
+    """As two steps, gone through once: ``build`` returns what makes the optimizer's state, and the step."""
+    tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
+    with _undisturbed(), tracker:
+        for each in build():
+            tracker.next_step()
+            each()
+    return lives.with_first_step(tracker.timeline(), *tracker.starts())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Nobody's garbage counts here, and what is there already need not be looked through again and again."""
     gc.collect()
     gc.freeze()
     try:
-        with tracker:
-            step = build()
-            for _ in range(steps):
-                tracker.next_step()
-                step()
+        yield
     finally:
         gc.unfreeze()
-    return tracker.timeline()
 
 
 def training(
