@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from hotlap.errors import HotlapError
 from hotlap.estimate.allocator import MIB
-from hotlap.estimate.memory import MemoryEstimate, Step, estimate, training
+from hotlap.estimate.memory import Step, estimate, training
+from hotlap.records import MemoryEstimate
 
 
 class Stack(nn.Module):

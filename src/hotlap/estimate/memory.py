@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -37,7 +36,8 @@ from hotlap.estimate.allocator import replay
 from hotlap.estimate.imitation import imitation
 from hotlap.estimate.timeline import Block, Timeline
 from hotlap.estimate.tracker import Hidden, Tracker
-from hotlap.estimate.workspace import Allowance, allowances
+from hotlap.estimate.workspace import allowances
+from hotlap.records import MemoryEstimate, Moment
 
 #: A step of a training; what it returns is not looked at.
 Step = Callable[[], object]
@@ -45,46 +45,6 @@ Device = Literal["cuda", "cpu"]
 #: Levels of a module's path by which activations are summed up.
 _DEPTH = 4
 _HOLDERS = 12
-
-
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    step: int
-    #: setup, forward, backward, recompute (of what is checkpointed), optimizer
-    phase: str
-    module: str
-    operator: str
-
-
-class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes."""
-
-    device: Device
-    #: Peak of what the tensors need, to the byte.
-    requested: int
-    #: As torch.cuda.max_memory_allocated and max_memory_reserved count; on a CPU nothing is rounded or reserved.
-    allocated: int
-    reserved: int | None
-    moment: Moment
-    #: What lives at the peak, by what it is for.
-    categories: dict[str, int]
-    #: The activations that live at the peak, by the module that made them; most first.
-    holders: dict[str, int]
-    #: Peak of each step; setup is 0.
-    steps: dict[int, int]
-    #: What else the device holds, outside of what is followed.
-    allowances: list[Allowance]
-    #: Storages that were followed, and the seconds that it took.
-    blocks: int
-    seconds: float
-
-    @property
-    def total(self) -> tuple[int, int, int]:
-        """The least, the likely and the most that the device has to have free."""
-        held = self.allocated if self.reserved is None else self.reserved
-        least, likely, most = (
-            sum(getattr(each, name) for each in self.allowances) for name in ("least", "likely", "most")
-        )
-        return held + least, held + likely, held + most
 
 
 def estimate(

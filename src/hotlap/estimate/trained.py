@@ -10,6 +10,8 @@ Not in it: ``compile_model`` (compiled code keeps about as much or less), the bu
 from __future__ import annotations
 
 import itertools
+import time
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -28,20 +30,39 @@ _CPU = torch.device("cpu")
 _MICRO_BATCHES = 2
 
 
-def follow(config: TrainConfig, *, device: Device = "cuda") -> Timeline:
+class Followed(NamedTuple):
+    timeline: Timeline
+    #: Numbers in each parameter that is trained.
+    parameters: list[int]
+    #: Shapes of a sample's tensors.
+    sample: list[list[int]]
+    seconds: float
+
+
+def follow(config: TrainConfig, *, device: Device = "cuda") -> Followed:
     """Raises ``CannotBeTraced``, and ``ConfigError`` for what the training would refuse, too."""
+    began = time.monotonic()
+    known: dict[str, Any] = {}
+
+    def build() -> tuple[Step, Step]:
+        trains, trained, steps = _made(config)
+        known["parameters"] = [each.numel() for each in trained.model.parameters() if each.requires_grad]
+        known["sample"] = [list(part.shape[1:]) for part in trains.blank(1)]
+        return steps
+
     with imitation():
-        return track_one(lambda: _steps(config), **as_on(device))
+        timeline = track_one(build, **as_on(device))
+    return Followed(timeline, **known, seconds=time.monotonic() - began)
 
 
-def _steps(config: TrainConfig) -> tuple[Step, Step]:
+def _made(config: TrainConfig) -> tuple[Task, Trained, tuple[Step, Step]]:
     config = msgspec.structs.replace(
         config, compile_model=False, accumulation_steps=min(config.accumulation_steps, _MICRO_BATCHES)
     )
     trains = task(config, _CPU)
     trained = Trained(trains, config, Ranks(_CPU), imitated_optimizer)
     trained.model.train()
-    return lambda: _make_state(trained), lambda: _step(trained, trains, config)
+    return trains, trained, (lambda: _make_state(trained), lambda: _step(trained, trains, config))
 
 
 def _make_state(trained: Trained) -> None:

@@ -1,0 +1,134 @@
+"""The documents' account of GPU memory, for the real network: parameters, optimizer, activations, what fits.
+
+    python benchmarks/estimate/account.py [--seconds N]
+
+VRT-Spike as published (13 depths, deformable convolutions, 5 frames, 32 bins) at the documents' crops, with and without
+each kind of checkpointing, in float32 and bfloat16, with Adam's state in 32 and in 8 bits: each estimated for CUDA, as
+``hotlap estimate`` does. What is estimated is kept in ``results/estimate/account.json``; the command goes on from there,
+and stops before another estimate after N seconds. When all is there, ``account.md`` is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import msgspec
+from machine import RESULTS, circumstances, sentence
+
+from hotlap.estimate.eight_bit import in_eight_bits
+from hotlap.estimate.fitting import verdict
+from hotlap.estimate.memory import on_card, summed
+from hotlap.estimate.on_cards import device_of
+from hotlap.estimate.trained import follow
+from hotlap.train.config import VrtSpikeConfig, load_config
+
+GIB, GB = 2**30, 10**9
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "vrt_spike.yaml"
+RAW = RESULTS / "estimate" / "account.json"
+PUBLISHED = {"depths": [8] * 7 + [4] * 6, "alignment": "dcn"}
+CHECKPOINTING = {"off": (False, False), "attention": (True, False), "FFN": (False, True), "both": (True, True)}
+#: Crop, micro-batch, precision; each with all kinds of checkpointing.
+SIZES = (
+    *((128, batch, precision) for batch in (1, 3) for precision in ("float32", "bfloat16")),
+    (256, 1, "float32"),
+    (256, 1, "bfloat16"),
+)
+CARD = 48 * GIB
+
+
+def estimated(crop: int, batch: int, precision: str, checkpointing: str) -> dict[str, Any]:
+    config = load_config(CONFIG)
+    assert isinstance(config, VrtSpikeConfig)
+    attention, feed_forward = CHECKPOINTING[checkpointing]
+    config = msgspec.structs.replace(
+        config,
+        **PUBLISHED,
+        patch_size=crop,
+        batch_size=batch,
+        use_mixed_precision=precision != "float32",
+        use_checkpoint_attn=attention,
+        use_checkpoint_ffn=feed_forward,
+    )
+    followed = follow(config)
+    device = device_of(None, CARD)
+    room = device.room(4 * sum(followed.parameters), 3)
+    found: dict[str, Any] = {"parameters": sum(followed.parameters), "seconds": followed.seconds}
+    small = in_eight_bits(followed.timeline, followed.parameters)
+    for name, timeline in (("32 bits", followed.timeline), ("8 bits", small)):
+        known = summed(timeline, device="cuda", capability=None, seconds=0.0)
+        known = msgspec.structs.replace(known, allowances=room.allowances)
+        state = sum(block.size for block in timeline.blocks if block.category == "optimizer")
+        found[name] = {
+            "allocated": known.allocated,
+            "reserved": known.reserved,
+            "total": known.total,
+            "categories": known.categories,
+            "state": state,
+            "moment": f"{known.moment.phase}, {known.moment.operator}",
+            "verdict": verdict(on_card(timeline), room),
+        }
+    return found
+
+
+def page(figures: dict[str, Any]) -> str:
+    rows = figures["estimates"]
+    first = next(iter(rows.values()))
+    lines = [
+        "# The documents' account of GPU memory, for the real network",
+        "",
+        sentence(figures),
+        "",
+        f"VRT-Spike as published, {first['parameters']:,} parameters, 5 frames, 32 voxel bins, AdamW, one of 3 GPUs with "
+        "48 GiB. GiB, estimated for CUDA. *Activations*: of what lives at the peak, all that forward keeps for backward. "
+        "*Needed*: reserved, context, workspace and buckets of DistributedDataParallel, likely (most).",
+        "",
+        "| crop | batch | precision | checkpointing | state | activations | allocated | reserved | needed | 48 GiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        crop, batch, precision, checkpointing = name.split(", ")
+        for bits in ("32 bits", "8 bits"):
+            of = row[bits]
+            sizes = (of["state"], of["categories"].get("activation", 0), of["allocated"], of["reserved"])
+            cells = " | ".join(f"{size / GIB:.2f}" for size in sizes)
+            needed = f"{of['total'][1] / GIB:.1f} ({of['total'][2] / GIB:.1f})"
+            lines.append(
+                f"| {crop} | {batch} | {precision} | {checkpointing} | {bits}: {cells} | {needed} | {of['verdict']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    args = parser.parse_args()
+    began = time.monotonic()
+    figures: dict[str, Any] = json.loads(RAW.read_text()) if RAW.is_file() else {**circumstances(), "estimates": {}}
+    wanted = [(*size, checkpointing) for size, checkpointing in itertools.product(SIZES, CHECKPOINTING)]
+    for each in wanted:
+        name = ", ".join(map(str, each))
+        if name in figures["estimates"]:
+            continue
+        if time.monotonic() - began > args.seconds:
+            print("there is more to do: the same command goes on", file=sys.stderr)
+            return
+        figures["estimates"][name] = row = estimated(*each)
+        RAW.write_text(json.dumps(figures, indent=1) + "\n")
+        print(f"{name}: {row['32 bits']['allocated'] / GIB:.2f} GiB in {row['seconds']:.0f} s", file=sys.stderr)
+    figures["estimates"] = {
+        ", ".join(map(str, each)): figures["estimates"][", ".join(map(str, each))] for each in wanted
+    }
+    RAW.write_text(json.dumps(figures, indent=1) + "\n")
+    RAW.with_suffix(".md").write_text(page(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""``hotlap estimate CONFIG``: the training on one card, in other settings, or on all cards of the catalogue.
+
+config ──> follow ──> summed, verdict        the training as it is
+       ──> follow, with other micro-batches  the largest that fits
+       ──> follow, in other settings         checkpointing x precision, each at two micro-batches; 8 bits derived
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from hotlap.errors import UsageError
+from hotlap.estimate.allocator import replay
+from hotlap.estimate.cards import Card, cards, find
+from hotlap.estimate.eight_bit import in_eight_bits
+from hotlap.estimate.fitting import Line, Need, Room, holds, largest_batch, verdict
+from hotlap.estimate.memory import on_card, summed
+from hotlap.estimate.timeline import Timeline
+from hotlap.estimate.trained import Followed, follow
+from hotlap.estimate.workspace import allowances, kept_by_driver, of_ranks
+from hotlap.records import CardFit, Setting, TrainingEstimate, Variant
+from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig
+from hotlap.train.config.restoration import EPOCH_SAMPLES
+
+#: No search goes beyond: a training that fits with so many samples at once is not short of memory.
+_MOST_SAMPLES = 2**16
+_FLOAT_BYTES = 4
+
+Say = Callable[[str], None]
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """The card that is asked about."""
+
+    name: str
+    memory: int
+    capability: tuple[int, int] | None = None
+    #: The memory is what CUDA reports here, and not what the card is sold with.
+    reported: bool = False
+
+    def room(self, gradients: int, ranks: int) -> Room:
+        kept = [] if self.reported else [kept_by_driver(self.memory)]
+        shared = of_ranks(gradients) if ranks > 1 else []
+        return Room(self.memory, [*kept, *allowances(self.capability), *shared])
+
+
+def device_of(name: str | None, memory: int | None) -> Device:
+    """The card of this name or of this memory, or that of this machine where both are None.
+
+    Raises:
+        UsageError: it is unknown, or there is none.
+    """
+    if name is not None:
+        try:
+            return _of_catalogue(find(name, memory), memory)
+        except UsageError:
+            # A card may have been given other memory than it is sold with.
+            if memory is None:
+                raise
+            return _of_catalogue(find(name), memory)
+    if memory is not None:
+        return Device(name=f"a GPU with {memory / 2**30:.4g} GiB", memory=memory)
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError(
+            'PyTorch sees no GPU here: say which card is meant with --gpu "RTX 4090" or --gpu-memory 24GiB, or ask '
+            "about all of them with --all"
+        )
+    known = torch.cuda.get_device_properties(0)
+    return Device(name=known.name, memory=known.total_memory, capability=(known.major, known.minor), reported=True)
+
+
+def _of_catalogue(card: Card, memory: int | None) -> Device:
+    size = memory or card.shows or card.memory
+    if size is None:
+        raise UsageError(f"{card.name} shares its memory with the CPU: say how much it may have with --gpu-memory")
+    digits = (card.capability or "").split(".")
+    is_cuda = card.vendor == "NVIDIA" and len(digits) == 2
+    return Device(name=card.name, memory=size, capability=(int(digits[0]), int(digits[1])) if is_cuda else None)
+
+
+def estimate_training(
+    config: TrainConfig, device: Device | None, *, ranks: int = 1, variants: bool = False, say: Say = lambda _: None
+) -> TrainingEstimate:
+    """Estimate a configuration on a card, or on every card of the catalogue (None).
+
+    Raises:
+        CannotBeTraced: what the training does depends on values.
+        ConfigError: the training would refuse the configuration, too.
+    """
+    began = time.monotonic()
+    followed = _Followed(config, say)
+    here = followed(config.batch_size)
+    capability = None if device is None else device.capability
+    gradients = _FLOAT_BYTES * sum(here.parameters)
+    known = summed(here.timeline, device="cuda", capability=capability, seconds=here.seconds)
+    found = TrainingEstimate(
+        workload=config.workload,
+        batch_size=config.batch_size,
+        accumulation_steps=config.accumulation_steps,
+        sample=here.sample,
+        ranks=ranks,
+        parameters=sum(here.parameters),
+        setting=_setting(config),
+        memory=known,
+        compiled=config.compile_model,
+        seconds=0.0,
+    )
+    changed: dict[str, Any]
+    if device is None:
+        changed = {"cards": _every_card(followed, gradients, ranks)}
+    else:
+        room = device.room(gradients, ranks)
+        changed = {
+            "card": device.name,
+            "capacity": device.memory,
+            "verdict": verdict(on_card(here.timeline), room),
+            "memory": msgspec.structs.replace(known, allowances=room.allowances),
+            "largest": largest_batch(
+                config.batch_size, followed.need(room.left("most")), room.left("most"), followed.limit
+            ),
+        }
+        if variants:
+            changed["variants"] = _variants(config, room, say)
+    return msgspec.structs.replace(found, **changed, seconds=time.monotonic() - began)
+
+
+class _Followed:
+    """A configuration with other micro-batches, each gone through once."""
+
+    def __init__(self, config: TrainConfig, say: Say, *, in_words: str = "") -> None:
+        self._config, self._say, self._in_words = config, say, in_words
+        self._known: dict[int, Followed] = {}
+        self.limit = _limit(config)
+
+    def __call__(self, batch: int) -> Followed:
+        if batch not in self._known:
+            self._say(f"going through a step with a micro-batch of {batch}{self._in_words}")
+            self._known[batch] = follow(msgspec.structs.replace(self._config, batch_size=batch))
+        return self._known[batch]
+
+    def need(self, capacity: int) -> Callable[[int], Need]:
+        def need(batch: int) -> Need:
+            timeline = on_card(self(batch).timeline)
+            return Need(replay(timeline).allocated, holds(timeline, capacity))
+
+        return need
+
+    def two(self) -> tuple[int, int]:
+        """Micro-batches to draw a line through: the configuration's and another."""
+        first = self._config.batch_size
+        return first, 2 * first if 2 * first <= self.limit else max(first // 2, 1)
+
+
+def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit]:
+    one, other = followed.two()
+    timelines = {batch: on_card(followed(batch).timeline) for batch in (one, other)}
+    line = _line(timelines)
+    found = []
+    for card in cards():
+        if card.memory is None:
+            continue
+        device = _of_catalogue(card, None)
+        room = device.room(gradients, ranks)
+        fit = CardFit(
+            name=card.name,
+            memory=device.memory,
+            verdict=verdict(timelines[one], room),
+            largest=line.largest(room.left("most"), followed.limit),
+        )
+        found.append(fit)
+    return found
+
+
+def _line(timelines: dict[int, Timeline]) -> Line:
+    """Of what is reserved, which is more than has to be there: predicted from it, a micro-batch rather fits."""
+    (one, first), (other, second) = ((batch, replay(timeline).reserved) for batch, timeline in timelines.items())
+    return Line.through((one, first), (other, second))
+
+
+def _variants(config: TrainConfig, room: Room, say: Say) -> list[Variant]:
+    found = []
+    in_full = msgspec.structs.replace(config, optimizer=config.optimizer.removesuffix("8bit"))
+    for changed in _settings(in_full):
+        setting = _setting(changed)
+        followed = _Followed(changed, say, in_words=f", checkpointing {setting.checkpointing}, {setting.precision}")
+        traced = {batch: followed(batch) for batch in followed.two()}
+        found.append(_variant(setting, {batch: each.timeline for batch, each in traced.items()}, room, config))
+        if changed.optimizer != "sgd":
+            small = msgspec.structs.replace(setting, optimizer=f"{setting.optimizer}8bit")
+            timelines = {batch: in_eight_bits(each.timeline, each.parameters) for batch, each in traced.items()}
+            found.append(_variant(small, timelines, room, config))
+    return found
+
+
+def _variant(setting: Setting, timelines: dict[int, Timeline], room: Room, config: TrainConfig) -> Variant:
+    timelines = {batch: on_card(timeline) for batch, timeline in timelines.items()}
+    now = timelines[config.batch_size]
+    replayed = replay(now)
+    return Variant(
+        setting=setting,
+        allocated=replayed.allocated,
+        reserved=replayed.reserved,
+        verdict=verdict(now, room),
+        largest=_line(timelines).largest(room.left("most"), _limit(config)),
+    )
+
+
+def _checkpointing(config: TrainConfig) -> dict[str, dict[str, bool]]:
+    """By its name, the keys that choose it."""
+    if isinstance(config, VrtSpikeConfig):
+        attn, ffn = "use_checkpoint_attn", "use_checkpoint_ffn"
+        return {
+            "off": {attn: False, ffn: False},
+            "attention": {attn: True, ffn: False},
+            "FFN": {attn: False, ffn: True},
+            "both": {attn: True, ffn: True},
+        }
+    return {"off": {"use_checkpoint": False}, "on": {"use_checkpoint": True}}
+
+
+def _setting(config: TrainConfig) -> Setting:
+    chosen = next(
+        name
+        for name, keys in _checkpointing(config).items()
+        if all(getattr(config, key) == value for key, value in keys.items())
+    )
+    precision = config.mixed_precision_dtype if config.use_mixed_precision else "float32"
+    return Setting(checkpointing=chosen, precision=precision, optimizer=config.optimizer)
+
+
+def _settings(config: TrainConfig) -> Iterator[TrainConfig]:
+    for keys in _checkpointing(config).values():
+        for mixed in (False, True):
+            yield msgspec.structs.replace(config, use_mixed_precision=mixed, **keys)
+
+
+def _limit(config: TrainConfig) -> int:
+    return EPOCH_SAMPLES if isinstance(config, RestorationConfig) else _MOST_SAMPLES
