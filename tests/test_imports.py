@@ -36,7 +36,6 @@ MAY_IMPORT = {
     "changes": {"errors", "records", "diagnose"},
     "train.config": {"errors", "workers"},
     "workloads": {"errors", "data", "train.config"},
-    "estimate": {"errors", "records", "train.config", "workloads"},
     "train": {
         "hotlap",
         "allocator",
@@ -48,6 +47,7 @@ MAY_IMPORT = {
         "workers",
         "workloads",
     },
+    "estimate": {"errors", "records", "train", "train.config", "workloads"},
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
     "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train"},
@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "tune",
         "report",
         "train",
+        "train.config",
         "terminal",
         "api",
     },

@@ -2,10 +2,10 @@
 
     python benchmarks/estimate/account.py [--seconds N]
 
-VRT-Spike as published (13 depths, deformable convolutions, 5 frames, 32 bins) at the documents' crops, with and without
-each kind of checkpointing, in float32 and bfloat16, with Adam's state in 32 and in 8 bits: each estimated for CUDA, as
-``hotlap estimate`` does. What is estimated is kept in ``results/estimate/account.json``; the command goes on from there,
-and stops before another estimate after N seconds. When all is there, ``account.md`` is written.
+VRT-Spike as published (13 depths, deformable convolutions, 5 frames, 32 bins) at the documents' crops, with and
+without each kind of checkpointing, in float32 and bfloat16, with Adam's state in 32 and in 8 bits: each estimated for
+CUDA, as ``hotlap estimate`` does. What is estimated is kept in ``results/estimate/account.json``; the command goes on
+from there, and stops before another estimate after N seconds. When all is there, ``account.md`` is written.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import msgspec
 from machine import RESULTS, circumstances, sentence
 
+from hotlap.estimate.allocator import replay
 from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.fitting import verdict
 from hotlap.estimate.memory import on_card, summed
@@ -30,7 +31,7 @@ from hotlap.estimate.on_cards import device_of
 from hotlap.estimate.trained import follow
 from hotlap.train.config import VrtSpikeConfig, load_config
 
-GIB, GB = 2**30, 10**9
+GIB = 2**30
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "vrt_spike.yaml"
 RAW = RESULTS / "estimate" / "account.json"
 PUBLISHED = {"depths": [8] * 7 + [4] * 6, "alignment": "dcn"}
@@ -65,6 +66,7 @@ def estimated(crop: int, batch: int, precision: str, checkpointing: str) -> dict
     for name, timeline in (("32 bits", followed.timeline), ("8 bits", small)):
         known = summed(timeline, device="cuda", capability=None, seconds=0.0)
         known = msgspec.structs.replace(known, allowances=room.allowances)
+        of_card = on_card(timeline)
         state = sum(block.size for block in timeline.blocks if block.category == "optimizer")
         found[name] = {
             "allocated": known.allocated,
@@ -73,7 +75,7 @@ def estimated(crop: int, batch: int, precision: str, checkpointing: str) -> dict
             "categories": known.categories,
             "state": state,
             "moment": f"{known.moment.phase}, {known.moment.operator}",
-            "verdict": verdict(on_card(timeline), room),
+            "verdict": verdict(of_card, replay(of_card), room),
         }
     return found
 
@@ -86,9 +88,9 @@ def page(figures: dict[str, Any]) -> str:
         "",
         sentence(figures),
         "",
-        f"VRT-Spike as published, {first['parameters']:,} parameters, 5 frames, 32 voxel bins, AdamW, one of 3 GPUs with "
-        "48 GiB. GiB, estimated for CUDA. *Activations*: of what lives at the peak, all that forward keeps for backward. "
-        "*Needed*: reserved, context, workspace and buckets of DistributedDataParallel, likely (most).",
+        f"VRT-Spike as published, {first['parameters']:,} parameters, 5 frames, 32 voxel bins, AdamW, one of 3 GPUs "
+        "with 48 GiB. GiB, estimated for CUDA. *Activations*: of what lives at the peak, what forward keeps for "
+        "backward. *Needed*: reserved, context, workspace and buckets of DistributedDataParallel, likely (most).",
         "",
         "| crop | batch | precision | checkpointing | state | activations | allocated | reserved | needed | 48 GiB |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -113,8 +115,10 @@ def main() -> None:
     began = time.monotonic()
     figures: dict[str, Any] = json.loads(RAW.read_text()) if RAW.is_file() else {**circumstances(), "estimates": {}}
     wanted = [(*size, checkpointing) for size, checkpointing in itertools.product(SIZES, CHECKPOINTING)]
+    order: list[str] = []
     for each in wanted:
         name = ", ".join(map(str, each))
+        order.append(name)
         if name in figures["estimates"]:
             continue
         if time.monotonic() - began > args.seconds:

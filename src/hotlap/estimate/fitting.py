@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from hotlap.estimate.allocator import OutOfMemory, replay
+from hotlap.estimate.allocator import OutOfMemory, Replayed, replay
 from hotlap.estimate.timeline import Timeline
 from hotlap.records import Allowance, LargestBatch, Verdict
 
@@ -30,16 +30,19 @@ class Room(NamedTuple):
         return self.memory - gone
 
 
-def verdict(timeline: Timeline, room: Room) -> Verdict:
-    if holds(timeline, room.left("most")):
+def verdict(timeline: Timeline, replayed: Replayed, room: Room) -> Verdict:
+    """Of a timeline and what it comes to where there is no end of memory."""
+    if holds(timeline, replayed, room.left("most")):
         return "fits"
-    return "tight" if holds(timeline, room.left("least")) else "does not fit"
+    return "tight" if holds(timeline, replayed, room.left("least")) else "does not fit"
 
 
-def holds(timeline: Timeline, capacity: int) -> bool:
+def holds(timeline: Timeline, replayed: Replayed, capacity: int) -> bool:
     """Whether the allocator gets through with so many bytes, once it has given back all that it need not keep."""
+    if not replayed.allocated <= capacity < replayed.reserved:
+        return replayed.allocated <= capacity
     try:
-        replay(timeline, max(capacity, 0))
+        replay(timeline, capacity)
     except OutOfMemory:
         return False
     return True

@@ -115,11 +115,11 @@ def estimate_training(
     if device is None:
         changed = {"cards": _every_card(followed, gradients, ranks)}
     else:
-        room = device.room(gradients, ranks)
+        room, timeline = device.room(gradients, ranks), on_card(here.timeline)
         changed = {
             "card": device.name,
             "capacity": device.memory,
-            "verdict": verdict(on_card(here.timeline), room),
+            "verdict": verdict(timeline, replay(timeline), room),
             "memory": msgspec.structs.replace(known, allowances=room.allowances),
             "largest": largest_batch(
                 config.batch_size, followed.need(room.left("most")), room.left("most"), followed.limit
@@ -147,7 +147,8 @@ class _Followed:
     def need(self, capacity: int) -> Callable[[int], Need]:
         def need(batch: int) -> Need:
             timeline = on_card(self(batch).timeline)
-            return Need(replay(timeline).allocated, holds(timeline, capacity))
+            replayed = replay(timeline)
+            return Need(replayed.allocated, holds(timeline, replayed, capacity))
 
         return need
 
@@ -160,7 +161,7 @@ class _Followed:
 def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit]:
     one, other = followed.two()
     timelines = {batch: on_card(followed(batch).timeline) for batch in (one, other)}
-    line = _line(timelines)
+    line, replayed = _line(timelines), replay(timelines[one])
     found = []
     for card in cards():
         if card.memory is None:
@@ -170,7 +171,7 @@ def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit
         fit = CardFit(
             name=card.name,
             memory=device.memory,
-            verdict=verdict(timelines[one], room),
+            verdict=verdict(timelines[one], replayed, room),
             largest=line.largest(room.left("most"), followed.limit),
         )
         found.append(fit)
@@ -206,7 +207,7 @@ def _variant(setting: Setting, timelines: dict[int, Timeline], room: Room, confi
         setting=setting,
         allocated=replayed.allocated,
         reserved=replayed.reserved,
-        verdict=verdict(now, room),
+        verdict=verdict(now, replayed, room),
         largest=_line(timelines).largest(room.left("most"), _limit(config)),
     )
 
