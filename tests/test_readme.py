@@ -16,6 +16,7 @@ PAGES = [
     "docs/architecture.md",
     "docs/changes.md",
     "docs/data.md",
+    "docs/estimate.md",
     "docs/method.md",
 ]
 READMES = ["README.md", "README.zh-CN.md"]

@@ -8,6 +8,7 @@ The names of the command line, as functions::
     tuning = hotlap.tune(["python", "train.py"])        # -> Tuning
     hotlap.run(tuning)                                  # trains with what was adopted
     comparison = hotlap.compare(a=[...], b=[...])       # -> Comparison
+    hotlap.estimate_memory(build)                       # -> MemoryEstimate, of a training that does not run
 
 and marks for a training loop, which cost nothing when no probe is there::
 
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hotlap.api import compare, diagnose, explain, profile, report, run, train, tune
+    from hotlap.api import compare, diagnose, estimate_memory, explain, profile, report, run, train, tune
     from hotlap.probe.applying import apply
     from hotlap.probe.marks import metric, phase, step
 
@@ -37,6 +38,7 @@ __all__ = [
     "apply",
     "compare",
     "diagnose",
+    "estimate_memory",
     "explain",
     "metric",
     "phase",

@@ -32,6 +32,23 @@ class CannotBeTraced(HotlapError):
     """The training does something whose memory depends on values, or is not known to torch."""
 
 
+#: What torch says where somebody wants what imitated tensors have not, and what to do.
+_WITHOUT_MEMORY = {
+    "data pointer": (
+        "an operator that is not torch's own reads the memory of a tensor, and an estimate has shapes alone: register "
+        "it with torch.library.custom_op and register_fake, or leave it out of the step that is estimated"
+    ),
+    "numpy() is not supported": (
+        "a tensor is given to numpy, and an estimate has shapes alone: leave that out of the step that is estimated"
+    ),
+    "with support for cuda": (
+        "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
+        "for a GPU all the same"
+    ),
+}
+_WITHOUT_MEMORY["with CUDA enabled"] = _WITHOUT_MEMORY["with support for cuda"]
+
+
 @contextmanager
 def imitation() -> Iterator[FakeTensorMode]:
     """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
@@ -58,6 +75,11 @@ def imitation() -> Iterator[FakeTensorMode]:
         raise CannotBeTraced(
             f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
         ) from error
+    except (RuntimeError, AssertionError) as error:
+        known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
+        if known is None or isinstance(error, CannotBeTraced):
+            raise
+        raise CannotBeTraced(known) from error
 
 
 def imitate(mode: FakeTensorMode, value: _T) -> _T:
