@@ -4,8 +4,9 @@
 
 VRT-Spike as published (13 depths, deformable convolutions) and with the documents' depths, 5 frames, 32 bins, at the
 documents' crops, with and without each kind of checkpointing, in float32 or bfloat16, with Adam's state in 32 and in 8
-bits: each estimated for CUDA, as ``hotlap estimate`` does. What is estimated is kept in ``results/estimate/account.json``; the command goes on
-from there, and stops before another estimate after N seconds. When all is there, ``account.md`` is written.
+bits: each estimated for CUDA, as ``hotlap estimate`` does. What is estimated is kept in
+``results/estimate/account.json``; the command goes on from there, and stops before another estimate after N seconds.
+When all is there, ``account.md`` is written.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ import msgspec
 from machine import RESULTS, circumstances, sentence
 
 from hotlap.estimate.allocator import replay
+from hotlap.estimate.device import device_of
 from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.fitting import verdict
 from hotlap.estimate.memory import on_card, summed
-from hotlap.estimate.on_cards import device_of
 from hotlap.estimate.trained import follow
 from hotlap.train.config import VrtSpikeConfig, load_config
 
@@ -74,13 +75,12 @@ def estimated(network: str, crop: int, batch: int, precision: str, checkpointing
         known = summed(timeline, device="cuda", capability=None, seconds=0.0)
         known = msgspec.structs.replace(known, allowances=room.allowances)
         of_card = on_card(timeline)
-        state = sum(block.size for block in timeline.blocks if block.category == "optimizer")
         found[name] = {
             "allocated": known.allocated,
             "reserved": known.reserved,
             "total": known.total,
             "categories": known.categories,
-            "state": state,
+            "state": known.categories["optimizer"],
             "moment": f"{known.moment.phase}, {known.moment.operator}",
             "verdict": verdict(of_card, replay(of_card), room),
         }

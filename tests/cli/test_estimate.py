@@ -101,6 +101,7 @@ def test_which_cards_fit(config: str, capsys: pytest.CaptureFixture[str]) -> Non
         (["--gpu", "RTX 4909"], "'NVIDIA GeForce RTX 4090'"),
         (["--gpu-memory", "much"], "--gpu-memory much"),
         (["--gpu", "Apple M3 Max"], "--gpu-memory"),
+        (["--gpu", "RTX 4090", "--batch-size", "2000"], "an epoch of restoration has 1024 samples"),
     ],
 )
 def test_a_card_that_is_none(config: str, words: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,7 @@ def _on_gpu(
         raise UsageError("--all asks about every card, and --gpu or --gpu-memory about one: leave one out")
     if all_gpus and variants:
         raise UsageError("--variants is about one card: leave out --all, and name it with --gpu")
+    from hotlap.estimate.device import device_of
     from hotlap.report import fits
     from hotlap.train.config import load_config
 
@@ -136,10 +137,10 @@ def _on_gpu(
     if batch_size is not None:
         training = msgspec.structs.replace(training, batch_size=batch_size)
     size = None if gpu_memory is None else as_bytes("--gpu-memory", gpu_memory)
-    # torch takes seconds, which a wrong configuration or card need not wait for.
-    from hotlap.estimate.on_cards import device_of, estimate_training
-
     device = None if all_gpus else device_of(gpu, size)
+    # It imports torch, which a wrong configuration or card need not wait for.
+    from hotlap.estimate.on_cards import estimate_training
+
     with Progress() as progress:
         found = estimate_training(training, device, ranks=ranks, variants=variants, say=progress)
     print_json(found) if json else print_view(fits.training(found))

@@ -15,13 +15,14 @@ import msgspec
 
 from hotlap.errors import UsageError
 from hotlap.estimate.allocator import replay
-from hotlap.estimate.cards import Card, cards, find
+from hotlap.estimate.cards import cards
+from hotlap.estimate.device import Device, of_catalogue
 from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.fitting import Line, Need, Room, holds, largest_batch, verdict
 from hotlap.estimate.memory import on_card, summed
 from hotlap.estimate.timeline import Timeline
 from hotlap.estimate.trained import Followed, follow
-from hotlap.estimate.workspace import allowances, kept_by_driver, of_ranks
+from hotlap.estimate.workspace import of_ranks
 from hotlap.records import CardFit, Setting, TrainingEstimate, Variant
 from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig
 from hotlap.train.config.restoration import EPOCH_SAMPLES
@@ -33,57 +34,6 @@ _FLOAT_BYTES = 4
 Say = Callable[[str], None]
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """The card that is asked about."""
-
-    name: str
-    memory: int
-    capability: tuple[int, int] | None = None
-    #: The memory is what CUDA reports here, and not what the card is sold with.
-    reported: bool = False
-
-    def room(self, gradients: int, ranks: int) -> Room:
-        kept = [] if self.reported else [kept_by_driver(self.memory)]
-        shared = of_ranks(gradients) if ranks > 1 else []
-        return Room(self.memory, [*kept, *allowances(self.capability), *shared])
-
-
-def device_of(name: str | None, memory: int | None) -> Device:
-    """The card of this name or of this memory, or that of this machine where both are None.
-
-    Raises:
-        UsageError: it is unknown, or there is none.
-    """
-    if name is not None:
-        try:
-            return _of_catalogue(find(name, memory), memory)
-        except UsageError:
-            # A card may have been given other memory than it is sold with.
-            if memory is None:
-                raise
-            return _of_catalogue(find(name), memory)
-    if memory is not None:
-        return Device(name=f"a GPU with {memory / 2**30:.4g} GiB", memory=memory)
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UsageError(
-            'PyTorch sees no GPU here: say which card is meant with --gpu "RTX 4090" or --gpu-memory 24GiB, or ask '
-            "about all of them with --all"
-        )
-    known = torch.cuda.get_device_properties(0)
-    return Device(name=known.name, memory=known.total_memory, capability=(known.major, known.minor), reported=True)
-
-
-def _of_catalogue(card: Card, memory: int | None) -> Device:
-    size = memory or card.shows or card.memory
-    if size is None:
-        raise UsageError(f"{card.name} shares its memory with the CPU: say how much it may have with --gpu-memory")
-    digits = (card.capability or "").split(".")
-    is_cuda = card.vendor == "NVIDIA" and len(digits) == 2
-    return Device(name=card.name, memory=size, capability=(int(digits[0]), int(digits[1])) if is_cuda else None)
-
-
 def estimate_training(
     config: TrainConfig, device: Device | None, *, ranks: int = 1, variants: bool = False, say: Say = lambda _: None
 ) -> TrainingEstimate:
@@ -92,9 +42,14 @@ def estimate_training(
     Raises:
         CannotBeTraced: what the training does depends on values.
         ConfigError: the training would refuse the configuration, too.
+        UsageError: its micro-batch is larger than its epochs.
     """
     began = time.monotonic()
     followed = _Followed(config, say)
+    if config.batch_size > followed.limit:
+        raise UsageError(
+            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {followed.limit} samples, so lower it"
+        )
     here = followed(config.batch_size)
     capability = None if device is None else device.capability
     gradients = _FLOAT_BYTES * sum(here.parameters)
@@ -113,7 +68,11 @@ def estimate_training(
     )
     changed: dict[str, Any]
     if device is None:
-        changed = {"cards": _every_card(followed, gradients, ranks)}
+        shared = of_ranks(gradients) if ranks > 1 else []
+        changed = {
+            "cards": _every_card(followed, gradients, ranks),
+            "memory": msgspec.structs.replace(known, allowances=[*known.allowances, *shared]),
+        }
     else:
         room, timeline = device.room(gradients, ranks), on_card(here.timeline)
         changed = {
@@ -166,7 +125,7 @@ def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit
     for card in cards():
         if card.memory is None:
             continue
-        device = _of_catalogue(card, None)
+        device = of_catalogue(card)
         room = device.room(gradients, ranks)
         fit = CardFit(
             name=card.name,

@@ -22,9 +22,9 @@ _CATEGORIES = {
 }
 _PARTS = 8
 _LIMITS = (
-    "Estimated, not measured: a step of this training was gone through with tensors that have no memory. On a CPU, "
-    "where it can be checked, the peak of the tensors was 0 % off in the median and 6 % at worst; no card was at "
-    "hand for the rest. Not in it: validation, which may use larger pictures, and other programs on the card."
+    "Estimated, not measured: a step of this training was gone through with tensors that have no memory. Such peaks "
+    "were checked against real ones on a CPU, and on no card (docs/estimate.md). Not in it: validation, which may use "
+    "larger pictures, and other programs on the card."
 )
 
 
@@ -47,7 +47,7 @@ def training(found: TrainingEstimate) -> Report:
         parts += [*heading("In other settings"), *table(_variants(found), "<<<>>>>", header=True)]
         parts += [prose(_VARIANTS, indent=2, style="dim")]
     if found.cards:
-        parts += [*heading("On every card"), *table(_cards(found.cards), "<><>", header=True)]
+        parts += [*heading("On every card"), *table(_cards(found.cards), "><><", header=True)]
         parts += [prose(_CARDS, indent=2, style="dim")]
     compiled = " Compiled code needs another amount, mostly less: this is of the model as it stands."
     return Report([*parts, blank(), prose(_LIMITS + compiled * found.compiled, indent=2, style="dim")])
@@ -155,5 +155,5 @@ def _variant(each: Variant, *, is_this: bool) -> tuple[str, ...]:
 
 
 def _cards(cards: list[CardFit]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("", "memory", "", "largest micro-batch")]
-    return [*rows, *((card.name, binary(card.memory), card.verdict, str(card.largest)) for card in cards)]
+    rows: list[tuple[str, ...]] = [("memory", "", "largest", "")]
+    return [*rows, *((binary(card.memory), card.verdict, str(card.largest), card.name) for card in cards)]
