@@ -73,6 +73,14 @@ def test_one_step_stands_for_two(config: TrainConfig) -> None:
     assert once.reserved == pytest.approx(twice.reserved, abs=4 * 2**20)
 
 
+def test_operations_of_a_whole_step() -> None:
+    """All micro-batches count: each has as many."""
+    once = follow(APT).flops
+    assert once["convolution"] == 0
+    assert once["product"] > 0
+    assert follow(msgspec.structs.replace(APT, accumulation_steps=5)).flops["product"] == 5 * once["product"]
+
+
 def test_eight_bits_are_derived_as_they_are_followed() -> None:
     """Putting the small state in the place of Adam's has the peak of a training with the small state."""
     followed = follow(APT)

@@ -44,9 +44,12 @@ FOUND = TrainingEstimate(
         blocks=1,
         seconds=1.0,
     ),
+    flops=6e12,
+    steps=1000,
     card="NVIDIA GeForce RTX 4090",
     capacity=24 * GIB,
     verdict="fits",
+    seconds_at_peak=0.1,
     largest=LargestBatch(batch_size=2, allocated={1: 8 * GIB, 2: 15 * GIB}),
     seconds=2.0,
 )
@@ -65,6 +68,8 @@ def test_it_fits() -> None:
     assert "in backward, _softmax_backward_data" in said
     assert "87.5 %  activations" in said
     assert "VrtSpike.vrt.stage8.groups" in said
+    assert "6.00 TFLOP" in said
+    assert "and 1,000 steps 100 s" in " ".join(said.split())
     assert "2, even where context and workspace take the most" in " ".join(said.split())
 
 
@@ -88,12 +93,12 @@ def test_every_verdict_is_said(changed: dict[str, Any], words: str) -> None:
 def test_settings_and_cards_are_tables() -> None:
     """The setting of the configuration is marked; no line is wider than a terminal."""
     variants = [
-        Variant(setting=setting, allocated=GIB, reserved=GIB, verdict="fits", largest=4)
+        Variant(setting=setting, allocated=160 * GIB, reserved=GIB, verdict="does not fit", largest=4)
         for setting in (SETTING, Setting(checkpointing="attention", precision="bfloat16", optimizer="adamw8bit"))
     ]
     cards = [CardFit(name="NVIDIA H200", memory=141 * GIB, verdict="fits", largest=18)]
     said = shown(variants=variants, cards=cards)
-    assert "off (now)" in said
+    assert "off *" in said
     assert "adamw8bit" in said
     assert "NVIDIA H200" in said
     assert max(map(len, said.splitlines())) <= 80

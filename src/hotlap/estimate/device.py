@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from hotlap.errors import UsageError
@@ -18,6 +20,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     capability: tuple[int, int] | None = None
     #: The memory is what CUDA reports here, and not what the card is sold with.
     reported: bool = False
+    #: Of the catalogue, for its rates.
+    card: Card | None = None
 
     def room(self, gradients: int, ranks: int) -> Room:
         kept = [] if self.reported else [kept_by_driver(self.memory)]
@@ -49,7 +53,11 @@ def device_of(name: str | None, memory: int | None) -> Device:
             "about all of them with --all"
         )
     known = torch.cuda.get_device_properties(0)
-    return Device(name=known.name, memory=known.total_memory, capability=(known.major, known.minor), reported=True)
+    card = None
+    with suppress(UsageError):  # its rates are not known then
+        card = find(known.name, known.total_memory)
+    capability = (known.major, known.minor)
+    return Device(name=known.name, memory=known.total_memory, capability=capability, reported=True, card=card)
 
 
 def of_catalogue(card: Card, memory: int | None = None) -> Device:
@@ -59,4 +67,5 @@ def of_catalogue(card: Card, memory: int | None = None) -> Device:
         raise UsageError(f"{card.name} shares its memory with the CPU: say how much it may have with --gpu-memory")
     digits = (card.capability or "").split(".")
     is_cuda = card.vendor == "NVIDIA" and len(digits) == 2
-    return Device(name=card.name, memory=size, capability=(int(digits[0]), int(digits[1])) if is_cuda else None)
+    capability = (int(digits[0]), int(digits[1])) if is_cuda else None
+    return Device(name=card.name, memory=size, capability=capability, card=card)

@@ -35,7 +35,7 @@ from hotlap.estimate import timeline as lives
 from hotlap.estimate.allocator import replay
 from hotlap.estimate.imitation import imitation
 from hotlap.estimate.timeline import Block, Timeline
-from hotlap.estimate.tracker import Hidden, Tracker
+from hotlap.estimate.tracker import Hidden, Kind, Tracker
 from hotlap.estimate.workspace import allowances
 from hotlap.records import MemoryEstimate, Moment
 
@@ -116,14 +116,17 @@ def track(
 
 def track_one(
     build: Callable[[], tuple[Step, Step]], *, as_on_cuda: bool = False, hidden: Hidden | None = None
-) -> Timeline:
-    """As two steps, gone through once: ``build`` returns what makes the optimizer's state, and the step."""
+) -> tuple[Timeline, dict[Kind, int]]:
+    """As two steps, gone through once: ``build`` returns what makes the optimizer's state, and the step.
+
+    Returns the timeline, and the floating-point operations of a step.
+    """
     tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
     with _undisturbed(), tracker:
         for each in build():
             tracker.next_step()
             each()
-    return lives.with_first_step(tracker.timeline(), *tracker.starts())
+    return lives.with_first_step(tracker.timeline(), *tracker.starts()), tracker.flops(2)
 
 
 @contextmanager

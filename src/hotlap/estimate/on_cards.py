@@ -15,6 +15,7 @@ import msgspec
 
 from hotlap.errors import UsageError
 from hotlap.estimate.allocator import replay
+from hotlap.estimate.at_peak import seconds_at_peak
 from hotlap.estimate.cards import cards
 from hotlap.estimate.device import Device, of_catalogue
 from hotlap.estimate.eight_bit import in_eight_bits
@@ -48,7 +49,7 @@ def estimate_training(
     followed = _Followed(config, say)
     if config.batch_size > followed.limit:
         raise UsageError(
-            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {followed.limit} samples, so lower it"
+            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {followed.limit} samples"
         )
     here = followed(config.batch_size)
     capability = None if device is None else device.capability
@@ -63,6 +64,8 @@ def estimate_training(
         parameters=sum(here.parameters),
         setting=_setting(config),
         memory=known,
+        flops=sum(here.flops.values()),
+        steps=config.steps,
         compiled=config.compile_model,
         seconds=0.0,
     )
@@ -79,13 +82,14 @@ def estimate_training(
             "card": device.name,
             "capacity": device.memory,
             "verdict": verdict(timeline, replay(timeline), room),
+            "seconds_at_peak": seconds_at_peak(here.flops, device.card, config),
             "memory": msgspec.structs.replace(known, allowances=room.allowances),
             "largest": largest_batch(
                 config.batch_size, followed.need(room.left("most")), room.left("most"), followed.limit
             ),
         }
         if variants:
-            changed["variants"] = _variants(config, room, say)
+            changed["variants"] = _variants(config, device, room, say)
     return msgspec.structs.replace(found, **changed, seconds=time.monotonic() - began)
 
 
@@ -143,31 +147,35 @@ def _line(timelines: dict[int, Timeline]) -> Line:
     return Line.through((one, first), (other, second))
 
 
-def _variants(config: TrainConfig, room: Room, say: Say) -> list[Variant]:
+def _variants(config: TrainConfig, device: Device, room: Room, say: Say) -> list[Variant]:
     found = []
     in_full = msgspec.structs.replace(config, optimizer=config.optimizer.removesuffix("8bit"))
     for changed in _settings(in_full):
         setting = _setting(changed)
         followed = _Followed(changed, say, in_words=f", checkpointing {setting.checkpointing}, {setting.precision}")
         traced = {batch: followed(batch) for batch in followed.two()}
-        found.append(_variant(setting, {batch: each.timeline for batch, each in traced.items()}, room, config))
+        least = seconds_at_peak(traced[config.batch_size].flops, device.card, changed)
+        timelines = {batch: each.timeline for batch, each in traced.items()}
+        found.append(_variant(setting, timelines, room, followed.limit, least))
         if changed.optimizer != "sgd":
             small = msgspec.structs.replace(setting, optimizer=f"{setting.optimizer}8bit")
             timelines = {batch: in_eight_bits(each.timeline, each.parameters) for batch, each in traced.items()}
-            found.append(_variant(small, timelines, room, config))
+            found.append(_variant(small, timelines, room, followed.limit, least))
     return found
 
 
-def _variant(setting: Setting, timelines: dict[int, Timeline], room: Room, config: TrainConfig) -> Variant:
+def _variant(setting: Setting, timelines: dict[int, Timeline], room: Room, limit: int, least: float | None) -> Variant:
+    """Of two micro-batches, the configuration's first."""
     timelines = {batch: on_card(timeline) for batch, timeline in timelines.items()}
-    now = timelines[config.batch_size]
+    now = next(iter(timelines.values()))
     replayed = replay(now)
     return Variant(
         setting=setting,
         allocated=replayed.allocated,
         reserved=replayed.reserved,
         verdict=verdict(now, replayed, room),
-        largest=_line(timelines).largest(room.left("most"), _limit(config)),
+        seconds_at_peak=least,
+        largest=_line(timelines).largest(room.left("most"), limit),
     )
 
 

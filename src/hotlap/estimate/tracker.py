@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ from torch.optim.optimizer import (
 )
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from hotlap.estimate import onednn
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline
@@ -35,6 +37,9 @@ from hotlap.estimate.timeline import Block, Category, Phase, Timeline
 _aten = torch.ops.aten
 _RECURRENT = _aten.mkldnn_rnn_layer.default
 _DEVICE = torch.ops.prim.device.default
+_CONVOLUTIONS = {_aten.convolution, _aten.convolution_backward}
+Kind = Literal["convolution", "product"]
+KINDS: tuple[Kind, ...] = ("convolution", "product")
 #: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
 Hidden = Callable[[Any, tuple[Any, ...], Any], int]
 #: What torch's own code is told when it asks an imitated tensor for its number: an optimizer which step it is, a
@@ -74,6 +79,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self._passing: set[int] = set()
         self._step = 0
         self._starts: list[int] = []
+        self._flops: Counter[tuple[int, Kind]] = Counter()
         self._last: Phase = "setup"
         self._optimizing = False
         self._names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -94,6 +100,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     def starts(self) -> list[int]:
         """Where in the timeline each step begins."""
         return [len(self._earlier) + start for start in self._starts]
+
+    def flops(self, step: int) -> dict[Kind, int]:
+        """Floating-point operations of a step, by torch's formulas; other operators than these have few."""
+        return {kind: self._flops[step, kind] for kind in KINDS}
 
     def watch(self, module: nn.Module) -> None:
         """Name the parts of a network; one that is not watched is named when it is first called from outside of all."""
@@ -161,6 +171,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
             out = (*out[:3], torch.empty(onednn.kept_by_recurrent(out[0]), dtype=torch.uint8))
         for tensor in _tensors(out):
             self._follow(tensor, func, args, phase)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            kind: Kind = "convolution" if func._overloadpacket in _CONVOLUTIONS else "product"
+            self._flops[self._step, kind] += int(formula(*args, **(kwargs or {}), out_val=out))
         if self._hidden is not None:
             size = self._hidden(func, args, out)
             if size:

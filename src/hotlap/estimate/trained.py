@@ -20,6 +20,7 @@ from hotlap.estimate.eight_bit import imitated_optimizer
 from hotlap.estimate.imitation import imitation
 from hotlap.estimate.memory import Device, Step, as_on, track_one
 from hotlap.estimate.timeline import Timeline
+from hotlap.estimate.tracker import Kind
 from hotlap.train.config import TrainConfig
 from hotlap.train.ranks import Ranks
 from hotlap.train.step import Trained
@@ -36,6 +37,8 @@ class Followed(NamedTuple):
     parameters: list[int]
     #: Shapes of a sample's tensors.
     sample: list[list[int]]
+    #: Floating-point operations of a step with all its micro-batches.
+    flops: dict[Kind, float]
     seconds: float
 
 
@@ -51,8 +54,10 @@ def follow(config: TrainConfig, *, device: Device = "cuda") -> Followed:
         return steps
 
     with imitation():
-        timeline = track_one(build, **as_on(device))
-    return Followed(timeline, **known, seconds=time.monotonic() - began)
+        timeline, flops = track_one(build, **as_on(device))
+    micro_batches = config.accumulation_steps / min(config.accumulation_steps, _MICRO_BATCHES)
+    whole = {kind: number * micro_batches for kind, number in flops.items()}
+    return Followed(timeline, **known, flops=whole, seconds=time.monotonic() - began)
 
 
 def _made(config: TrainConfig) -> tuple[Task, Trained, tuple[Step, Step]]:

@@ -86,6 +86,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     allocated: int
     reserved: int
     verdict: Verdict
+    #: What a step's operations take at the card's peak; None: its rates are not known.
+    seconds_at_peak: float | None = None
     #: The largest micro-batch that fits, from two that were gone through; nobody went through this one.
     largest: int
 
@@ -112,10 +114,16 @@ class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     setting: Setting
     memory: MemoryEstimate
+    #: Floating-point operations of a step on one GPU; those of what torch has no formula for are not in it.
+    flops: float
+    #: Optimizer steps, where the configuration says how many; 0: as many as its epochs have.
+    steps: int = 0
     #: The card that it is for and its memory; None where all of the catalogue are asked about.
     card: str | None = None
     capacity: int | None = None
     verdict: Verdict | None = None
+    #: As in ``Variant``.
+    seconds_at_peak: float | None = None
     largest: LargestBatch | None = None
     variants: list[Variant] = []
     cards: list[CardFit] = []

@@ -41,10 +41,12 @@ def training(found: TrainingEstimate) -> Report:
     ]
     if known.holders:
         parts += [*heading("The modules whose activations these are"), *table(_holders(known), ">><")]
+    if found.seconds_at_peak is not None:
+        parts += [*heading("Time, at the card's peak"), prose(_time(found, found.seconds_at_peak), indent=2)]
     if found.largest is not None:
         parts += [*heading("Largest micro-batch"), prose(_largest(found), indent=2)]
     if found.variants:
-        parts += [*heading("In other settings"), *table(_variants(found), "<<<>>>>", header=True)]
+        parts += [*heading("In other settings"), *table(_variants(found), "<<<><>>", header=True)]
         parts += [prose(_VARIANTS, indent=2, style="dim")]
     if found.cards:
         parts += [*heading("On every card"), *table(_cards(found.cards), "><><", header=True)]
@@ -128,8 +130,9 @@ def _largest(found: TrainingEstimate) -> str:
 
 
 _VARIANTS = (
-    "At the same micro-batch. The largest micro-batch is predicted from two that were gone through; of 8 bits, the "
-    "state is counted as bitsandbytes keeps it."
+    "* as configured; all at the same micro-batch. At peak: what a step's products and convolutions take at the card's "
+    "peak. The largest micro-batch is predicted from two that were gone through; the state in 8 bits is as bitsandbytes "
+    "keeps it."
 )
 _CARDS = (
     "The largest micro-batch is predicted from two that were gone through, with the most that may be taken besides."
@@ -137,20 +140,30 @@ _CARDS = (
 
 
 def _variants(found: TrainingEstimate) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("checkpointing", "precision", "optimizer", "allocated", "reserved", "", "largest")]
+    rows: list[tuple[str, ...]] = [("recomputed", "precision", "optimizer", "allocated", "", "at peak", "largest")]
     return [*rows, *(_variant(each, is_this=each.setting == found.setting) for each in found.variants)]
 
 
 def _variant(each: Variant, *, is_this: bool) -> tuple[str, ...]:
     setting = each.setting
     return (
-        setting.checkpointing + " (now)" * is_this,
+        setting.checkpointing + " *" * is_this,
         setting.precision,
         setting.optimizer,
         binary(each.allocated),
-        binary(each.reserved),
         each.verdict,
+        text.seconds(each.seconds_at_peak),
         str(each.largest),
+    )
+
+
+def _time(found: TrainingEstimate, at_peak: float) -> str:
+    samples = found.batch_size * found.accumulation_steps * found.ranks
+    whole = f", and {found.steps:,} steps {text.seconds(found.steps * at_peak)}" if found.steps else ""
+    return (
+        f"A step has {text.figure(found.flops / 1e12)} TFLOP in products and convolutions. At the peak that the card "
+        f"is sold with they take {text.seconds(at_peak)} ({text.figure(samples / at_peak)} samples/s){whole}. How far "
+        "below its peak the card stays is not known before it is measured (`hotlap profile`)."
     )
 
 
