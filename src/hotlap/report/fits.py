@@ -131,8 +131,8 @@ def _largest(found: TrainingEstimate) -> str:
 
 _VARIANTS = (
     "* as configured; all at the same micro-batch. At peak: what a step's products and convolutions take at the card's "
-    "peak. The largest micro-batch is predicted from two that were gone through; the state in 8 bits is as bitsandbytes "
-    "keeps it."
+    "peak. The largest micro-batch is predicted from two that were gone through. The state in 8 bits is that of "
+    "bitsandbytes."
 )
 _CARDS = (
     "The largest micro-batch is predicted from two that were gone through, with the most that may be taken besides."
