@@ -29,6 +29,7 @@ from hotlap.estimate.device import device_of
 from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.fitting import verdict
 from hotlap.estimate.memory import on_card, summed
+from hotlap.estimate.timeline import alive
 from hotlap.estimate.trained import follow
 from hotlap.train.config import VrtSpikeConfig, load_config
 
@@ -46,9 +47,9 @@ SIZES = (
     ("published", 128, 1, "float32"),
     ("published", 128, 1, "bfloat16"),
     ("published", 128, 3, "float32"),
-    ("published", 256, 1, "float32"),
     ("documents", 128, 1, "float32"),
     ("documents", 128, 3, "float32"),
+    ("published", 256, 1, "float32"),
 )
 CARD = 48 * GIB
 
@@ -75,12 +76,13 @@ def estimated(network: str, crop: int, batch: int, precision: str, checkpointing
         known = summed(timeline, device="cuda", capability=None, seconds=0.0)
         known = msgspec.structs.replace(known, allowances=room.allowances)
         of_card = on_card(timeline)
+        at_the_end = alive(of_card, len(of_card.events) - 1)
         found[name] = {
             "allocated": known.allocated,
             "reserved": known.reserved,
             "total": known.total,
             "categories": known.categories,
-            "state": known.categories["optimizer"],
+            "state": sum(block.size for block in at_the_end if block.category == "optimizer"),
             "moment": f"{known.moment.phase}, {known.moment.operator}",
             "verdict": verdict(of_card, replay(of_card), room),
         }

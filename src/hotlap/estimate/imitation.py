@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -77,7 +76,7 @@ def imitation() -> Iterator[FakeTensorMode]:
         ) from error
     except (RuntimeError, AssertionError) as error:
         known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
-        if known is None or isinstance(error, CannotBeTraced):
+        if known is None:
             raise
         raise CannotBeTraced(known) from error
 
@@ -121,13 +120,12 @@ def _modules_can_be_moved() -> Iterator[None]:
         if recurse:
             for child in module.children():
                 child._apply(function)  # type: ignore[no-untyped-call]  # of torch
-        with torch.no_grad():
-            for name, parameter in module._parameters.items():
-                if parameter is not None and (made := function(parameter)) is not parameter:
-                    module._parameters[name] = nn.Parameter(made, parameter.requires_grad)
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = function(buffer)
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                parameter.data = function(parameter.data)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = function(buffer)
         return module
 
     nn.Module._apply = moved  # type: ignore[method-assign]

@@ -91,7 +91,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: nothing is compiled while this is entered, and the guard against it would take a tenth of the time."""
+        """No: nothing is compiled while this is entered, and the guard against it would cost time in every operator."""
         return False
 
     def timeline(self) -> Timeline:
@@ -102,7 +102,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         return [len(self._earlier) + start for start in self._starts]
 
     def flops(self, step: int) -> dict[Kind, int]:
-        """Floating-point operations of a step, by torch's formulas; other operators than these have few."""
+        """Floating-point operations of a step, by torch's formulas; it has none for a CPU's fused attention."""
         return {kind: self._flops[step, kind] for kind in KINDS}
 
     def watch(self, module: nn.Module) -> None:
