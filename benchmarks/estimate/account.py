@@ -3,10 +3,10 @@
     python benchmarks/estimate/account.py [--seconds N]
 
 VRT-Spike as published (13 depths, deformable convolutions) and with the documents' depths, 5 frames, 32 bins, at the
-documents' crops, with and without each kind of checkpointing, in float32 or bfloat16, with Adam's state in 32 and in 8
-bits: each estimated for CUDA, as ``hotlap estimate`` does. What is estimated is kept in
+documents' first crop, with and without each kind of checkpointing, in float32 or bfloat16, with Adam's state in 32 and
+in 8 bits: each estimated for CUDA, as ``hotlap estimate`` does. What is estimated is kept in
 ``results/estimate/account.json``; the command goes on from there, and stops before another estimate after N seconds.
-When all is there, ``account.md`` is written.
+``account.md`` shows what is there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ SIZES = (
     ("published", 128, 3, "float32"),
     ("documents", 128, 1, "float32"),
     ("documents", 128, 3, "float32"),
-    ("published", 256, 1, "float32"),
 )
 CARD = 48 * GIB
 
@@ -124,22 +123,19 @@ def main() -> None:
     args = parser.parse_args()
     began = time.monotonic()
     figures: dict[str, Any] = json.loads(RAW.read_text()) if RAW.is_file() else {**circumstances(), "estimates": {}}
-    wanted = [(*size, checkpointing) for size, checkpointing in itertools.product(SIZES, CHECKPOINTING)]
-    order: list[str] = []
-    for each in wanted:
+    known, order = figures["estimates"], []
+    for each in [(*size, checkpointing) for size, checkpointing in itertools.product(SIZES, CHECKPOINTING)]:
         name = ", ".join(map(str, each))
-        order.append(name)
-        if name in figures["estimates"]:
+        if name not in known and time.monotonic() - began > args.seconds:
+            print(f"{name} is still to do: the same command goes on", file=sys.stderr)
             continue
-        if time.monotonic() - began > args.seconds:
-            print("there is more to do: the same command goes on", file=sys.stderr)
-            return
-        figures["estimates"][name] = row = estimated(*each)
+        if name not in known:
+            known[name] = estimated(*each)
+            print(f"{name}: {known[name]['32 bits']['allocated'] / GIB:.2f} GiB", file=sys.stderr)
+        order.append(name)
+        figures["estimates"] = {name: known[name] for name in order} | known
         RAW.write_text(json.dumps(figures, indent=1) + "\n")
-        print(f"{name}: {row['32 bits']['allocated'] / GIB:.2f} GiB in {row['seconds']:.0f} s", file=sys.stderr)
-    figures["estimates"] = {
-        ", ".join(map(str, each)): figures["estimates"][", ".join(map(str, each))] for each in wanted
-    }
+    figures["estimates"] = {name: known[name] for name in order}
     RAW.write_text(json.dumps(figures, indent=1) + "\n")
     RAW.with_suffix(".md").write_text(page(figures))
 
