@@ -142,9 +142,14 @@ def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit
 
 
 def _line(timelines: dict[int, Timeline]) -> Line:
-    """Of what is reserved, which is more than has to be there: predicted from it, a micro-batch rather fits."""
-    (one, first), (other, second) = ((batch, replay(timeline).reserved) for batch, timeline in timelines.items())
-    return Line.through((one, first), (other, second))
+    """Of what is allocated, and as large a share more that is reserved as with the larger of two micro-batches.
+
+    Segments are no line: two small micro-batches may reserve the same, or one of them 20 MiB more.
+    """
+    found = {batch: replay(timeline) for batch, timeline in timelines.items()}
+    larger = found[max(found)]
+    one, other = ((batch, round(each.allocated * larger.reserved / larger.allocated)) for batch, each in found.items())
+    return Line.through(one, other)
 
 
 def _variants(config: TrainConfig, device: Device, room: Room, say: Say) -> list[Variant]:
