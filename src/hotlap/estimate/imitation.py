@@ -120,9 +120,14 @@ def _modules_can_be_moved() -> Iterator[None]:
         if recurse:
             for child in module.children():
                 child._apply(function)  # type: ignore[no-untyped-call]  # of torch
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                parameter.data = function(parameter.data)
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            made = function(parameter.data)
+            if made.device == parameter.device:  # in place, so that tied parameters stay tied
+                parameter.data = made
+            else:
+                module._parameters[name] = nn.Parameter(made, parameter.requires_grad)
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = function(buffer)
