@@ -38,7 +38,6 @@ MAY_IMPORT = {
     "changes": {"errors", "records", "diagnose"},
     "train.config": {"errors", "workers"},
     "workloads": {"errors", "data", "train.config"},
-    "estimate": {"errors", "records", "probe", "train.config", "workloads"},
     "train": {
         "hotlap",
         "allocator",
@@ -50,6 +49,7 @@ MAY_IMPORT = {
         "workers",
         "workloads",
     },
+    "estimate": {"errors", "records", "probe", "train", "train.config", "workloads"},
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "read": {"errors", "records", "diagnose"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},

@@ -18,6 +18,7 @@ PAGES = [
     "docs/configurations.md",
     "docs/data.md",
     "docs/logs.md",
+    "docs/estimate.md",
     "docs/method.md",
     "docs/watch.md",
     "docs/traces.md",

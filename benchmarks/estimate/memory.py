@@ -55,7 +55,7 @@ def real_peak(build: Any, steps: int = 2) -> int:
 
 
 def documents() -> Step:
-    """VRT-Spike as configured in ``configs/vrt_spike.yaml``: crop 256, 5 frames, 32 bins."""
+    """VRT-Spike as configured in ``configs/vrt_spike.yaml``: crop 64, 5 frames, 32 bins."""
     from hotlap.train.config import VrtSpikeConfig, load_config
     from hotlap.train.optimizers import build_optimizer
     from hotlap.workloads.vrt_spike import build_network

@@ -8,6 +8,7 @@ The names of the command line, as functions::
     tuning = hotlap.tune(["python", "train.py"])        # -> Tuning
     hotlap.run(tuning)                                  # trains with what was adopted
     comparison = hotlap.compare(a=[...], b=[...])       # -> Comparison
+    hotlap.estimate_memory(build)                       # -> MemoryEstimate, of a training that does not run
 
 and marks for a training loop, which cost nothing when no probe is there::
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         auto_optimize_config,
         compare,
         diagnose,
+        estimate_memory,
         explain,
         lint,
         optimize,
@@ -56,6 +58,7 @@ __all__ = [
     "auto_optimize_config",
     "compare",
     "diagnose",
+    "estimate_memory",
     "explain",
     "find_optimal_batch_size",
     "lint",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hotlap.errors import UsageError
-from hotlap.records import Comparison, Diagnosis, Goal, Lint, Optimized, Run, Tuning
+from hotlap.records import Comparison, Diagnosis, Goal, Lint, MemoryEstimate, Optimized, Run, Tuning
 
 #: A real training may be silent for long: between steps it may validate, or wait for a queue.
 _A_DAY = 86400.0
@@ -250,6 +250,26 @@ def explain(code: str) -> str:
     from hotlap.diagnose import explain as explain_code
 
     return explain_code(code)
+
+
+def estimate_memory(
+    build: Callable[[], Callable[[], object]],
+    *,
+    device: Literal["cuda", "cpu"] = "cuda",
+    capability: tuple[int, int] | None = None,
+) -> MemoryEstimate:
+    """Return what a training of your own needs of a device's memory, without the device and without the memory.
+
+    ``build`` makes all of it, network, optimizer and batch, on the CPU, and returns its step: a function that computes
+    the loss, goes backward and lets the optimizer step. It is called with tensors that have no memory. ``device``: what
+    they stand for. ``capability``: of the card, as (9, 0).
+
+    Raises:
+        HotlapError: what the step does depends on the values of tensors, or is not known to torch.
+    """
+    from hotlap.estimate.memory import estimate
+
+    return estimate(build, device=device, capability=capability)
 
 
 def train(config: str | Path) -> dict[str, Any]:

@@ -64,7 +64,11 @@ OPTIONS = {
         "--json",
     },
     "estimate": {
-        "--data",  # what is counted; the memory of a GPU will be another
+        "--gpu",  # the card
+        "--gpu-memory",  # it was given more, or is in no catalogue
+        "--all",  # which one to buy
+        "--variants",  # minutes, where a card is answered in seconds
+        "--data",  # the other memory: that of the node
         "--samples",  # the set
         "--sample",
         "--batch-size",  # the loader

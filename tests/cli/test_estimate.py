@@ -1,8 +1,9 @@
-"""`hotlap estimate --data`, as a user types it."""
+"""`hotlap estimate`, as a user types it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_the_example_of_the_guide_is_answered(capsys: pytest.CaptureFixture[str]
     ("words", "part"),
     [
         ([], "add --data"),
+        (["--gpu", "RTX 4090"], "give a configuration"),
+        (["nowhere.yaml", "--gpu", "RTX 4090"], "nowhere.yaml"),
+        (["nowhere.yaml", "--workers", "3"], "--workers is of the data side: add --data"),
+        (["--data", "nowhere.yaml", "--gpu", "RTX 4090"], "--gpu is of the training on a GPU"),
+        (["nowhere.yaml", "--all", "--gpu", "RTX 4090"], "--all asks about every card"),
+        (["nowhere.yaml", "--all", "--variants"], "--variants is about one card"),
+        (["nowhere.yaml", "--batch-size", "0"], "--batch-size 0"),
         (["--data"], "--samples and --sample"),
         (["--data", "--samples", "0", "--sample", "3"], "--samples 0"),
         (["--data", "--samples", "9", "--sample", "3;4"], "is no shape"),
@@ -45,6 +53,60 @@ def test_the_example_of_the_guide_is_answered(capsys: pytest.CaptureFixture[str]
 )
 def test_what_is_missing_is_named(words: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(["estimate", *words], capsys)
+    assert (code, out) == (2, "")
+    assert part in err
+    assert len(err.splitlines()) == 1
+
+
+SMALL = """
+workload: restoration
+patch_size: 16
+base_channels: 8
+num_blocks: 1
+batch_size: 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def test_whether_a_configuration_fits(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is gone through on no card at all; the largest micro-batch is that of an epoch."""
+    code, out, err = run(["estimate", config, "--gpu", "rtx 4090", "--variants", "--json"], capsys)
+    assert code == 0
+    found = json.loads(out)
+    assert (found["verdict"], found["card"]) == ("fits", "NVIDIA GeForce RTX 4090")
+    assert found["largest"]["batch_size"] == 1024
+    settings = [list(variant["setting"].values()) for variant in found["variants"]]
+    assert len(settings) == 2 * 2 * 2
+    assert ["on", "bfloat16", "adam8bit"] in settings
+    assert "micro-batch of 2" in err
+
+
+def test_which_cards_fit(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each card of the catalogue that has memory of its own."""
+    code, out, _ = run(["estimate", config, "--all"], capsys)
+    assert code == 0
+    assert out.startswith("It fits on ")
+    assert "NVIDIA H200" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--gpu", "RTX 4909"], "'NVIDIA GeForce RTX 4090'"),
+        (["--gpu-memory", "much"], "--gpu-memory much"),
+        (["--gpu", "Apple M3 Max"], "--gpu-memory"),
+        (["--gpu", "RTX 4090", "--batch-size", "2000"], "an epoch of restoration has 1024 samples"),
+    ],
+)
+def test_a_card_that_is_none(config: str, words: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The nearest names are offered, or what is missing."""
+    code, out, err = run(["estimate", config, *words], capsys)
     assert (code, out) == (2, "")
     assert part in err
     assert len(err.splitlines()) == 1

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import hotlap
 from hotlap.errors import HotlapError
 from hotlap.estimate.allocator import MIB
-from hotlap.estimate.memory import MemoryEstimate, Step, estimate, training
+from hotlap.estimate.memory import Step, estimate, training
+from hotlap.records import MemoryEstimate
 
 
 class Stack(nn.Module):
@@ -116,6 +118,45 @@ def test_what_depends_on_values_is_refused(kind: type[nn.Linear], message: str) 
 
     with pytest.raises(HotlapError, match=message):
         estimate(build)
+
+
+class UsesNumpy(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * float(x.detach().numpy().mean())
+
+
+class NeedsGpu(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (UsesNumpy, "given to numpy"),
+        pytest.param(
+            NeedsGpu,
+            "make everything on the CPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
+    ],
+)
+def test_what_needs_memory_or_a_gpu_is_refused(kind: type[nn.Linear], message: str) -> None:
+    """In a sentence that says what to do instead."""
+
+    def build() -> Step:
+        model = kind(4, 4)
+        return training(model, torch.optim.SGD(model.parameters()), [torch.randn(2, 4)], Tensor.sum)
+
+    with pytest.raises(HotlapError, match=message):
+        estimate(build)
+
+
+def test_is_a_function_of_the_package() -> None:
+    """hotlap.estimate_memory, for a training of one's own."""
+    known = hotlap.estimate_memory(lambda: stack(width=8, batch=8), capability=(9, 0))
+    assert known.device == "cuda"
+    assert known.reserved is not None
 
 
 def test_unknown_operator_is_refused() -> None:

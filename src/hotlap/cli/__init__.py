@@ -4,7 +4,7 @@
                                                                                              └─> exit code
 
 Results go to stdout, progress and errors to stderr. Nothing here imports torch, but for ``hotlap train``,
-``hotlap verify``, and ``hotlap estimate`` where it counts the frames of a configuration.
+``hotlap verify``, and ``hotlap estimate`` of a configuration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be known before a training runs: so far the memory of its data side."""
+"""What can be known before a training runs: whether it fits on a card, and the memory of its data side."""
 
 from __future__ import annotations
 
@@ -11,27 +11,39 @@ from cyclopts import Parameter
 from hotlap.cli.options import Json, app
 from hotlap.errors import UsageError
 from hotlap.records import DataPlan
-from hotlap.terminal import as_bytes, print_json, print_view
+from hotlap.terminal import Progress, as_bytes, print_json, print_view
+
+_NO = ""  # as a flag's negative: there is none
+_GPU = Parameter(group="On a GPU")
+_DATA = Parameter(group="The data side")
 
 
-@app.command(usage="Usage: hotlap estimate --data [OPTIONS] [CONFIG]")
+@app.command(usage="Usage: hotlap estimate CONFIG --gpu NAME [OPTIONS]")
 def estimate(
     config: Path | None = None,
     /,
     *,
-    data: Annotated[bool, Parameter(negative="")] = False,
-    samples: int | None = None,
-    sample: str | None = None,
+    gpu: Annotated[str | None, _GPU] = None,
+    gpu_memory: Annotated[str | None, _GPU] = None,
+    all_gpus: Annotated[bool, Parameter(name="--all", negative=_NO, group="On a GPU")] = False,
+    variants: Annotated[bool, Parameter(negative=_NO, group="On a GPU")] = False,
     batch_size: int | None = None,
-    workers: int | None = None,
-    prefetch: int | None = None,
     ranks: int = 1,
-    cache: str | None = None,
-    cache_each: Annotated[bool, Parameter(negative="")] = False,
-    memory: str | None = None,
+    data: Annotated[bool, Parameter(negative=_NO, group="The data side")] = False,
+    samples: Annotated[int | None, _DATA] = None,
+    sample: Annotated[str | None, _DATA] = None,
+    workers: Annotated[int | None, _DATA] = None,
+    prefetch: Annotated[int | None, _DATA] = None,
+    cache: Annotated[str | None, _DATA] = None,
+    cache_each: Annotated[bool, Parameter(negative=_NO, group="The data side")] = False,
+    memory: Annotated[str | None, _DATA] = None,
     json: Json = False,
 ) -> None:
-    """Say what a training will take, before it runs: so far the memory of its data side.
+    """Say what a training will take, before it runs: whether it fits on a GPU, or what its data side holds.
+
+    `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`
+
+    `hotlap estimate configs/vrt_spike.yaml --gpu-memory 48GiB --variants`
 
     `hotlap estimate --data configs/vrt_spike.yaml --ranks 3`
 
@@ -42,20 +54,28 @@ def estimate(
     ----------
     config
         A configuration of `hotlap train`, which knows the rest; what is given besides wins.
+    gpu
+        The card, as in "RTX 4090". [default: this machine's]
+    gpu_memory
+        What the card has, e.g. 48GiB, where that is another than usual or no name is given.
+    all_gpus
+        Every card of the catalogue.
+    variants
+        With other checkpointing, precision and optimizer too; takes a few minutes.
+    batch_size
+        Samples of a micro-batch. [default: the configuration's, else 1]
+    ranks
+        Processes of the node that train: its GPUs.
     data
         The data side: samples, what caches of them come to, batches on their way.
     samples
         How many there are.
     sample
         What one holds, as shapes: `720x1280x3:uint8,32x720x1280`. Without a type it is float32.
-    batch_size
-        Samples of a batch. [default: 1]
     workers
         Of each rank. [default: 0]
     prefetch
         Batches that each worker keeps ready. [default: 2]
-    ranks
-        Processes of the node that train: its GPUs.
     cache
         Samples that are kept, e.g. 50GiB: once for the node, as `hotlap.data.SampleCache` does.
     cache_each
@@ -63,13 +83,82 @@ def estimate(
     memory
         Of the node, e.g. 512GiB. [default: this machine's]
     """
-    if not data:
-        raise UsageError("hotlap estimate counts the memory of the data side so far: add --data")
+    _check(batch_size=batch_size, ranks=ranks, samples=samples, prefetch=prefetch, workers=workers)
+    of_data = {"--samples": samples, "--sample": sample, "--workers": workers, "--prefetch": prefetch}
+    of_data |= {"--cache": cache, "--cache-each": cache_each or None, "--memory": memory}
+    of_gpu = {"--gpu": gpu, "--gpu-memory": gpu_memory, "--all": all_gpus or None, "--variants": variants or None}
+    foreign = [option for option, value in (of_gpu if data else of_data).items() if value is not None]
+    if foreign and data:
+        raise UsageError(
+            f"{foreign[0]} is of the training on a GPU, and --data asks about the data side: leave one out"
+        )
+    if foreign:
+        raise UsageError(f"{foreign[0]} is of the data side: add --data")
+    if data:
+        _data_side(config, samples, sample, batch_size, workers, prefetch, ranks, cache, cache_each, memory, json)
+    else:
+        _on_gpu(config, gpu, gpu_memory, all_gpus, variants, batch_size, ranks, json)
+
+
+def _check(
+    *, batch_size: int | None, ranks: int, samples: int | None, prefetch: int | None, workers: int | None
+) -> None:
     for option, number in (("--samples", samples), ("--batch-size", batch_size), ("--prefetch", prefetch)):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: give a number of at least 1")
     if ranks < 1 or (workers is not None and workers < 0):
         raise UsageError(f"--ranks {ranks} --workers {workers or 0}: there is at least one rank, and no worker below 0")
+
+
+def _on_gpu(
+    config: Path | None,
+    gpu: str | None,
+    gpu_memory: str | None,
+    all_gpus: bool,
+    variants: bool,
+    batch_size: int | None,
+    ranks: int,
+    json: bool,
+) -> None:
+    if config is None:
+        raise UsageError(
+            'give a configuration of hotlap train, as in `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`, '
+            "or add --data to count the data side"
+        )
+    if all_gpus and (gpu is not None or gpu_memory is not None):
+        raise UsageError("--all asks about every card, and --gpu or --gpu-memory about one: leave one out")
+    if all_gpus and variants:
+        raise UsageError("--variants is about one card: leave out --all, and name it with --gpu")
+    from hotlap.estimate.device import device_of
+    from hotlap.report import fits
+    from hotlap.train.config import load_config
+
+    training = load_config(config)
+    if batch_size is not None:
+        training = msgspec.structs.replace(training, batch_size=batch_size)
+    size = None if gpu_memory is None else as_bytes("--gpu-memory", gpu_memory)
+    device = None if all_gpus else device_of(gpu, size)
+    # It imports torch, which a wrong configuration or card need not wait for.
+    from hotlap.estimate.on_cards import estimate_training
+
+    with Progress() as progress:
+        found = estimate_training(training, device, ranks=ranks, variants=variants, say=progress)
+    print_json(found) if json else print_view(fits.training(found))
+
+
+def _data_side(
+    config: Path | None,
+    samples: int | None,
+    sample: str | None,
+    batch_size: int | None,
+    workers: int | None,
+    prefetch: int | None,
+    ranks: int,
+    cache: str | None,
+    cache_each: bool,
+    memory: str | None,
+    json: bool,
+) -> None:
     if config is None and (samples is None or sample is None):
         raise UsageError(
             "give a configuration of hotlap train, or --samples and --sample, as in `hotlap estimate --data --samples "

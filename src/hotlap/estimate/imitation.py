@@ -6,7 +6,7 @@ What depends on values cannot be gone through, and says so.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -31,11 +31,28 @@ class CannotBeTraced(HotlapError):
     """The training does something whose memory depends on values, or is not known to torch."""
 
 
+#: What torch says where somebody wants what imitated tensors have not, and what to do.
+_WITHOUT_MEMORY = {
+    "data pointer": (
+        "an operator that is not torch's own reads the memory of a tensor, and an estimate has shapes alone: register "
+        "it with torch.library.custom_op and register_fake, or leave it out of the step that is estimated"
+    ),
+    "numpy() is not supported": (
+        "a tensor is given to numpy, and an estimate has shapes alone: leave that out of the step that is estimated"
+    ),
+    "with support for cuda": (
+        "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
+        "for a GPU all the same"
+    ),
+}
+_WITHOUT_MEMORY["with CUDA enabled"] = _WITHOUT_MEMORY["with support for cuda"]
+
+
 @contextmanager
 def imitation() -> Iterator[FakeTensorMode]:
     """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage():
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage(), _modules_can_be_moved():
             yield mode
     except DataDependentOutputException as error:
         raise CannotBeTraced(
@@ -57,6 +74,11 @@ def imitation() -> Iterator[FakeTensorMode]:
         raise CannotBeTraced(
             f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
         ) from error
+    except (RuntimeError, AssertionError) as error:
+        known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
+        if known is None:
+            raise
+        raise CannotBeTraced(known) from error
 
 
 def imitate(mode: FakeTensorMode, value: _T) -> _T:
@@ -87,6 +109,35 @@ def _copies_with_one_storage() -> Iterator[None]:
         yield
     finally:
         del FakeTensor.__deepcopy__
+
+
+@contextmanager
+def _modules_can_be_moved() -> Iterator[None]:
+    """``Module.to`` would exchange imitated parameters for others in their place, which their trackers do not allow."""
+    usual = nn.Module._apply
+
+    def moved(module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        if recurse:
+            for child in module.children():
+                child._apply(function)  # type: ignore[no-untyped-call]  # of torch
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                continue
+            made = function(parameter.data)
+            if made.device == parameter.device:  # in place, so that tied parameters stay tied
+                parameter.data = made
+            else:
+                module._parameters[name] = nn.Parameter(made, parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = function(buffer)
+        return module
+
+    nn.Module._apply = moved  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module._apply = usual  # type: ignore[method-assign]
 
 
 def _name(error: Any) -> str:

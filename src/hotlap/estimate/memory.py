@@ -22,11 +22,10 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -36,61 +35,23 @@ from hotlap.estimate import timeline as lives
 from hotlap.estimate.allocator import replay
 from hotlap.estimate.imitation import imitation
 from hotlap.estimate.timeline import Block, Timeline
-from hotlap.estimate.tracker import Hidden, Tracker
-from hotlap.estimate.workspace import Allowance, allowances
+from hotlap.estimate.tracker import Hidden, Kind, Tracker
+from hotlap.estimate.workspace import allowances
+from hotlap.records import MemoryEstimate, Moment
 
 #: A step of a training; what it returns is not looked at.
 Step = Callable[[], object]
+Device = Literal["cuda", "cpu"]
 #: Levels of a module's path by which activations are summed up.
 _DEPTH = 4
 _HOLDERS = 12
-
-
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    step: int
-    #: setup, forward, backward, recompute (of what is checkpointed), optimizer
-    phase: str
-    module: str
-    operator: str
-
-
-class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes."""
-
-    device: Literal["cuda", "cpu"]
-    #: Peak of what the tensors need, to the byte.
-    requested: int
-    #: As torch.cuda.max_memory_allocated and max_memory_reserved count; on a CPU nothing is rounded or reserved.
-    allocated: int
-    reserved: int | None
-    moment: Moment
-    #: What lives at the peak, by what it is for.
-    categories: dict[str, int]
-    #: The activations that live at the peak, by the module that made them; most first.
-    holders: dict[str, int]
-    #: Peak of each step; setup is 0.
-    steps: dict[int, int]
-    #: What else the device holds, outside of what is followed.
-    allowances: list[Allowance]
-    #: Storages that were followed, and the seconds that it took.
-    blocks: int
-    seconds: float
-
-    @property
-    def total(self) -> tuple[int, int, int]:
-        """The least, the likely and the most that the device has to have free."""
-        held = self.allocated if self.reserved is None else self.reserved
-        least, likely, most = (
-            sum(getattr(each, name) for each in self.allowances) for name in ("least", "likely", "most")
-        )
-        return held + least, held + likely, held + most
 
 
 def estimate(
     build: Callable[[], Step],
     *,
     steps: int = 2,
-    device: Literal["cuda", "cpu"] = "cuda",
+    device: Device = "cuda",
     capability: tuple[int, int] | None = None,
 ) -> MemoryEstimate:
     """Estimate what a training needs: ``build`` makes all of it (network, optimizer, batch) and returns its step.
@@ -102,10 +63,19 @@ def estimate(
     """
     began = time.monotonic()
     with imitation():
-        on_card = device == "cuda"
-        timeline = track(build, steps=steps, as_on_cuda=on_card, hidden=None if on_card else onednn.hidden)
+        timeline = track(build, steps=steps, **as_on(device))
+    return summed(timeline, device=device, capability=capability, seconds=time.monotonic() - began)
+
+
+def as_on(device: Device) -> dict[str, Any]:
+    """What a tracker has to know of the device."""
+    return {"as_on_cuda": device == "cuda", "hidden": None if device == "cuda" else onednn.hidden}
+
+
+def summed(timeline: Timeline, *, device: Device, capability: tuple[int, int] | None, seconds: float) -> MemoryEstimate:
+    """What a timeline comes to on a device; ``seconds`` that it took to get it."""
     if device == "cuda":
-        timeline = lives.without(timeline, lambda block: block.category == "host")
+        timeline = on_card(timeline)
         replayed = replay(timeline)
         event, allocated, reserved = replayed.event, replayed.allocated, replayed.reserved
     else:
@@ -122,8 +92,13 @@ def estimate(
         steps=_by_step(timeline),
         allowances=allowances(capability) if device == "cuda" else [],
         blocks=len(timeline.blocks),
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
+
+
+def on_card(timeline: Timeline) -> Timeline:
+    """Without what stays in the memory of the host."""
+    return lives.without(timeline, lambda block: block.category == "host")
 
 
 def track(
@@ -131,18 +106,38 @@ def track(
 ) -> Timeline:
     """Go through some steps and write down what lives when; with real tensors, unless they are imitated around it."""
     tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
-    # Nobody's garbage counts here, and what is there already need not be looked through again and again.
+    with _undisturbed(), tracker:
+        step = build()
+        for _ in range(steps):
+            tracker.next_step()
+            step()
+    return tracker.timeline()
+
+
+def track_one(
+    build: Callable[[], tuple[Step, Step]], *, as_on_cuda: bool = False, hidden: Hidden | None = None
+) -> tuple[Timeline, dict[Kind, int]]:
+    """As two steps, gone through once: ``build`` returns what makes the optimizer's state, and the step.
+
+    Returns the timeline, and the floating-point operations of a step.
+    """
+    tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
+    with _undisturbed(), tracker:
+        for each in build():
+            tracker.next_step()
+            each()
+    return lives.with_first_step(tracker.timeline(), *tracker.starts()), tracker.flops(2)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Nobody's garbage counts here, and what is there already need not be looked through again and again."""
     gc.collect()
     gc.freeze()
     try:
-        with tracker:
-            step = build()
-            for _ in range(steps):
-                tracker.next_step()
-                step()
+        yield
     finally:
         gc.unfreeze()
-    return tracker.timeline()
 
 
 def training(

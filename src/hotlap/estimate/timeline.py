@@ -11,7 +11,7 @@ A block is one storage, however many tensors and views share it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Phase = Literal["setup", "forward", "backward", "recompute", "optimizer"]
@@ -70,6 +70,26 @@ def alive(timeline: Timeline, event: int) -> list[Block]:
         else:
             there.pop(~each, None)
     return list(there.values())
+
+
+def with_first_step(timeline: Timeline, state: int, step: int) -> Timeline:
+    """Two steps out of the one at ``step``: the first is a copy of it, before there is the state of the optimizer.
+
+        setup | state | step   becomes   setup | copy of the step | state | step
+
+    What makes the state is far shorter than a step, so that a timeline is had in half of the time.
+    """
+    setup, first, second = timeline.events[:state], timeline.events[state:step], timeline.events[step:]
+    dying = {~event for event in second if event < 0}
+    blocks, copies, copied = list(timeline.blocks), {}, []
+    for event in second:
+        block = event if event >= 0 else ~event
+        if event >= 0 and event in dying:
+            copies[event] = len(blocks)
+            blocks.append(replace(timeline.blocks[event], step=1))
+        if block in copies:
+            copied.append(copies[block] if event >= 0 else ~copies[block])
+    return Timeline(blocks, [*setup, *copied, *first, *second])
 
 
 def without(timeline: Timeline, leave_out: Callable[[Block], bool]) -> Timeline:

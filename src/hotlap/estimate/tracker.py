@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,12 +29,17 @@ from torch.optim.optimizer import (
 )
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from hotlap.estimate import onednn
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline
 
 _aten = torch.ops.aten
 _RECURRENT = _aten.mkldnn_rnn_layer.default
+_DEVICE = torch.ops.prim.device.default
+_CONVOLUTIONS = {_aten.convolution, _aten.convolution_backward}
+Kind = Literal["convolution", "product"]
+KINDS: tuple[Kind, ...] = ("convolution", "product")
 #: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
 Hidden = Callable[[Any, tuple[Any, ...], Any], int]
 #: What torch's own code is told when it asks an imitated tensor for its number: an optimizer which step it is, a
@@ -72,17 +78,32 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         #: Living blocks that were born since the phase changed.
         self._passing: set[int] = set()
         self._step = 0
+        self._starts: list[int] = []
+        self._flops: Counter[tuple[int, Kind]] = Counter()
         self._last: Phase = "setup"
         self._optimizing = False
         self._names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._parameters: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._inside: list[nn.Module] = []
-        #: Blocks of a sum in backward and of its first part, see ``_died``.
-        self._sum: tuple[int, int] | None = None
+        #: Blocks of a sum in backward and of its first part, and the sum's address, see ``_died``.
+        self._sum: tuple[int, int, int] | None = None
         self._handles: list[Any] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled while this is entered, and the guard against it would cost time in every operator."""
+        return False
 
     def timeline(self) -> Timeline:
         return Timeline(self._blocks, self._earlier + self._events)
+
+    def starts(self) -> list[int]:
+        """Where in the timeline each step begins."""
+        return [len(self._earlier) + start for start in self._starts]
+
+    def flops(self, step: int) -> dict[Kind, int]:
+        """Floating-point operations of a step, by torch's formulas; it has none for a CPU's fused attention."""
+        return {kind: self._flops[step, kind] for kind in KINDS}
 
     def watch(self, module: nn.Module) -> None:
         """Name the parts of a network; one that is not watched is named when it is first called from outside of all."""
@@ -100,6 +121,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self._inside.clear()
         self._claim_gradients()
         self._step += 1
+        self._starts.append(len(self._events))
         self._last = "forward"
 
     def __enter__(self) -> Tracker:
@@ -125,8 +147,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.ops.prim.device.default:  # half of all calls: autograd asks imitated tensors where they are
-            return func(*args)
+        if func is _DEVICE:  # half of all calls: autograd asks imitated tensors where they are
+            return args[0].fake_device if isinstance(args[0], FakeTensor) else func(*args)
         phase = self._phase()
         if phase != self._last:
             self._turn(phase)
@@ -149,6 +171,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
             out = (*out[:3], torch.empty(onednn.kept_by_recurrent(out[0]), dtype=torch.uint8))
         for tensor in _tensors(out):
             self._follow(tensor, func, args, phase)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            kind: Kind = "convolution" if func._overloadpacket in _CONVOLUTIONS else "product"
+            self._flops[self._step, kind] += int(formula(*args, **(kwargs or {}), out_val=out))
         if self._hidden is not None:
             size = self._hidden(func, args, out)
             if size:
@@ -207,7 +233,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self._passing.add(index)
         self._remember(storage, index)
         if phase == "backward" and func is _aten.add.Tensor and source is not None and _fills(first, size):
-            self._sum = index, source
+            self._sum = index, source, storage._cdata
 
     def _born(self, size: int, operator: str, phase: Phase, category: Category) -> int:
         module = self._names.get(self._inside[-1], "") if self._inside else ""
@@ -225,17 +251,16 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         del self._living[address]
         index = known[1]
         self._passing.discard(index)
-        at_once = self._sum == (self._events[-1] if self._events else -1, index)
-        if self._sum is not None and at_once and self._sum[0] == len(self._blocks) - 1:
+        last = self._events[-1] if self._events else -1
+        if self._sum is not None and self._sum[:2] == (last, index) and last == len(self._blocks) - 1:
             # Autograd adds up gradients in the place of the first, if nobody else has it. Not so while a tracker looks
             # on: there the sum is a new storage, and the first dies at once.
             self._events.pop()
             self._blocks.pop()
-            self._passing.discard(self._sum[0])
-            for other, (its_reference, its_index, its_size) in self._living.items():
-                if its_index == self._sum[0]:
-                    self._living[other] = its_reference, index, its_size
-                    break
+            self._passing.discard(last)
+            other = self._sum[2]
+            its_reference, _, its_size = self._living[other]
+            self._living[other] = its_reference, index, its_size
             self._sum = None
             return
         self._events.append(~index)

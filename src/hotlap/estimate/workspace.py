@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
+from hotlap.records import Allowance
 
 MIB = 2**20
-
-
-class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes, as an interval and what is likely; no allowance is measured on the card that it is for."""
-
-    name: str
-    least: int
-    likely: int
-    most: int
-    source: str
 
 
 _CONTEXT = Allowance(
@@ -36,6 +26,39 @@ _CUDNN = Allowance(
 def allowances(capability: tuple[int, int] | None = None) -> list[Allowance]:
     """For a card of a compute capability; None: any."""
     return [_CONTEXT, _cublas(capability), _CUDNN]
+
+
+def kept_by_driver(memory: int) -> Allowance:
+    """Of a card's nominal memory."""
+    least, likely, most = (round(share * memory) for share in (0.005, 0.015, 0.025))
+    return Allowance(
+        name="kept by the driver",
+        least=least,
+        likely=likely,
+        most=most,
+        source="what PyTorch's out-of-memory errors name as the total capacity: 23.61 to 23.68 GiB of the 24 of an RTX "
+        "4090, 31.51 of 32, 7.80 of 8",
+    )
+
+
+def of_ranks(gradients: int) -> list[Allowance]:
+    """What DistributedDataParallel and NCCL add, of so many bytes of gradients."""
+    return [
+        Allowance(
+            name="buckets of DistributedDataParallel",
+            least=gradients,
+            likely=gradients,
+            most=gradients,
+            source="as large as the gradients, which are copied into them (gradient_as_bucket_view is off)",
+        ),
+        Allowance(
+            name="buffers of NCCL",
+            least=0,
+            likely=256 * MIB,
+            most=1024 * MIB,
+            source="estimated: it depends on the number of GPUs, their connections and NCCL's version",
+        ),
+    ]
 
 
 def _cublas(capability: tuple[int, int] | None) -> Allowance:

@@ -21,6 +21,16 @@ from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
 from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.fit import (
+    Allowance,
+    CardFit,
+    LargestBatch,
+    MemoryEstimate,
+    Moment,
+    Setting,
+    TrainingEstimate,
+    Variant,
+)
 from hotlap.records.lint import ConfigFinding, Lint, Surroundings
 from hotlap.records.memory import (
     GraphCount,
@@ -112,8 +122,10 @@ __all__ = [
     "UNCOUNTED",
     "Ablation",
     "Ablations",
+    "Allowance",
     "Budget",
     "CacheUse",
+    "CardFit",
     "Change",
     "Choice",
     "Comparison",
@@ -142,6 +154,7 @@ __all__ = [
     "HeldType",
     "Judgement",
     "Larger",
+    "LargestBatch",
     "Launches",
     "Limit",
     "Lint",
@@ -151,11 +164,13 @@ __all__ = [
     "LogSource",
     "Memory",
     "MemoryAccount",
+    "MemoryEstimate",
     "MemoryPart",
     "MemoryReport",
     "MemorySample",
     "Metric",
     "ModelSite",
+    "Moment",
     "NumericsClass",
     "Operator",
     "Optimized",
@@ -182,6 +197,7 @@ __all__ = [
     "SampledPhase",
     "Saved",
     "Series",
+    "Setting",
     "Site",
     "Sites",
     "Span",
@@ -208,8 +224,10 @@ __all__ = [
     "TracedRank",
     "TracedShift",
     "TracedStep",
+    "TrainingEstimate",
     "Trial",
     "Tuning",
+    "Variant",
     "Verdict",
     "WallStep",
     "WillNotHelp",

@@ -8,7 +8,7 @@ from hotlap.records import DataEstimate, DataPlan, Remedy
 from hotlap.report import text
 from hotlap.report.blocks import Report, blank, bullets, heading, prose, table
 
-_STYLES = {"fits": "bold green", "tight": "bold yellow", "does not fit": "bold red"}
+VERDICT_STYLES = {"fits": "bold green", "tight": "bold yellow", "does not fit": "bold red"}
 _LIMITS = (
     "Counted, not measured, from samples as they are said to be. Not in it: Python and torch in each process, the "
     "model, what a dataset holds besides its samples, and files that the kernel keeps. A worker that is started anew "
@@ -29,7 +29,7 @@ def data_side(found: DataEstimate) -> Report:
     ]
     cells = [(name, binary(size), text.size(size)) for name, size in rows]
     parts: list[RenderableType] = [
-        prose(headline(found), style=_STYLES[found.verdict]),
+        prose(headline(found), style=VERDICT_STYLES[found.verdict]),
         blank(),
         *table(cells, "<>>"),
         prose(_counted(found), indent=2, style="dim"),

@@ -1,6 +1,7 @@
 """The reference trainer: ``hotlap train CONFIG`` is ``main(CONFIG)``.
 
     config  ->  loop  ->  workload (network, data, loss, validation)
+                  |-> step         one optimizer step
                   |-> data         the order of the samples, and the loader
                   |-> ranks        the processes that train together
                   |-> optimizers   optimizer, schedule

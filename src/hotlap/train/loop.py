@@ -1,8 +1,8 @@
 """The training loop, as one would write it by hand.
 
 for each optimizer step:
-    for each micro-batch:  inputs -> model(*inputs) -> loss / accumulation_steps -> backward
-    unscale (fp16), clip, optimizer.step(), schedule.step(), running mean of the weights
+    the step itself:       micro-batches, clipping, optimizer, running mean of the weights (see ``step``)
+    schedule.step()
     now and then:          log, validate, save, look at the machine
 """
 
@@ -11,28 +11,27 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import hotlap
 from hotlap import shallow
 from hotlap.allocator import keep_freed_memory
 from hotlap.errors import ConfigError, RunError, TrainingFailed
 from hotlap.train.config import TrainConfig
-from hotlap.train.data import Batches, move
+from hotlap.train.data import Batches
 from hotlap.train.health import Monitor
 from hotlap.train.log import Log
 from hotlap.train.machine import machine
-from hotlap.train.optimizers import build_optimizer, build_schedule
+from hotlap.train.optimizers import build_schedule
 from hotlap.train.ranks import Ranks, ranks
 from hotlap.train.state import Progress, TrainingState
-from hotlap.workloads import LESS_IS_BETTER, Batch, Workload, build
+from hotlap.train.step import Trained, autocast
+from hotlap.workloads import LESS_IS_BETTER, Workload, build
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 _NEVER = 2**62
@@ -68,17 +67,19 @@ def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
     if group.rank:
         torch.manual_seed(config.seed + group.rank)
 
-    model = prepare(workload.model, config)
-    average = averaged(model, config)
-    network = model if average is None else average.module
-    assert isinstance(network, nn.Module)
-    trained = group.parallel(model)
     batches = Batches(workload.dataset, config, group)
     total = steps_in_all(config, batches.per_epoch)
-    optimizer = build_optimizer(model, config)
-    schedule = build_schedule(optimizer, config, total)
-    scaler = torch.amp.GradScaler(device.type, init_scale=config.grad_scale, enabled=config.fp16)
-    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
+    trained = Trained(workload, config, group)
+    model, average = trained.model, trained.average
+    network = model if average is None else average.module
+    assert isinstance(network, nn.Module)
+    schedule = build_schedule(trained.optimizer, config, total)
+    parts: dict[str, Any] = {
+        "model": model,
+        "optimizer": trained.optimizer,
+        "schedule": schedule,
+        "scaler": trained.scaler,
+    }
     state = TrainingState(group, config, **parts, **({} if average is None else {"average": average}))
     progress = state.load(Path(config.resume)) if config.resume else Progress()
     start = progress.step
@@ -99,29 +100,9 @@ def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
             log.say(predicted)
         stop = bool(config.patience) and progress.since_best >= config.patience
         for step in range(start + 1, start + 1 if stop else total + 1):
-            samples = 0
-            sums: dict[str, Tensor] = {}
-            for micro, (share, tensors) in enumerate(micro_batches(batch, workload, config), 1):
-                tensors = move(tensors, device, config)
-                samples += len(tensors[0]) * group.world
-                # Ranks share their gradients once in a step, with its last micro-batch.
-                with group.apart(trained) if micro < config.accumulation_steps else nullcontext():
-                    with autocast(device, config):
-                        output = trained(*workload.inputs(tensors))
-                    losses = workload.loss(output, tensors, step)
-                    scaler.scale(losses["loss"] * share).backward()  # type: ignore[no-untyped-call]  # of torch
-                for name, value in losses.items():
-                    sums[name] = sums.get(name, 0) + value.detach() * share
-            if config.grad_clip:
-                scaler.unscale_(optimizer)
-                torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
             lr = float(schedule.get_last_lr()[0])
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
+            samples, sums = trained.step(batch, step)
             schedule.step()
-            if average is not None:
-                average.update_parameters(model)
             stepped(step - start)
             # Stays on the device: reading it every step would make the GPU wait for Python.
             bad_step = torch.where(torch.isfinite(sums["loss"]), bad_step, bad_step.clamp(max=step))
@@ -174,25 +155,6 @@ def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
     }
 
 
-def micro_batches(
-    batches: Iterator[Batch], workload: Workload, config: TrainConfig
-) -> Iterator[tuple[float | Tensor, Batch]]:
-    """One step's, each with its share of the step's loss, which is the mean over all that this rank has in the step.
-
-    The mean of the micro-batches' own means would be another one where they differ in what they have: a token would
-    weigh more in a micro-batch of few, and each division of a step would be another training.
-    """
-    number, weight = config.accumulation_steps, workload.weight
-    if weight is None or number == 1:
-        for _ in range(number):
-            yield 1 / number, next(batches)
-    else:
-        # Only all of them together tell the share of each.
-        parts = [next(batches) for _ in range(number)]
-        weights = torch.stack([weight(part) for part in parts])
-        yield from zip(weights / weights.sum(), parts, strict=True)
-
-
 def gain(metric: str, quality: float, simple: float) -> float:
     """By how much a quality is better than another."""
     return simple - quality if metric in LESS_IS_BETTER else quality - simple
@@ -213,28 +175,6 @@ def steps_in_all(config: TrainConfig, per_epoch: int) -> int:
             "must end before it does, so lower the one or raise the other"
         )
     return total
-
-
-def prepare(model: nn.Module, config: TrainConfig) -> nn.Module:
-    if config.channels_last:
-        for parameter in model.parameters():
-            if parameter.dim() == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    if config.compile_model:
-        model.compile(mode=None if config.compile_mode == "default" else config.compile_mode)
-    return model
-
-
-def averaged(model: nn.Module, config: TrainConfig) -> AveragedModel | None:
-    if not config.ema_decay:
-        return None
-    average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]  # of torch
-    return AveragedModel(model, multi_avg_fn=average)
-
-
-def autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
-    dtype = torch.float16 if config.mixed_precision_dtype == "float16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=config.use_mixed_precision)
 
 
 def validate(workload: Workload, model: nn.Module, config: TrainConfig, group: Ranks) -> dict[str, float]:

@@ -50,18 +50,10 @@ class EpochDataset(Protocol):
         """Where the whole set is to lie on the device: what makes batches there of the numbers in each. Else None."""
 
 
-class Workload(Protocol):
-    """What the trainer asks of a workload."""
+class Task(Protocol):
+    """What is trained, without its data: a network and its loss."""
 
     model: nn.Module
-    #: The metric by which a validation is better than another: larger is better.
-    metric: str
-    #: The method without learning that the network has to beat, and its quality.
-    simple_method: str
-    simple_quality: dict[str, float]
-
-    @property
-    def dataset(self) -> EpochDataset: ...
 
     @property
     def weight(self) -> Callable[[Batch], Tensor] | None:
@@ -72,6 +64,22 @@ class Workload(Protocol):
 
     def loss(self, output: Any, batch: Batch, step: int) -> dict[str, Tensor]:
         """Mean loss of a micro-batch as "loss", and what it is made of."""
+
+    def blank(self, samples: int) -> Batch:
+        """A micro-batch as large as they get, of the right shapes and types, with nothing in it."""
+
+
+class Workload(Task, Protocol):
+    """What the trainer asks of a workload."""
+
+    #: The metric by which a validation is better than another: larger is better.
+    metric: str
+    #: The method without learning that the network has to beat, and its quality.
+    simple_method: str
+    simple_quality: dict[str, float]
+
+    @property
+    def dataset(self) -> EpochDataset: ...
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Quality on the held-out data, by metric."""
@@ -93,3 +101,21 @@ def build(config: TrainConfig, device: torch.device, ranks: int = 1) -> Workload
     from hotlap.workloads.vrt_spike import VideoDeblurring
 
     return VideoDeblurring(config, device, ranks)
+
+
+def task(config: TrainConfig, device: torch.device) -> Task:
+    """Make what the configuration trains, of its data only what the network depends on (the vocabulary)."""
+    from hotlap.train.config import AptConfig, RestorationConfig, VrtSpikeConfig
+
+    if isinstance(config, RestorationConfig):
+        from hotlap.workloads.restoration import Restoring
+
+        return Restoring(config, device)
+    if isinstance(config, AptConfig):
+        from hotlap.workloads.apt import Writing, vocabulary_of
+
+        return Writing(config, device, len(vocabulary_of(config)))
+    assert isinstance(config, VrtSpikeConfig)
+    from hotlap.workloads.vrt_spike import Deblurring
+
+    return Deblurring(config, device)

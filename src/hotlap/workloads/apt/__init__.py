@@ -29,31 +29,13 @@ from hotlap.workloads.apt.vocabulary import PAD, Vocabulary
 _DECODED = 64
 
 
-class Apt:
-    """The workload (see ``hotlap.workloads.Workload``).
+class Writing:
+    """The task (see ``hotlap.workloads.Task``), with so many rows of the embedding at least."""
 
-    Quality is the share of the held-out pairs whose Chinese is written without a mistake and the character error rate,
-    against copying the source; and the first of the two on the training pairs.
-    """
-
-    metric = "exact_match"
-    simple_method = "copying the source"
-
-    def __init__(self, config: AptConfig, device: torch.device) -> None:
-        pairs = real_pairs(concepts=config.concepts) if config.data_file is None else read_pairs(Path(config.data_file))
-        self._training, self._held_out = split(pairs, held_out=config.held_out)
-        # Before any loader is there: a worker has a copy of it, which no other process sees grow.
-        self._vocabulary = Vocabulary.of(self._training)
-        self.dataset = Pairs(
-            self._training,
-            self._vocabulary,
-            length=config.max_length,
-            pad_to=config.max_length if config.pad_to_max_length else None,
-            by_length=config.group_by_length,
-            whole_set=config.whole_set,
-        )
+    def __init__(self, config: AptConfig, device: torch.device, rows: int) -> None:
+        self._length = config.max_length
         self.model: nn.Module = APT(
-            vocabulary_size=max(config.vocabulary_size, len(self._vocabulary)),
+            vocabulary_size=max(config.vocabulary_size, rows),
             d_model=config.d_model,
             layers=config.num_layers,
             heads=config.heads,
@@ -64,13 +46,6 @@ class Apt:
         ).to(device)
         if config.dac_rank:
             dac.attach(self.model, config.dac_rank)
-        # Here, so that a pair that is too long is refused before the training and not after it.
-        self._samples = {
-            id(pairs): Pairs(pairs, self._vocabulary, length=config.max_length)
-            for pairs in (self._training, self._held_out)
-        }
-        self._beams, self._length, self._device = config.beams, config.max_length, device
-        self.simple_quality = _quality([pair.source for pair in self._held_out], self._held_out)
 
     def inputs(self, batch: Batch) -> Batch:
         return batch[0], batch[1][:, :-1]
@@ -80,6 +55,41 @@ class Apt:
 
     def weight(self, batch: Batch) -> Tensor:
         return (batch[1][:, 1:] != PAD).sum()
+
+    def blank(self, samples: int) -> Batch:
+        return tuple(torch.empty(samples, width, dtype=torch.int64) for width in (self._length, self._length + 1))
+
+
+class Apt(Writing):
+    """The workload (see ``hotlap.workloads.Workload``).
+
+    Quality is the share of the held-out pairs whose Chinese is written without a mistake and the character error rate,
+    against copying the source; and the first of the two on the training pairs.
+    """
+
+    metric = "exact_match"
+    simple_method = "copying the source"
+
+    def __init__(self, config: AptConfig, device: torch.device) -> None:
+        self._training, self._held_out = pairs_of(config)
+        # Before any loader is there: a worker has a copy of it, which no other process sees grow.
+        self._vocabulary = Vocabulary.of(self._training)
+        self.dataset = Pairs(
+            self._training,
+            self._vocabulary,
+            length=config.max_length,
+            pad_to=config.max_length if config.pad_to_max_length else None,
+            by_length=config.group_by_length,
+            whole_set=config.whole_set,
+        )
+        super().__init__(config, device, len(self._vocabulary))
+        # Here, so that a pair that is too long is refused before the training and not after it.
+        self._samples = {
+            id(pairs): Pairs(pairs, self._vocabulary, length=config.max_length)
+            for pairs in (self._training, self._held_out)
+        }
+        self._beams, self._device = config.beams, device
+        self.simple_quality = _quality([pair.source for pair in self._held_out], self._held_out)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         assert isinstance(model, APT)
@@ -98,6 +108,16 @@ class Apt:
                 written = greedy(model, sources, length=self._length)
             texts += [self._vocabulary.decode(row) for row in written.tolist()]
         return texts
+
+
+def pairs_of(config: AptConfig) -> tuple[list[Pair], list[Pair]]:
+    """Those of the training and those that are held out."""
+    pairs = real_pairs(concepts=config.concepts) if config.data_file is None else read_pairs(Path(config.data_file))
+    return split(pairs, held_out=config.held_out)
+
+
+def vocabulary_of(config: AptConfig) -> Vocabulary:
+    return Vocabulary.of(pairs_of(config)[0])
 
 
 def _quality(texts: list[str], pairs: list[Pair]) -> dict[str, float]:

@@ -14,30 +14,20 @@ from hotlap.workloads.restoration.network import RestorationNet
 from hotlap.workloads.restoration.pictures import Degradation, Patches, held_out_pairs, load_pictures
 
 
-class Restoration:
-    """The workload (see ``hotlap.workloads.Workload``).
+class Restoring:
+    """The task (see ``hotlap.workloads.Task``)."""
 
-    Quality is PSNR in dB and SSIM on held-out pictures, against the noisy input (denoise) or bicubic upscaling
-    (super_resolution).
-    """
-
-    metric = "psnr"
     weight = None
 
     def __init__(self, config: RestorationConfig, device: torch.device) -> None:
-        sizes = [config.patch_size] if isinstance(config.patch_size, int) else list(config.patch_size.values())
-        training, held_out = load_pictures(config.data_dir, max(sizes))
-        scale = config.scale if config.task == "super_resolution" else 1
-        degradation = Degradation(scale, config.noise_sigma)
-        self.dataset = Patches(training, degradation, config.patch_size, config.seed)
+        sizes = [config.patch_size] if isinstance(config.patch_size, int) else config.patch_size.values()
+        self._largest = max(sizes)
+        self._scale = config.scale if config.task == "super_resolution" else 1
         self.model: nn.Module = RestorationNet(
-            config.base_channels, config.num_blocks, scale, config.use_checkpoint
+            config.base_channels, config.num_blocks, self._scale, config.use_checkpoint
         ).to(device)
         self._perceptual = PerceptualLoss(config.perceptual_backbone).to(device) if config.use_perceptual else None
         self._weight, self._every = config.perceptual_weight, config.perceptual_every
-        self._pairs = [(x.to(device), y.to(device)) for x, y in held_out_pairs(held_out, degradation)]
-        self.simple_method = "bicubic upscaling" if scale > 1 else "the noisy input"
-        self.simple_quality = _quality([(_enlarge(x, scale) if scale > 1 else x, y) for x, y in self._pairs])
 
     def inputs(self, batch: Batch) -> Batch:
         return batch[:1]
@@ -49,6 +39,31 @@ class Restoration:
             return {"loss": loss}
         perceptual = self._perceptual(output, target)
         return {"loss": loss + self._weight * perceptual, "l1": loss, "perceptual": perceptual}
+
+    def blank(self, samples: int) -> Batch:
+        small = self._largest // self._scale
+        return torch.empty(samples, 3, small, small), torch.empty(samples, 3, self._largest, self._largest)
+
+
+class Restoration(Restoring):
+    """The workload (see ``hotlap.workloads.Workload``).
+
+    Quality is PSNR in dB and SSIM on held-out pictures, against the noisy input (denoise) or bicubic upscaling
+    (super_resolution).
+    """
+
+    metric = "psnr"
+
+    def __init__(self, config: RestorationConfig, device: torch.device) -> None:
+        sizes = [config.patch_size] if isinstance(config.patch_size, int) else list(config.patch_size.values())
+        training, held_out = load_pictures(config.data_dir, max(sizes))
+        scale = config.scale if config.task == "super_resolution" else 1
+        degradation = Degradation(scale, config.noise_sigma)
+        self.dataset = Patches(training, degradation, config.patch_size, config.seed)
+        super().__init__(config, device)
+        self._pairs = [(x.to(device), y.to(device)) for x, y in held_out_pairs(held_out, degradation)]
+        self.simple_method = "bicubic upscaling" if scale > 1 else "the noisy input"
+        self.simple_quality = _quality([(_enlarge(x, scale) if scale > 1 else x, y) for x, y in self._pairs])
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         return _quality([(model(x).float(), y) for x, y in self._pairs])

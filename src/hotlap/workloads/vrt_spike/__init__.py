@@ -40,7 +40,46 @@ ALEXNET = "alexnet-owt-7be5be79.pth"
 WINDOW_FRAMES = 6
 
 
-class VideoDeblurring:
+class Deblurring:
+    """The task (see ``hotlap.workloads.Task``)."""
+
+    weight = None
+
+    def __init__(self, config: VrtSpikeConfig, device: torch.device) -> None:
+        sizes = [config.patch_size] if isinstance(config.patch_size, int) else config.patch_size.values()
+        self._frames, self._bins, self._largest = config.clip_length, config.voxel_bins, max(sizes)
+        self.model: nn.Module = build_network(config).to(device)
+        self._perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
+        if config.use_perceptual:
+            self._perceptual = PerceptualLoss(config.perceptual_backbone, config.perceptual_layers).to(device)
+        self._weight, self._every = config.perceptual_weight, config.perceptual_every
+        self._teacher: Teacher | None = None
+        if config.teacher is not None:
+            self._teacher = Teacher(Path(config.teacher), config, self.model, device, build_network)
+
+    def inputs(self, batch: Batch) -> Batch:
+        return batch[:2]
+
+    def loss(self, output: Tensor, batch: Batch, step: int) -> dict[str, Tensor]:
+        output, target = output.float(), batch[2]
+        losses = {"charbonnier": torch.sqrt((output - target) ** 2 + EPSILON**2).mean()}
+        total = losses["charbonnier"]
+        if self._perceptual is not None and step % self._every == 0:
+            losses["perceptual"] = self._perceptual(output, target)
+            total = total + self._weight * losses["perceptual"]
+        if self._teacher is not None:
+            losses["distillation"] = self._teacher.loss(output, batch)
+            total = total + losses["distillation"]
+        return {"loss": total, **losses}
+
+    def blank(self, samples: int) -> Batch:
+        return tuple(
+            torch.empty(samples, self._frames, channels, self._largest, self._largest)
+            for channels in (3, self._bins, 3)
+        )
+
+
+class VideoDeblurring(Deblurring):
     """The workload (see ``hotlap.workloads.Workload``).
 
     Quality is PSNR of the colours in dB, and PSNR and SSIM of the luminance, on held-out clips, against the blurred
@@ -49,7 +88,6 @@ class VideoDeblurring:
 
     metric = "psnr"
     simple_method = "the blurred input"
-    weight = None
 
     def __init__(self, config: VrtSpikeConfig, device: torch.device, ranks: int = 1) -> None:
         root = made_of_film(config) if config.data_dir is None else Path(config.data_dir)
@@ -84,32 +122,10 @@ class VideoDeblurring:
             generator=torch.Generator(),
         )
         self._device = device
-        self.model: nn.Module = build_network(config).to(device)
-        self._perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
-        if config.use_perceptual:
-            self._perceptual = PerceptualLoss(config.perceptual_backbone, config.perceptual_layers).to(device)
-        self._weight, self._every = config.perceptual_weight, config.perceptual_every
-        self._teacher: Teacher | None = None
-        if config.teacher is not None:
-            self._teacher = Teacher(Path(config.teacher), config, self.model, device, build_network)
+        super().__init__(config, device)
         self._lpips = _lpips(device) if config.use_lpips else None
         with torch.no_grad():
             self.simple_quality = self._quality(lambda rgb, _: rgb)
-
-    def inputs(self, batch: Batch) -> Batch:
-        return batch[:2]
-
-    def loss(self, output: Tensor, batch: Batch, step: int) -> dict[str, Tensor]:
-        output, target = output.float(), batch[2]
-        losses = {"charbonnier": torch.sqrt((output - target) ** 2 + EPSILON**2).mean()}
-        total = losses["charbonnier"]
-        if self._perceptual is not None and step % self._every == 0:
-            losses["perceptual"] = self._perceptual(output, target)
-            total = total + self._weight * losses["perceptual"]
-        if self._teacher is not None:
-            losses["distillation"] = self._teacher.loss(output, batch)
-            total = total + losses["distillation"]
-        return {"loss": total, **losses}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         return self._quality(model)

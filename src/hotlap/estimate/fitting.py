@@ -1,0 +1,107 @@
+"""Does a timeline fit into a card's memory, and how large may the micro-batch become.
+
+memory of the card - context, workspace, ... = room, as an interval
+timeline ──> allocator with so much room     out of memory even with the most of it: does not fit
+                                             with the least of it: tight, else: fits
+two micro-batches ──> a line ──> the largest that fits ──> gone through ──> again with the better line
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from hotlap.estimate.allocator import OutOfMemory, Replayed, replay
+from hotlap.estimate.timeline import Timeline
+from hotlap.records import Allowance, LargestBatch, Verdict
+
+#: Micro-batches that are gone through to check a prediction and those after it.
+_CHECKS = 4
+
+
+class Room(NamedTuple):
+    #: Bytes of the device.
+    memory: int
+    allowances: list[Allowance]
+
+    def left(self, taken: Literal["least", "likely", "most"]) -> int:
+        """For tensors, where of the allowances so much is taken."""
+        gone: int = sum(getattr(each, taken) for each in self.allowances)
+        return self.memory - gone
+
+
+def verdict(timeline: Timeline, replayed: Replayed, room: Room) -> Verdict:
+    """Of a timeline and what it comes to where there is no end of memory."""
+    if holds(timeline, replayed, room.left("most")):
+        return "fits"
+    return "tight" if holds(timeline, replayed, room.left("least")) else "does not fit"
+
+
+def holds(timeline: Timeline, replayed: Replayed, capacity: int) -> bool:
+    """Whether the allocator gets through with so many bytes, once it has given back all that it need not keep."""
+    if not replayed.allocated <= capacity < replayed.reserved:
+        return replayed.allocated <= capacity
+    try:
+        replay(timeline, capacity)
+    except OutOfMemory:
+        return False
+    return True
+
+
+class Line(NamedTuple):
+    """Bytes by the micro-batch."""
+
+    fixed: float
+    each: float
+
+    @classmethod
+    def through(cls, one: tuple[int, int], other: tuple[int, int]) -> Line:
+        each = (other[1] - one[1]) / (other[0] - one[0])
+        return cls(one[1] - each * one[0], each)
+
+    def at(self, batch: int) -> int:
+        return round(self.fixed + self.each * batch)
+
+    def largest(self, capacity: int, limit: int) -> int:
+        """The largest micro-batch within a capacity, at most ``limit``."""
+        if self.each <= 0:
+            return limit if self.fixed <= capacity else 0
+        return min(max(int((capacity - self.fixed) // self.each), 0), limit)
+
+
+class Need(NamedTuple):
+    allocated: int
+    #: Whether there is room for it.
+    held: bool
+
+
+def largest_batch(first: int, need: Callable[[int], Need], capacity: int, limit: int) -> LargestBatch:
+    """Search from ``first`` on; ``need`` goes through a micro-batch, which takes seconds."""
+    seen = {first: need(first)}
+    predicted: tuple[int, int] | None = None
+    if not seen[first].held and first == 1:
+        return LargestBatch(batch_size=0, allocated={1: seen[1].allocated})
+    second = min(2 * first, limit) if seen[first].held else first // 2
+    if second not in seen:
+        seen[second] = need(second)
+    for _ in range(_CHECKS):
+        low = max((batch for batch, each in seen.items() if each.held), default=0)
+        high = min((batch for batch, each in seen.items() if not each.held), default=limit + 1)
+        if high - low <= 1 or len(seen) == 1:
+            break
+        # What is nearest to the limit tells most: steps in it (chunks, segments) are no line.
+        one, other = sorted(seen, key=lambda batch: abs(seen[batch].allocated - capacity))[:2]
+        line = Line.through((one, seen[one].allocated), (other, seen[other].allocated))
+        batch = min(max(line.largest(capacity, limit), low), high - 1)
+        if batch == low and (low or predicted):
+            break
+        batch = max(batch, 1)
+        predicted = batch, line.at(batch)
+        seen[batch] = need(batch)
+    low = max((batch for batch, each in seen.items() if each.held), default=0)
+    return LargestBatch(
+        batch_size=low,
+        allocated={batch: seen[batch].allocated for batch in sorted(seen)},
+        predicted=predicted,
+        is_limit=low == limit,
+    )

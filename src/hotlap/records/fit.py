@@ -1,0 +1,132 @@
+"""What a training needs of a device's memory, and the cards that have it: estimated before it runs. Sizes are bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hotlap.records.effect import SCHEMA
+from hotlap.records.estimate import Verdict
+
+
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes, as an interval and what is likely; no allowance is measured on the card that it is for."""
+
+    name: str
+    least: int
+    likely: int
+    most: int
+    source: str
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    step: int
+    #: setup, forward, backward, recompute (of what is checkpointed), optimizer
+    phase: str
+    module: str
+    operator: str
+
+
+class MemoryEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    device: Literal["cuda", "cpu"]
+    #: Peak of what the tensors need, to the byte.
+    requested: int
+    #: As torch.cuda.max_memory_allocated and max_memory_reserved count; on a CPU nothing is rounded or reserved.
+    allocated: int
+    reserved: int | None
+    moment: Moment
+    #: What lives at the peak, by what it is for.
+    categories: dict[str, int]
+    #: The activations that live at the peak, by the module that made them; most first.
+    holders: dict[str, int]
+    #: Peak of each step; setup is 0.
+    steps: dict[int, int]
+    #: What else the device holds, outside of what is followed.
+    allowances: list[Allowance]
+    #: Storages that were followed, and the seconds that it took.
+    blocks: int
+    seconds: float
+
+    @property
+    def total(self) -> tuple[int, int, int]:
+        """The least, the likely and the most that the device has to have free."""
+        held = self.allocated if self.reserved is None else self.reserved
+        least, likely, most = (
+            sum(getattr(each, name) for each in self.allowances) for name in ("least", "likely", "most")
+        )
+        return held + least, held + likely, held + most
+
+
+class LargestBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest micro-batch that fits even where all allowances are taken up; 0: not even one sample."""
+
+    batch_size: int
+    #: The peak of allocated memory by the micro-batch that was gone through.
+    allocated: dict[int, int]
+    #: The last one that was predicted from others, and its peak as predicted.
+    predicted: tuple[int, int] | None = None
+    #: The training can have no larger one.
+    is_limit: bool = False
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a configuration its memory depends on most."""
+
+    #: Which parts are computed again in backward: off, on, attention, FFN, both.
+    checkpointing: str
+    precision: str
+    optimizer: str
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """The same training in another setting, at the same micro-batch."""
+
+    setting: Setting
+    allocated: int
+    reserved: int
+    verdict: Verdict
+    #: What a step's operations take at the card's peak; None: its rates are not known.
+    seconds_at_peak: float | None = None
+    #: The largest micro-batch that fits, from two that were gone through; nobody went through this one.
+    largest: int
+
+
+class CardFit(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    memory: int
+    verdict: Verdict
+    #: As in ``Variant``.
+    largest: int
+
+
+class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a configuration fits."""
+
+    schema: int = SCHEMA
+    workload: str
+    batch_size: int
+    accumulation_steps: int
+    #: One sample, as the shapes of its tensors.
+    sample: list[list[int]]
+    ranks: int
+    #: Numbers that are trained.
+    parameters: int
+    setting: Setting
+    memory: MemoryEstimate
+    #: Floating-point operations of a step on one GPU; those of what torch has no formula for are not in it.
+    flops: float
+    #: Optimizer steps, where the configuration says how many; 0: as many as its epochs have.
+    steps: int = 0
+    #: The card that it is for and its memory; None where all of the catalogue are asked about.
+    card: str | None = None
+    capacity: int | None = None
+    verdict: Verdict | None = None
+    #: As in ``Variant``.
+    seconds_at_peak: float | None = None
+    largest: LargestBatch | None = None
+    variants: list[Variant] = []
+    cards: list[CardFit] = []
+    #: The configuration says so, and the estimate is of what runs without.
+    compiled: bool = False
+    seconds: float

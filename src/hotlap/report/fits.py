@@ -1,0 +1,172 @@
+"""Whether a training fits on a card, for the terminal: estimated before it runs."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+
+from hotlap.records import CardFit, MemoryEstimate, TrainingEstimate, Variant
+from hotlap.report import text
+from hotlap.report.blocks import Report, blank, heading, prose, table
+from hotlap.report.estimates import VERDICT_STYLES, binary
+
+_CATEGORIES = {
+    "activation": "activations",
+    "parameter": "parameters",
+    "gradient": "gradients",
+    "optimizer": "optimizer state",
+    "cast": "parameters in low precision",
+    "input": "the batch",
+    "buffer": "buffers",
+    "temporary": "in passing",
+    "workspace": "workspace of operators",
+}
+_PARTS = 8
+_LIMITS = (
+    "Estimated, not measured: a step of this training was gone through with tensors that have no memory. Such peaks "
+    "were checked against real ones on a CPU, and on no card (docs/estimate.md). Not in it: validation, which may use "
+    "larger pictures, and other programs on the card."
+)
+
+
+def training(found: TrainingEstimate) -> Report:
+    """Return whether it fits, what is needed for what, the largest micro-batch, and other settings or cards."""
+    known = found.memory
+    parts: list[RenderableType] = [
+        prose(headline(found), style="bold" if found.verdict is None else VERDICT_STYLES[found.verdict]),
+        prose(_what(found), indent=2, style="dim"),
+        blank(),
+        *table(_needed(found), ">>><", header=True),
+        *heading(f"What the tensors are, at the peak (in {_moment(known)})"),
+        *table(_shares(known), ">><"),
+    ]
+    if known.holders:
+        parts += [*heading("The modules whose activations these are"), *table(_holders(known), ">><")]
+    if found.seconds_at_peak is not None:
+        parts += [*heading("Time, at the card's peak"), prose(_time(found, found.seconds_at_peak), indent=2)]
+    if found.largest is not None:
+        parts += [*heading("Largest micro-batch"), prose(_largest(found), indent=2)]
+    if found.variants:
+        parts += [*heading("In other settings"), *table(_variants(found), "<<<><>>", header=True)]
+        parts += [prose(_VARIANTS, indent=2, style="dim")]
+    if found.cards:
+        parts += [*heading("On every card"), *table(_cards(found.cards), "><><", header=True)]
+        parts += [prose(_CARDS, indent=2, style="dim")]
+    compiled = " Compiled code needs another amount, mostly less: this is of the model as it stands."
+    return Report([*parts, blank(), prose(_LIMITS + compiled * found.compiled, indent=2, style="dim")])
+
+
+def headline(found: TrainingEstimate) -> str:
+    _, likely, most = found.memory.total
+    if found.verdict is None or found.capacity is None:
+        fitting = sum(card.verdict == "fits" for card in found.cards)
+        return f"It fits on {fitting} of {len(found.cards)} cards: it needs {binary(found.memory.total[1])}."
+    card, memory = found.card, binary(found.capacity)
+    if found.verdict == "fits":
+        left = binary(max(found.capacity - likely, 0))
+        return f"It fits on {card}: about {binary(likely)} of {memory}, which leaves {left}."
+    if found.verdict == "tight":
+        return f"It may just fit on {card}: {binary(likely)} to {binary(most)} of {memory}."
+    return f"It does not fit on {card}: it needs about {binary(likely)}, and there are {memory}."
+
+
+def _what(found: TrainingEstimate) -> str:
+    shapes = " + ".join("x".join(map(str, shape)) for shape in found.sample)
+    setting = found.setting
+    micro = f", {found.accumulation_steps} micro-batches in a step" if found.accumulation_steps > 1 else ""
+    ranks = f", on each of {found.ranks} GPUs" if found.ranks > 1 else ""
+    return (
+        f"{found.workload}: {found.parameters:,} parameters, a micro-batch of {found.batch_size}{micro}{ranks}, "
+        f"{setting.precision}, {setting.optimizer}, checkpointing {setting.checkpointing}. A sample: {shapes}."
+    )
+
+
+def _needed(found: TrainingEstimate) -> list[tuple[str, str, str, str]]:
+    known = found.memory
+    least, likely, most = known.total
+    rows = [
+        ("least", "likely", "most", ""),
+        ("", binary(known.allocated), "", "tensors at the peak (allocated)"),
+        ("", binary(known.reserved or known.allocated), "", "what is reserved for them"),
+        *((binary(each.least), binary(each.likely), binary(each.most), each.name) for each in known.allowances),
+        (binary(least), binary(likely), binary(most), "all of it, with what is reserved"),
+    ]
+    if found.capacity is not None:
+        rows.append(("", binary(found.capacity), "", "memory of the card"))
+    return rows
+
+
+def _moment(known: MemoryEstimate) -> str:
+    at = known.moment
+    operator = at.operator.removeprefix("aten.").partition(".")[0]
+    return f"{at.phase}, {operator}" if operator else at.phase
+
+
+def _shares(known: MemoryEstimate) -> list[tuple[str, str, str]]:
+    return [
+        (binary(size), text.percent(size / known.requested), _CATEGORIES.get(name, name))
+        for name, size in known.categories.items()
+        if size
+    ]
+
+
+def _holders(known: MemoryEstimate) -> list[tuple[str, str, str]]:
+    rows = list(known.holders.items())[:_PARTS]
+    return [(binary(size), text.percent(size / known.requested), name or "(no module)") for name, size in rows]
+
+
+def _largest(found: TrainingEstimate) -> str:
+    largest = found.largest
+    assert largest is not None
+    seen = ", ".join(f"{batch} ({binary(size)})" for batch, size in largest.allocated.items())
+    through = f" Gone through, with their peaks: {seen}."
+    if largest.predicted is not None:
+        batch, size = largest.predicted
+        through += f" {batch} was predicted from others at {binary(size)}."
+    if not largest.batch_size:
+        return f"None: not even one sample fits.{through}"
+    if largest.is_limit:
+        return f"{largest.batch_size}, which is as many as this training can have.{through}"
+    return f"{largest.batch_size}, even where context and workspace take the most that they may.{through}"
+
+
+_VARIANTS = (
+    "* as configured; all at the same micro-batch. At peak: what a step's products and convolutions take at the card's "
+    "peak. The largest micro-batch is predicted from two that were gone through. The state in 8 bits is that of "
+    "bitsandbytes."
+)
+_CARDS = (
+    "The largest micro-batch is predicted from two that were gone through, with the most that may be taken besides."
+)
+
+
+def _variants(found: TrainingEstimate) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("recomputed", "precision", "optimizer", "allocated", "", "at peak", "largest")]
+    return [*rows, *(_variant(each, is_this=each.setting == found.setting) for each in found.variants)]
+
+
+def _variant(each: Variant, *, is_this: bool) -> tuple[str, ...]:
+    setting = each.setting
+    return (
+        setting.checkpointing + " *" * is_this,
+        setting.precision,
+        setting.optimizer,
+        binary(each.allocated),
+        each.verdict,
+        text.seconds(each.seconds_at_peak),
+        str(each.largest),
+    )
+
+
+def _time(found: TrainingEstimate, at_peak: float) -> str:
+    samples = found.batch_size * found.accumulation_steps * found.ranks
+    whole = f", and {found.steps:,} steps {text.seconds(found.steps * at_peak)}" if found.steps else ""
+    return (
+        f"A step has {text.figure(found.flops / 1e12)} TFLOP in products and convolutions. At the peak that the card "
+        f"is sold with they take {text.seconds(at_peak)} ({text.figure(samples / at_peak)} samples/s){whole}. How far "
+        "below its peak the card stays is not known before it is measured (`hotlap profile`)."
+    )
+
+
+def _cards(cards: list[CardFit]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("memory", "", "largest", "")]
+    return [*rows, *((binary(card.memory), card.verdict, str(card.largest), card.name) for card in cards)]
