@@ -160,10 +160,10 @@ def test_the_remedy_mends_it(code: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_what_is_shipped_is_well(path: Path) -> None:
-    """On the card that it is for, where its name says one."""
+    """On the card that it is for, where its name says one. That windows of 6 waste some is said where they are set."""
     card = {"gtx1080": "GTX 1080", "rtx4070": "RTX 4070", "rtx4080": "RTX 4080"}.get(path.stem.rpartition("_")[2])
     lint = lint_config(path, cores=8, memory=32 * GIB, gpu=card or "RTX 4090")
-    assert not lint.findings
+    assert [each.code for each in lint.findings] == (["CONFIG19"] if path.stem == "vrt_spike_aggressive" else [])
 
 
 def test_windows_are_counted_as_the_network_cuts_them() -> None:
