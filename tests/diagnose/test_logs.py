@@ -72,6 +72,13 @@ def test_the_documents_log(tmp_path: Path) -> None:
     assert not any("worker" in remedy for remedy in remedies)
 
 
+def test_more_that_was_timed_than_a_step_takes_bounds_no_wait(tmp_path: Path) -> None:
+    """The timing log is of another training, or of other steps: then nothing is left that could be subtracted."""
+    reading = read_text(tmp_path, DOCUMENTS.replace("0.5 samples", "3.0 samples"), TIMING, batch_size=1, world_size=3)
+    assert found(reading, "LOG13")
+    assert "anything up to" not in said(diagnose_log(reading), "LOG13")
+
+
 def test_without_batch_and_world_size(tmp_path: Path) -> None:
     """Nothing is assumed: the step time is missing, and what would give it is said."""
     reading = read_text(tmp_path, DOCUMENTS, TIMING)

@@ -110,12 +110,13 @@ class CopiesOnly(LogRule):
         step = reading.step_seconds.value
         if step:
             seen = reading.timing.seen * (reading.accumulation.value or 1) if reading.timing is not None else 0.0
-            most = max(0.0, step - seen)
             rest = " that no line explains" if seen else ""
-            evidence.append(
-                f"By this log the wait may be anything up to {time(most)} of the {time(step)} of a step{rest}, or "
-                "nothing."
-            )
+            # What was timed may be of other steps than the clock on the wall.
+            if seen < step:
+                evidence.append(
+                    f"By this log the wait may be anything up to {time(step - seen)} of the {time(step)} of a "
+                    f"step{rest}, or nothing."
+                )
         return self.note(evidence)
 
 
