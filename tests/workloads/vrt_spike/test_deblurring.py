@@ -17,7 +17,8 @@ import torch
 import hotlap
 from hotlap.errors import ConfigError
 from hotlap.train.config import VrtSpikeConfig
-from hotlap.train.loop import averaged, train
+from hotlap.train.loop import train
+from hotlap.train.step import averaged
 from hotlap.workloads.vrt_spike import VideoDeblurring
 from hotlap.workloads.vrt_spike.clips import Frames
 from hotlap.workloads.vrt_spike.film import Film, make_data_set
