@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fake_nvml import Card, Library, put_in_place
@@ -11,7 +14,9 @@ from made_up_looks import gpu
 from hotlap.watch import guess
 from hotlap.watch.guess import Guess
 from hotlap.watch.nvml import Driver
-from hotlap.watch.sample import Gpu, GpuProcess, MigInstance
+from hotlap.watch.sample import Gpu, GpuProcess, MigInstance, computing, in_use
+from hotlap.watch.sensors import Sensors
+from hotlap.watch.trainings import Training
 
 #: Greater than any number that the kernel gives.
 FOREIGN = 1 << 23
@@ -91,3 +96,33 @@ def test_a_card_says_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
     put_in_place(Library([Card(), Card()]), monkeypatch)
     found = Driver().look((), 1.8e9)
     assert Guess().look(found, {found[1].uuid}) == [1]
+
+
+def test_a_training_that_has_loaded_the_driver_is_seen_with_what_it_may_see(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From the processes to the look: first a guess, which is said, and then what the driver names."""
+    (tmp_path / "libcuda.so.1").write_bytes(b"\0" * 4096)
+    loads = "import mmap, sys; m = mmap.mmap(open(sys.argv[1], 'rb').fileno(), 0, prot=1); print(flush=True); input()"
+    library = Library([Card(), Card()])
+    put_in_place(library, monkeypatch)
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", loads, str(tmp_path / "libcuda.so.1")],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        sensors = Sensors(Training(process.pid, [], None))
+        first = sensors.look()
+        library.cards[0].processes[process.pid] = 1 << 30
+        second = sensors.look()
+        sensors.finish()
+        process.communicate(b"\n")
+    assert first is not None
+    assert second is not None
+    assert [gpu.index for gpu in in_use(first)] == first.guessed == [1]
+    assert first.missing[0].startswith("On which GPUs the training computes is a guess")
+    assert (second.guessed, [gpu.index for gpu in computing(second.gpus)]) == ([], [0])
+    assert not any("guess" in words for words in second.missing)

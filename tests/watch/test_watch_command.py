@@ -226,7 +226,10 @@ def test_nothing_interrupts_while_the_terminal_is_given_back() -> None:
     """Neither what stopped the watch, nor the same once more."""
     training = Training(os.getpid(), ["python"], None)
     view = Interrupted()
-    _, stopped = watch(training, Sensors(training), view, seconds=0.0, interval=0.1)
+    try:
+        _, stopped = watch(training, Sensors(training), view, seconds=0.0, interval=0.1)
+    except KeyboardInterrupt:  # which would end the tests
+        pytest.fail("it was interrupted")
     assert stopped == signal.SIGINT
     assert view.given_back
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

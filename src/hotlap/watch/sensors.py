@@ -81,7 +81,7 @@ class Sensors:
         found = [self._driver.missing] if self._driver.missing is not None else []
         if guessed:
             found.append(
-                "On which GPUs the training computes is a guess: the driver names no process by a number that is known here"
+                "On which GPUs the training computes is a guess: the driver names no process by a number known here"
             )
         if self._record is None:
             found.append(
