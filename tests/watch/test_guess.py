@@ -53,6 +53,7 @@ def test_outside_of_a_container_an_empty_list_means_that_nothing_computes(monkey
     """No list is another thing."""
     monkeypatch.setattr(guess, "in_first_namespace", lambda: True)
     assert Guess().look(cards([], []), {None}) == []
+    assert Guess().look(cards([], OF_THE_HOST), {None}) == []  # it has just ended
     assert Guess().look(cards(None, None), {None}) == [0, 1]
 
 
@@ -103,7 +104,7 @@ def test_a_training_that_has_loaded_the_driver_is_seen_with_what_it_may_see(
 ) -> None:
     """From the processes to the look: first a guess, which is said, and then what the driver names."""
     (tmp_path / "libcuda.so.1").write_bytes(b"\0" * 4096)
-    loads = "import mmap, sys; m = mmap.mmap(open(sys.argv[1], 'rb').fileno(), 0, prot=1); print(flush=True); input()"
+    loads = "import mmap, sys; f = open(sys.argv[1]); m = mmap.mmap(f.fileno(), 0, prot=1); print(flush=True); input()"
     library = Library([Card(), Card()])
     put_in_place(library, monkeypatch)
     with subprocess.Popen(

@@ -39,9 +39,9 @@ class Guess:
 def _told(gpus: Sequence[Gpu]) -> bool:
     """Whether the driver's numbers are those of this system, so that one of the training would have been known."""
     pids = {process.pid for gpu in gpus for process in gpu.all_processes}
-    if pids:
-        return any(_exists(pid) for pid in pids)
-    return any(gpu.processes is not None for gpu in gpus) and in_first_namespace()
+    if in_first_namespace():  # one that is not there any more has just ended
+        return bool(pids) or any(gpu.processes is not None for gpu in gpus)
+    return any(_exists(pid) for pid in pids)
 
 
 def _exists(pid: int) -> bool:
