@@ -52,10 +52,31 @@ def test_parts_add_up(tmp_path: Path) -> None:
         "data_wait": 300,
         "optimizer": 100,
         "backward": 25,
-        # aten::linear, and of the collective's span what it has for itself.
-        "operators": 18 + 3,
-        "outside": 1000 - 300 - 100 - 25 - 21,
+        # aten::linear; a piece of the loop that has a name is no operator.
+        "operators": 18,
+        "outside": 1000 - 300 - 100 - 25 - 18,
     }
+
+
+def test_a_named_piece_of_the_loop_is_no_operator(tmp_path: Path) -> None:
+    """Python around a fifth of work is not computing, nor backward, however it is called."""
+    made = MadeUp()
+    for number in range(2):
+        at = 1000 * number
+        made.step(number, at, at + 1000)
+        made.mark("train_step", at + 10, at + 990)
+        made.mark("ForwardBackward", at + 20, at + 980)
+        made.op("aten::linear", at + 100, at + 300)
+        made.mark("Optimizer.step#SGD.step", at + 900, at + 950)
+    found = reading(made, tmp_path)
+    assert microseconds(found.ranks[0].host) == {"optimizer": 50, "operators": 200, "outside": 750}
+    assert found.findings == []
+    made.kernel(105, 110, 200)
+    device = rank(made, tmp_path).device
+    assert device is not None
+    assert list(device.by_phase) == ["forward"]
+    # Its own time is told beside that of operators.
+    assert {each.name for each in rank(made, tmp_path).operators} >= {"train_step", "aten::linear"}
 
 
 def test_operators_and_kernels(tmp_path: Path) -> None:

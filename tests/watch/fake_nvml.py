@@ -16,7 +16,7 @@ _FIRST = 0x1000
 _PARTS = 0x100
 
 
-@dataclass
+@dataclass(eq=False)
 class Card:
     utilization: int = 97
     used: int = 60 << 30
@@ -76,6 +76,9 @@ class Library:
 
     def _nvmlDeviceGetName(self, card: Card, name: Any, length: Any) -> None:
         name.value = b"NVIDIA Fake 80GB"
+
+    def _nvmlDeviceGetUUID(self, card: Card, uuid: Any, length: Any) -> None:
+        uuid.value = f"GPU-{self.cards.index(card)}0aa".encode()
 
     def _nvmlDeviceGetEnforcedPowerLimit(self, card: Card, limit: Any) -> None:
         limit._obj.value = 700_000

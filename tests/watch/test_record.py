@@ -123,19 +123,51 @@ def test_steps_from_before_the_watch_are_no_part_of_its_sums(run: Growing) -> No
 
 
 def test_losses_that_are_no_numbers(run: Growing) -> None:
-    """Counted while they go on."""
+    """Since a step, until one is a number again."""
     run.begin()
     record = Record(run.folder, began=0.0)
     run.append(steps(0, 4, 0.0, losses=[0.5, "nan", "inf", "-inf"]))
     found = record.look(1.0)
     assert found is not None
-    assert found.not_finite == 3
+    assert (found.not_finite_since, found.not_finite_before) == (1, False)
     assert found.loss is not None
     assert math.isinf(found.loss)
     run.append(steps(4, 1, 0.4))
     found = record.look(1.0)
     assert found is not None
-    assert (found.not_finite, record.totals.not_finite) == (0, 3)
+    assert (found.not_finite_since, record.totals.not_finite) == (None, 3)
+
+
+def test_the_first_step_without_a_finite_loss_stays_the_first(run: Growing) -> None:
+    """Though the window of the means goes on; a step of which no loss is known is neither good nor bad."""
+    run.begin()
+    record = Record(run.folder, began=0.0)
+    run.append(steps(0, 200, 0.0))
+    for first in range(200, 500, 10):
+        run.append(steps(first, 10, first / 10, losses=["nan"] + [None] * 9))
+        found = record.look(first / 10 + 1)
+        assert found is not None
+        assert (found.not_finite_since, found.not_finite_before) == (200, False)
+    assert found is not None
+    assert found.steps < 150
+    run.append(steps(500, 10, 50.0, losses=[None] * 3 + [0.5] + [None] * 6))
+    found = record.look(51.0)
+    assert found is not None
+    assert found.not_finite_since is None
+
+
+def test_what_came_before_the_end_that_is_read_may_have_been_no_number_either(run: Growing) -> None:
+    """Where no loss is a number in all that was read, and that is not all."""
+    run.begin()
+    record = Record(run.folder, began=0.0)
+    run.append(steps(1000, 10, 0.0, losses=["nan"] * 10))
+    found = record.look(1.0)
+    assert found is not None
+    assert (found.not_finite_since, found.not_finite_before) == (1000, True)
+    run.append(steps(1010, 2, 1.0, losses=[0.5, "nan"]))
+    found = record.look(1.0)
+    assert found is not None
+    assert (found.not_finite_since, found.not_finite_before) == (1011, False)
 
 
 def test_missing_losses_and_sizes_stay_missing(run: Growing) -> None:
@@ -222,6 +254,19 @@ def test_of_a_long_record_the_end_is_read(tmp_path: Path) -> None:
     assert end[1:] == whole[-len(end) + 1 :]
 
 
+def test_a_plan_across_the_border_of_what_is_read_is_kept(tmp_path: Path) -> None:
+    """Else the steps behind it would mean nothing."""
+    run = Growing(tmp_path)
+    run.begin()
+    second = json.dumps({**PLAN, "id": 1}) + "\n"
+    after = [steps(i, 1, float(i), plan=1) for i in range(4)]
+    run.append(steps(0, 1, 0.0), second, *after)
+    behind = sum(map(len, after))
+    for last in range(behind, behind + len(second) + 1):
+        found = Lines(tmp_path / "steps.jsonl", last=last).read()
+        assert [each.get("i") for each in found] == [None, 0, 1, 2, 3]
+
+
 def numbers(step: dict[str, Any]) -> tuple[float | None, bool]:
     loss = None if step["loss"] is None else float(step["loss"])
     return loss, loss is not None and not math.isfinite(loss)
@@ -258,5 +303,7 @@ def test_sums_are_those_of_the_decoded_steps(data: st.DataObject) -> None:
     losses, bad = zip(*map(numbers, decoded), strict=True)
     assert repr(found.loss) == repr(next((loss for loss in reversed(losses) if loss is not None), None))
     assert found.not_finite == sum(bad)
-    assert bad[count - found.not_finite_now :] == (True,) * found.not_finite_now
-    assert found.not_finite_now == count or not bad[count - found.not_finite_now - 1]
+    known = [(5 + i, wrong) for i, (loss, wrong) in enumerate(map(numbers, decoded)) if loss is not None]
+    last_good = max((i for i, wrong in known if not wrong), default=4)
+    assert found.finite == (last_good > 4)
+    assert found.not_finite_since == next((i for i, wrong in known if wrong and i > last_good), None)

@@ -9,7 +9,7 @@ import pytest
 from made_up_looks import GIB, gpu, machine, sample, watched
 
 from hotlap.watch.record import Sums, sums_of
-from hotlap.watch.sample import GpuProcess
+from hotlap.watch.sample import GpuProcess, Sample
 from hotlap.watch.summary import Summary, Tally, Verdict
 
 
@@ -91,6 +91,28 @@ def test_a_card_counts_from_when_the_training_comes_to_it() -> None:
     assert (ours.watched, ours.utilization.mean, ours.utilization.n) == (True, 99.0, 10)
     assert theirs.watched is False
     assert verdicts(summary(tally))["GPU utilization"].verdict == "ok"
+
+
+def test_guessed_cards_are_dropped_when_the_driver_names_the_training() -> None:
+    """With their figures and what was said of them."""
+
+    def look(i: int) -> Sample:
+        theirs = gpu(1, utilization=12.0, throttled=["power limit"], processes=[GpuProcess(pid=9)])
+        return (
+            sample(float(i), gpus=[gpu(0, processes=[], utilization=0.0), theirs], guessed=[0, 1])
+            if i < 15
+            else sample(float(i), gpus=[gpu(0), theirs])
+        )
+
+    _, tally = watched(15, look)
+    found = summary(tally)
+    assert verdicts(found)["GPU utilization"].evidence.startswith("0 % and 12 %")
+    assert [each.text[:10] for each in found.warnings] == ["the clocks", "GPUs 0 to "]
+    _, tally = watched(20, look)
+    found = summary(tally)
+    assert [card.watched for card in found.gpus] == [True, False]
+    assert verdicts(found)["GPU utilization"].evidence.startswith("95 % (mean)")
+    assert found.warnings == []
 
 
 def test_a_card_that_was_lost_is_a_failure() -> None:

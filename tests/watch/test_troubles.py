@@ -86,18 +86,42 @@ def test_several_cards_are_one_sentence() -> None:
     assert said(gpus=[cards[1], cards[4]])["idle"].startswith("GPUs 1, 4 compute 41 to 44 %")
 
 
-def test_where_the_driver_names_no_process_the_cards_of_a_training_on_cuda_count() -> None:
-    """In a container the numbers of processes are the host's."""
+def test_cards_that_are_guessed_count_as_the_training_s() -> None:
+    """And the warning says that it is of a guess."""
     foreign = [gpu(0, utilization=10.0, processes=[GpuProcess(pid=99999)]), gpu(1, utilization=0.0, processes=[])]
     assert said(gpus=foreign) == {}
-    assert said(gpus=foreign, processes=processes(cuda=True))["idle"].startswith("GPU 0 computes 10 %")
+    history, _ = watched(20, lambda i: sample(float(i), gpus=foreign, guessed=[0]))
+    (found,) = history.samples[-1].warnings
+    assert found.text.startswith("GPU 0 computes 10 %")
+    assert found.guess
+
+
+def test_what_a_card_did_before_it_was_the_training_s_is_no_idleness_of_it() -> None:
+    """While it was guessed, or had no process of the training; nor is memory of that time a growth."""
+    before = gpu(0, utilization=0.0, processes=[])
+
+    def look(i: int, **fields: Any) -> Any:
+        return sample(float(i), gpus=[gpu()]) if i >= 20 else sample(float(i), gpus=[before], **fields)
+
+    for fields in ({}, {"guessed": [0]}):
+        history, _ = watched(30, lambda i, fields=fields: look(i, **fields))
+        assert all(not each.warnings for each in list(history.samples)[20:])
+    growing = [
+        sample(float(i), gpus=[gpu(memory_used=40 * GIB + i * GIB // 10, processes=[])], guessed=[0])
+        for i in range(121)
+    ]
+    history, _ = watched(122, lambda i: growing[i] if i < 121 else sample(float(i)))
+    assert [each.about for each in history.samples[-2].warnings] == ["gpu 0 growth"]
+    assert history.samples[-1].warnings == []
 
 
 def test_a_lost_gpu_and_a_loss_that_is_no_number() -> None:
     """Said at once."""
-    found = said(looks=1, gpus=[gpu(utilization=None, lost=True)], steps=steps(not_finite=3))
+    found = said(looks=1, gpus=[gpu(utilization=None, lost=True)], steps=steps(not_finite_since=997))
     assert found["gpu 0 lost"] == "GPU 0 is lost: the driver no longer reaches it"
     assert found["loss"] == "the loss is no finite number since step 997 (NaN or infinite)"
+    found = said(looks=1, steps=steps(not_finite_since=997, not_finite_before=True))
+    assert found["loss"] == "the loss is no finite number since step 997 or before (NaN or infinite)"
 
 
 def test_a_training_that_stands_still() -> None:

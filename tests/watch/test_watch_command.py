@@ -209,6 +209,32 @@ class Unseen(View):
         self.shown += 1
 
 
+class Interrupted(View):
+    """Somebody presses Ctrl-C, again and again."""
+
+    given_back = False
+
+    def show(self, history: History) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def close(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        self.given_back = True
+
+
+def test_nothing_interrupts_while_the_terminal_is_given_back() -> None:
+    """Neither what stopped the watch, nor the same once more."""
+    training = Training(os.getpid(), ["python"], None)
+    view = Interrupted()
+    try:
+        _, stopped = watch(training, Sensors(training), view, seconds=0.0, interval=0.1)
+    except KeyboardInterrupt:  # which would end the tests
+        pytest.fail("it was interrupted")
+    assert stopped == signal.SIGINT
+    assert view.given_back
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_a_training_that_ends_while_it_is_watched(tmp_path: Path) -> None:
     """The watch ends with it, and knows how it ended and its last step."""
     run = Run(tmp_path, 1.5)

@@ -89,7 +89,7 @@ def _head(path: Path, last: int) -> bytes:
         left = os.fstat(file.fileno()).st_size - last
         while left > 0 and (line := file.readline()):
             left -= len(line)
-            if left >= 0 and line.startswith(_LASTING):
+            if line.startswith(_LASTING):  # of the last one the end is there a second time, and no record
                 kept.append(line)
     return b"".join(kept)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from hotlap.diagnose.memory import trend
-from hotlap.watch.sample import Sample, in_use
+from hotlap.watch.sample import Sample, computing, in_use
 
 #: Looks that are kept: as many as the widest graph shows.
 _KEPT = 512
@@ -58,6 +58,8 @@ class History:
         self.samples.append(sample)
         if sample.processes is not None and sample.processes.held is not None:
             self.processes.add(sample.elapsed, sample.processes.held)
+        if len(self.samples) > 1 and self.samples[-2].guessed and computing(sample.gpus):
+            self.gpus.clear()
         for gpu in in_use(sample):
             if gpu.memory_used is not None:
                 self.gpus.setdefault(gpu.index, Growth()).add(sample.elapsed, gpu.memory_used)

@@ -44,6 +44,8 @@ class Signals:
         self.stopped: int | None = None
         self.redraw = False
         self.suspend = False
+        #: The terminal is given back just now, and nothing may interrupt that.
+        self.closing = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -64,7 +66,7 @@ class Signals:
 
     def _on(self, number: int, frame: FrameType | None) -> None:
         if number in self._STOPPING:
-            if self.stopped == number == signal.SIGINT:
+            if self.stopped == number == signal.SIGINT and not self.closing:
                 raise KeyboardInterrupt
             self.stopped = number
         elif number == signal.SIGTSTP:
@@ -98,8 +100,8 @@ def watch(
     """
     history, tally = History(), Tally()
     ended: Literal["training", "time", "stopped"] = "stopped"
-    try:
-        with Signals() as signals:
+    with Signals() as signals:
+        try:
             began = time.monotonic()
             due = began + min(_FIRST, interval)
             while signals.stopped is None:
@@ -121,10 +123,10 @@ def watch(
                 due = max(due + interval, time.monotonic())
                 due = min(due, began + seconds) if seconds else due
             signal_number = signals.stopped
-    finally:
-        with contextlib.suppress(OSError):  # the terminal is gone
-            view.close()
-        steps = sensors.finish()
+        finally:
+            with contextlib.suppress(OSError):  # the terminal is gone
+                _leave(signals, view)
+            steps = sensors.finish()
     if not history.samples:
         if signal_number is not None:
             raise KeyboardInterrupt
@@ -165,10 +167,18 @@ def add(sample: Sample, history: History, tally: Tally) -> None:
     tally.add(told)
 
 
+def _leave(signals: Signals, view: View) -> None:
+    signals.closing = True
+    try:
+        view.close()
+    finally:
+        signals.closing = False
+
+
 def _attend(signals: Signals, view: View, history: History) -> None:
     if signals.suspend:
         signals.suspend = False
-        view.close()
+        _leave(signals, view)
         os.kill(os.getpid(), signal.SIGSTOP)
         signals.redraw = True
     if signals.redraw:

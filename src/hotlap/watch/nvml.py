@@ -76,6 +76,7 @@ class _Card:
         self._handle = self._ask("handle", lambda: nvml.nvmlDeviceGetHandleByIndex(index))
         # These stay as they are.
         self._name = self._of("name", nvml.nvmlDeviceGetName)
+        self._uuid = self._of("uuid", nvml.nvmlDeviceGetUUID)
         self._power_limit = self._of("power_limit", nvml.nvmlDeviceGetEnforcedPowerLimit)
         self._clock_max = self._of("clock_max", lambda card: nvml.nvmlDeviceGetMaxClockInfo(card, nvml.NVML_CLOCK_SM))
         mode = self._of("mig", nvml.nvmlDeviceGetMigMode)
@@ -92,6 +93,7 @@ class _Card:
         return Gpu(
             index=self._index,
             name=_text(self._name),
+            uuid=_text(self._uuid),
             utilization=None if utilization is None else float(utilization.gpu),
             memory_used=None if memory is None else int(memory.used),
             memory_total=None if memory is None else int(memory.total),
@@ -188,8 +190,8 @@ class _Card:
         return found
 
 
-def _text(name: str | bytes | None) -> str | None:
-    return name.decode(errors="replace") if isinstance(name, bytes) else name
+def _text(words: str | bytes | None) -> str | None:
+    return words.decode(errors="replace") if isinstance(words, bytes) else words
 
 
 def _why(nvml: ModuleType, error: Any) -> str:

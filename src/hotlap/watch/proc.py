@@ -24,6 +24,14 @@ def said(pid: int, file: str) -> bytes:
         return b""
 
 
+def variable(pid: int, name: str) -> bytes | None:
+    """Of its environment, as it was when its program began."""
+    for each in said(pid, "environ").split(b"\0"):
+        if each.startswith(name.encode() + b"="):
+            return each.partition(b"=")[2]
+    return None
+
+
 def stat(pid: int, file: str = "stat") -> Stat | None:
     """None for a process that has ended, be its parent told or not."""
     words = said(pid, file).rpartition(b")")[2].split()

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from hotlap.launch.guardian import descendants
 from hotlap.launch.watching import HELPERS, memory_of
-from hotlap.watch.proc import Stat, said, stat
+from hotlap.watch.proc import Stat, said, stat, variable
 from hotlap.watch.sample import Processes, Worker
 from hotlap.workers import cgroups
 
@@ -28,6 +28,7 @@ _SHARE_OF_TREE, _SHARE_OF_MEMORY, _SHARE_OF_CUDA = 0.002, 0.003, 0.001
 _WORKER = b"pt_data_worker"
 #: Torch loads it with the first use of a GPU.
 _CUDA = b"libcuda.so"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Seldom:
@@ -73,7 +74,8 @@ class Tree:
         self._kind: dict[int, bool] = {}
         self._memory: _Memory | None = None
         self._mapped = Seldom(_SHARE_OF_CUDA)
-        self._cuda = False
+        #: Of each process that has loaded CUDA, which cards it may see: its CUDA_VISIBLE_DEVICES, None without.
+        self.visible: set[str | None] = set()
 
     def look(self, now: float, trainers: Sequence[int] = ()) -> Processes | None:
         """``trainers``: the processes that train, where the record of a run says which they are."""
@@ -87,9 +89,9 @@ class Tree:
         if self._counting.due(now):
             with self._counting.measured(now):
                 self._memory = _memory(stats)
-        if not self._cuda and self._mapped.due(now):
+        if self._mapped.due(now):
             with self._mapped.measured(now):
-                self._cuda = any(_CUDA in said(pid, "maps") for pid in stats)
+                self.visible = {_visible(pid) for pid in stats if _CUDA in said(pid, "maps")}
         memory = self._memory
         passed, self._at = now - self._at, now
         cpu = self._cores(stats, passed)
@@ -109,7 +111,7 @@ class Tree:
             disk_read=read,
             disk_write=written,
             workers=[Worker(pid=pid, cpu=cpu.get(pid)) for pid in workers],
-            cuda=self._cuda,
+            cuda=bool(self.visible),
         )
 
     def _cores(self, stats: dict[int, Stat], passed: float) -> dict[int, float]:
@@ -162,6 +164,11 @@ class Tree:
             return None, None
         read, written = (sum(max(0, self._disk[pid][i] - before[pid][i]) for pid in both) / passed for i in (0, 1))
         return read, written
+
+
+def _visible(pid: int) -> str | None:
+    words = variable(pid, _VISIBLE)
+    return None if words is None else words.decode(errors="replace")
 
 
 def group_memory(pid: int) -> tuple[int | None, int | None]:

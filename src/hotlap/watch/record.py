@@ -39,8 +39,9 @@ class Sums:
     def __init__(self) -> None:
         self.steps = 0
         self.not_finite = 0
-        #: Of these, the last ones in a row.
-        self.not_finite_now = 0
+        #: Whether one was a finite number, and after the last that was, the first step whose loss was none.
+        self.finite = False
+        self.not_finite_since: int | None = None
         self.loss: float | None = None
         #: Of those that the probe did not look at from close by.
         self.usual = 0
@@ -57,8 +58,9 @@ class Sums:
             return self
         self.steps += later.steps
         self.not_finite += later.not_finite
-        on = later.not_finite_now == later.steps
-        self.not_finite_now = later.not_finite_now + (self.not_finite_now if on else 0)
+        if later.finite or self.not_finite_since is None:
+            self.not_finite_since = later.not_finite_since
+        self.finite = self.finite or later.finite
         self.loss = self.loss if later.loss is None else later.loss
         self.usual += later.usual
         self.wall += later.wall
@@ -122,13 +124,18 @@ def _stretch(line: dict[str, Any], plan: dict[str, Any], begin: int, end: int, *
     samples, losses = line["samples"][begin:end], line["losses"][begin:end]
     found.samples = None if None in samples else sum(samples)
     if all(type(loss) is float for loss in losses):  # what is no number is a word in JSON
-        found.loss = losses[-1]
+        found.loss, found.finite = losses[-1], True
         return found
-    read = [None if loss is None else float(loss) for loss in losses]
-    bad = [loss is not None and not math.isfinite(loss) for loss in read]
-    found.loss = next((loss for loss in reversed(read) if loss is not None), None)
-    found.not_finite = sum(bad)
-    found.not_finite_now = next((i for i, wrong in enumerate(reversed(bad)) if not wrong), len(bad))
+    for number, loss in enumerate(losses, line["i"] + begin):
+        if loss is None:  # nothing is known: a training may have a loss now and then
+            continue
+        found.loss = float(loss)
+        if math.isfinite(found.loss):
+            found.finite, found.not_finite_since = True, None
+            continue
+        found.not_finite += 1
+        if found.not_finite_since is None:
+            found.not_finite_since = number
     return found
 
 
@@ -145,6 +152,9 @@ class Record:
         self._window: deque[Sums] = deque()
         self._ranks: set[Path] = set()
         self._done = 0
+        #: The first step that was read, and all of them: the window goes on, and what its losses were is lost.
+        self._first: int | None = None
+        self._all = Sums()
         self._plans: dict[int, dict[str, Any]] = {}
         self._marks: deque[tuple[int, float]] = deque(maxlen=_MARKS)
         #: Of the steps since the watch began.
@@ -171,6 +181,8 @@ class Record:
     def _add(self, first: int, steps: Sums) -> None:
         assert steps.began is not None
         self._done = first + steps.steps
+        self._first = first if self._first is None else self._first
+        self._all += steps
         latest = self._window[-1] if self._window else None
         if latest is None or latest.began is None or steps.began >= latest.began + _CHUNK:
             self._window.append(Sums())
@@ -207,7 +219,8 @@ class Record:
             total=total,
             seconds_left=left,
             silence=max(0.0, now - seen.ended) if seen.steps else None,
-            not_finite=seen.not_finite_now,
+            not_finite_since=self._all.not_finite_since,
+            not_finite_before=self._all.not_finite > 0 and not self._all.finite and bool(self._first),
             ranks=1 + len(self._ranks),
         )
 

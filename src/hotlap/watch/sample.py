@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -32,6 +33,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     name: str | None = None
+    uuid: str | None = None
     #: Per cent.
     utilization: float | None = None
     memory_used: int | None = None
@@ -126,8 +128,10 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     seconds_left: float | None = None
     #: Since the last step was over.
     silence: float | None = None
-    #: In a row, the last one included, whose loss is no finite number.
-    not_finite: int = 0
+    #: The step since which no loss was a finite number; None where the last one was. The record may have been read from
+    #: there on only: then it may have begun before.
+    not_finite_since: int | None = None
+    not_finite_before: bool = False
     ranks: int = 1
 
     @property
@@ -139,6 +143,8 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     #: The same as long as it is the same trouble: ``gpu 0``.
     about: str
     text: str
+    #: It is about cards of which it is a guess that the training computes on them.
+    guess: bool = False
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +155,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     elapsed: float
     machine: Machine
     gpus: list[Gpu] = []
+    #: The cards of the training where the driver does not tell which they are, by number (see ``watch.guess``).
+    guessed: list[int] = []
     processes: Processes | None = None
     steps: Steps | None = None
     warnings: list[Trouble] = []
@@ -156,13 +164,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str] = []
 
 
-def in_use(sample: Sample) -> list[Gpu]:
-    """The cards on which the training computes.
+def computing(gpus: Sequence[Gpu]) -> list[Gpu]:
+    """The cards on which the driver names a process of the training."""
+    return [gpu for gpu in gpus if any(process.watched for process in gpu.all_processes)]
 
-    In a container the driver may name processes by numbers of the host, or none at all. Then they are all cards with
-    a process, or all there are, if the training has loaded CUDA.
-    """
-    watched = [gpu for gpu in sample.gpus if any(process.watched for process in gpu.all_processes)]
-    if watched or sample.processes is None or not sample.processes.cuda:
-        return watched
-    return [gpu for gpu in sample.gpus if gpu.all_processes] or list(sample.gpus)
+
+def in_use(sample: Sample) -> list[Gpu]:
+    """The cards on which the training computes, by the driver's word or by a guess."""
+    return computing(sample.gpus) or [gpu for gpu in sample.gpus if gpu.index in sample.guessed]

@@ -115,7 +115,7 @@ def _steps(sample: Sample, width: int) -> list[_Line]:
         return []
     rest = "" if steps.ranks == 1 else f"rank 0 of {steps.ranks}"
     parts = [_done(steps), f"{text.seconds(steps.step_seconds)} a step", text.rate(steps.samples_per_second)]
-    parts += [f"loss {text.figure(steps.loss, 4)}" if not steps.not_finite else "loss NaN", *_left(steps), rest]
+    parts += [_loss(steps), *_left(steps), rest]
     named = shares(steps.phases)
     return [_Line(0, fields("Step", parts, width)), *([_Line(2, fields("", named, width))] if named else [])]
 
@@ -123,6 +123,10 @@ def _steps(sample: Sample, width: int) -> list[_Line]:
 def _done(steps: Steps) -> str:
     of = "" if steps.total is None or steps.printed is not None else f" of {steps.total:,}"
     return f"{steps.done:,}{of} done"
+
+
+def _loss(steps: Steps) -> str:
+    return f"loss {text.figure(steps.loss, 4)}" if steps.not_finite_since is None else "loss NaN"
 
 
 def _left(steps: Steps) -> list[str]:
@@ -224,7 +228,7 @@ def row(sample: Sample) -> str:
             f"{steps.done:,} steps",
             text.seconds(steps.step_seconds),
             text.rate(steps.samples_per_second),
-            "loss NaN" if steps.not_finite else f"loss {text.figure(steps.loss, 4)}",
+            _loss(steps),
             f"data {text.seconds(steps.data_wait)}",
             *_left(steps)[:1],
         ]

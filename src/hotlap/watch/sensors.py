@@ -6,6 +6,7 @@ import contextlib
 import time
 
 from hotlap.errors import RunError
+from hotlap.watch.guess import Guess
 from hotlap.watch.machine import MachineSensor
 from hotlap.watch.nvml import Driver
 from hotlap.watch.processes import Tree
@@ -24,6 +25,7 @@ class Sensors:
         self._training = training
         self._began = time.perf_counter()
         self._driver = Driver()
+        self._guess = Guess()
         self._machine = MachineSensor(self._began)
         self._tree = Tree(training.pid, self._began)
         self._tree.look(self._began)
@@ -42,14 +44,17 @@ class Sensors:
         if processes is None:
             return None
         wall = time.time()
+        gpus = self._driver.look(set(self._tree.pids), wall)
+        guessed = self._guess.look(gpus, self._tree.visible)
         return Sample(
             time=wall,
             elapsed=now - self._began,
             machine=self._machine.look(now),
-            gpus=self._driver.look(set(self._tree.pids), wall),
+            gpus=gpus,
+            guessed=guessed,
             processes=processes,
             steps=steps,
-            missing=self._missing(processes.pss is not None),
+            missing=self._missing(processes.pss is not None, bool(guessed)),
         )
 
     def finish(self) -> Sums | None:
@@ -72,8 +77,12 @@ class Sensors:
             time.sleep(_AGAIN)
         return found
 
-    def _missing(self, memory: bool) -> list[str]:
+    def _missing(self, memory: bool, guessed: bool) -> list[str]:
         found = [self._driver.missing] if self._driver.missing is not None else []
+        if guessed:
+            found.append(
+                "On which GPUs the training computes is a guess: the driver names no process by a number known here"
+            )
         if self._record is None:
             found.append(
                 "Steps and losses are not read: hotlap did not start this training (`hotlap profile -- COMMAND` does)"

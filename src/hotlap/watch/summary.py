@@ -11,7 +11,7 @@ from hotlap.records import SCHEMA
 from hotlap.report import text
 from hotlap.train.config.goals import CRITICAL_MEMORY, DATA_SHARE, GOALS
 from hotlap.watch.record import Sums
-from hotlap.watch.sample import Gpu, Sample, in_use
+from hotlap.watch.sample import Gpu, Sample, computing, in_use
 
 #: Looks from which on a mean is a verdict.
 _LOOKS = 3
@@ -98,18 +98,11 @@ class _Mean:
 class _GpuTally:
     def __init__(self) -> None:
         self.utilization, self.memory, self.power = _Mean(), _Mean(), _Mean()
-        self.watched = False
         self.throttled: dict[str, int] = {}
         self.told = 0
         self.last: Gpu | None = None
 
-    def add(self, gpu: Gpu, watched: bool) -> None:
-        if watched and not self.watched:
-            # What it did before the training came is not the training's.
-            self.__init__()  # type: ignore[misc]
-            self.watched = True
-        if self.watched and not watched and not gpu.lost:
-            return
+    def add(self, gpu: Gpu) -> None:
         self.utilization.add(gpu.utilization)
         self.memory.add(gpu.memory_used)
         self.power.add(gpu.power)
@@ -121,12 +114,12 @@ class _GpuTally:
         else:
             self.last = msgspec.structs.replace(self.last, lost=True)
 
-    def summary(self) -> GpuSummary:
+    def summary(self, *, watched: bool) -> GpuSummary:
         assert self.last is not None
         return GpuSummary(
             index=self.last.index,
             name=self.last.name,
-            watched=self.watched,
+            watched=watched,
             utilization=self.utilization.figure(),
             memory_used=self.memory.figure(),
             memory_total=self.last.memory_total,
@@ -141,8 +134,13 @@ class Tally:
 
     def __init__(self) -> None:
         self._cpu, self._own, self._memory, self._pss = _Mean(), _Mean(), _Mean(), _Mean()
+        #: By card, of all looks, and of those in which the training computed on it.
         self._gpus: dict[int, _GpuTally] = {}
+        self._used: dict[int, _GpuTally] = {}
+        self._named = False
         self._warned: dict[str, Warned] = {}
+        #: About what a warning was said of cards that were a guess.
+        self._guesses: set[str] = set()
         self._last: Sample | None = None
         self._looks = 0
 
@@ -153,13 +151,26 @@ class Tally:
         if sample.processes is not None:
             self._own.add(sample.processes.cpu)
             self._pss.add(sample.processes.pss)
-        watched = {gpu.index for gpu in in_use(sample)}
+        if not self._named and computing(sample.gpus):
+            self._named = True
+            self._drop_guesses()
+        used = {gpu.index for gpu in in_use(sample)}
         for gpu in sample.gpus:
-            self._gpus.setdefault(gpu.index, _GpuTally()).add(gpu, gpu.index in watched)
+            self._gpus.setdefault(gpu.index, _GpuTally()).add(gpu)
+            if gpu.index in used or (gpu.lost and gpu.index in self._used):
+                self._used.setdefault(gpu.index, _GpuTally()).add(gpu)
         for warning in sample.warnings:
+            if warning.guess:
+                self._guesses.add(warning.about)
             before = self._warned.get(warning.about)
             first = sample.elapsed if before is None else before.first
             self._warned[warning.about] = Warned(text=warning.text, first=first, last=sample.elapsed)
+
+    def _drop_guesses(self) -> None:
+        """The driver tells by now which cards are the training's."""
+        self._used.clear()
+        for about in self._guesses:
+            del self._warned[about]
 
     def summary(
         self,
@@ -187,7 +198,10 @@ class Tally:
             memory_used=self._memory.figure(),
             memory_total=self._last.machine.memory_total,
             pss=self._pss.figure(),
-            gpus=[tally.summary() for _, tally in sorted(self._gpus.items())],
+            gpus=[
+                self._used.get(index, tally).summary(watched=index in self._used)
+                for index, tally in sorted(self._gpus.items())
+            ],
             steps=None if steps is None else steps.steps,
             step_seconds=None if steps is None else steps.step_seconds,
             phases={} if steps is None else steps.means,

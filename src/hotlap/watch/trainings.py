@@ -17,9 +17,9 @@ from hotlap.launch import guardian
 from hotlap.launch.rundir import DEFAULT_ROOT, UNFINISHED
 from hotlap.records import RunInfo, read_record
 from hotlap.report import text
-from hotlap.watch.proc import ancestors, said
+from hotlap.watch.proc import ancestors, said, variable
 
-_SETTINGS = b"HOTLAP_PROBE="
+_SETTINGS = "HOTLAP_PROBE"
 _TORCH = b"libtorch"
 
 
@@ -131,10 +131,8 @@ def _is_guardian(pid: int) -> bool:
 
 
 def _settings(pid: int) -> Path | None:
-    for variable in said(pid, "environ").split(b"\0"):
-        if variable.startswith(_SETTINGS):
-            return Path(os.fsdecode(variable[len(_SETTINGS) :])).resolve()
-    return None
+    path = variable(pid, _SETTINGS)
+    return None if path is None else Path(os.fsdecode(path)).resolve()
 
 
 def _processes() -> Iterator[int]:

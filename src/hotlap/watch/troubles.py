@@ -5,6 +5,7 @@ Each is said while it lasts. None is said of what was not seen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from statistics import fmean
 
@@ -26,6 +27,8 @@ _MUCH = 20.0
 _BUSY = 0.95
 #: A step takes this many times as long as usual, and so many seconds at the least: something stands still.
 _SILENT, _SILENT_LEAST = 20, 30.0
+#: How what is said of cards begins, for which it matters whose they are.
+_OF_CARDS = re.compile(r"gpu \d+ growth|clocks:|idle")
 #: In the host's phases a GPU gets nothing to do.
 _HOST = {
     "data_wait": "the training waits for its data",
@@ -42,7 +45,7 @@ def warnings(history: History) -> list[Trouble]:
         return []
     sample = history.samples[-1]
     return [
-        Trouble(about=about, text=said)
+        Trouble(about=about, text=said, guess=bool(sample.guessed) and _OF_CARDS.match(about) is not None)
         for about, said in (
             *_lost(sample),
             *_loss(sample.steps),
@@ -62,9 +65,9 @@ def _lost(sample: Sample) -> Said:
 
 
 def _loss(steps: Steps | None) -> Said:
-    if steps is not None and steps.not_finite:
-        since = steps.done - steps.not_finite
-        yield "loss", f"the loss is no finite number since step {since} (NaN or infinite)"
+    if steps is not None and steps.not_finite_since is not None:
+        before = " or before" if steps.not_finite_before else ""
+        yield "loss", f"the loss is no finite number since step {steps.not_finite_since}{before} (NaN or infinite)"
 
 
 def _memory(sample: Sample, history: History) -> Said:
@@ -143,6 +146,8 @@ def _data(steps: Steps | None) -> Said:
 
 def _idle(history: History) -> Said:
     recent = history.last(_RECENT)
+    # What a card did while it was a guess, or was not the training's, is not the training's.
+    recent = [sample for sample in recent if bool(sample.guessed) == bool(recent[-1].guessed)]
     if len(recent) < _LOOKS:
         return
     idle: dict[int, float] = {}
@@ -150,7 +155,7 @@ def _idle(history: History) -> Said:
         known = [
             each.utilization
             for sample in recent
-            for each in sample.gpus
+            for each in in_use(sample)
             if each.index == gpu.index and each.utilization is not None
         ]
         if len(known) >= _LOOKS and fmean(known) < GOALS["gpu_utilization"]:

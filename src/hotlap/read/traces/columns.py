@@ -20,8 +20,9 @@ Array = NDArray[Any]
 
 #: Columns. The first three are the same in every kind.
 START, END, NAME = 0, 1, 2
-#: Of spans on the host (operators, calls of the runtime): the thread, and what links a call to its work.
-THREAD, CALL = 3, 4
+#: Of spans on the host: the thread. Of calls of the runtime, what links them to their work; of operators, whether it is
+#: one, or a piece of the loop that somebody named (``record_function``).
+THREAD, CALL, NAMED = 3, 4, 4
 #: Of what the device did.
 LAUNCH, STREAM, DEVICE, KIND, BYTES = 3, 4, 5, 6, 7
 #: Of memory: the device's type and number, and what was allocated and reserved then.
@@ -32,7 +33,8 @@ UNKNOWN = -1
 
 _DEVICE = {"kernel": KERNEL, "Kernel": KERNEL, "gpu_memcpy": COPY, "Memcpy": COPY, "gpu_memset": COPY, "Memset": COPY}
 _RUNTIME = {"cuda_runtime", "cuda_driver", "Runtime", "xpu_runtime", "privateuse1_runtime", "privateuse1_driver"}
-_OPERATORS = {"cpu_op", "Operator", "user_annotation"}
+_ANNOTATION = "user_annotation"
+_OPERATORS = {"cpu_op", "Operator", _ANNOTATION}
 #: What the profiler itself keeps the host from its work with.
 _OVERHEAD = {"overhead", "Overhead"}
 _RARE = {*_OVERHEAD, "python_function"}
@@ -52,6 +54,7 @@ class Columns:
     threads: list[tuple[int | str | None, int | str | None]]
     device: Array
     runtime: Array
+    #: With those pieces of the loop that have a name.
     operators: Array
     recomputing: Array
     overhead: Array
@@ -119,7 +122,7 @@ class _Sorter:
             thread = threads.setdefault((event.pid, event.tid), len(threads))
             call = UNKNOWN if args.correlation is None else args.correlation
             if category in _OPERATORS:
-                new["operators"].append((*row, thread, UNKNOWN))
+                new["operators"].append((*row, thread, category == _ANNOTATION))
             elif category in _DEVICE:
                 # Without the stream's number its line in the trace stands for it.
                 stream = thread if args.stream is None else args.stream

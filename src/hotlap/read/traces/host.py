@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hotlap.read.traces.columns import NAME, START, THREAD, Array, Columns
+from hotlap.read.traces.columns import NAME, NAMED, START, THREAD, Array, Columns
 from hotlap.read.traces.intervals import NONE, difference, intersection, length, union
 from hotlap.read.traces.steps import Steps
 
@@ -24,7 +24,7 @@ BACKWARD = re.compile(
 )
 _CHECKPOINT = re.compile(r"CheckpointFunctionBackward.*")
 _RECOMPUTE = re.compile(r".*\brecompute(?:_fn)?\b.*", re.IGNORECASE)
-#: Spans that name a piece of the loop rather than work.
+#: Spans that name a piece of the loop rather than work, where an old trace calls them operators.
 _FRAMES = ("ProfilerStep", "Optimizer.step#", "enumerate(DataLoader)#")
 
 
@@ -71,7 +71,8 @@ def host(columns: Columns, steps: Steps, calling: Array) -> Host:
     loads = None
     if len(loader):
         loads = "workers" if len(columns.spans(_WITH_WORKERS, on_main)) else "no workers"
-    plain = on_main[~np.isin(on_main[:, NAME], [n for n, name in enumerate(columns.names) if name.startswith(_FRAMES)])]
+    plain = on_main[on_main[:, NAMED] == 0]
+    plain = plain[~np.isin(plain[:, NAME], [n for n, name in enumerate(columns.names) if name.startswith(_FRAMES)])]
     return Host(
         loader=_set(loader),
         loads=loads,
@@ -79,7 +80,7 @@ def host(columns: Columns, steps: Steps, calling: Array) -> Host:
         copies=_set(columns.spans(_COPY, runtime)),
         profiler=_set(columns.overhead),
         optimizer=_set(columns.spans(OPTIMIZER, on_main)),
-        backward=_set(columns.spans(BACKWARD, columns.operators)),
+        backward=_set(columns.spans(BACKWARD, columns.operators[columns.operators[:, NAMED] == 0])),
         operators=_set(plain),
     )
 

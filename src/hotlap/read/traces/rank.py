@@ -20,6 +20,7 @@ from hotlap.read.traces.columns import (
     KERNEL,
     KIND,
     NAME,
+    NAMED,
     RESERVED,
     START,
     THREAD,
@@ -215,7 +216,10 @@ def _by_phase(seen: _Seen) -> dict[str, float]:
     threads, moments = _callers(seen)
     around = seen.nesting.around(threads, moments)
     codes = np.array([0 if BACKWARD.fullmatch(name) else 1 if OPTIMIZER.fullmatch(name) else UNKNOWN for name in names])
-    phase = seen.nesting.inherit(codes[seen.nesting.rows[:, NAME].astype(int)]) if len(seen.nesting.rows) else codes[:0]
+    rows = seen.nesting.rows
+    own = codes[rows[:, NAME].astype(int)] if len(rows) else codes[:0]
+    # Whatever somebody calls a piece of the loop, autograd runs operators.
+    phase = seen.nesting.inherit(np.where((own == 0) & (rows[:, NAMED] == 1), UNKNOWN, own))
     of = np.where(around >= 0, phase[around], UNKNOWN) if len(phase) else around
     again, kind = seen.in_recompute(threads, moments), device[:, KIND]
     spent = device[:, END] - device[:, START]
