@@ -131,6 +131,8 @@ def _throughput(
 def _steps(state: State, main: Track | None) -> Figure:
     progress = state.tracks.get("VRT-Spike progress")
     seen = [track.order.high for track in (main, progress) if track is not None and "step" in _groups(track)]
+    if seen and main is not None and main.format.counts_anew:
+        return Figure(value=max(seen), origin="derived", how="the steps of the epochs in the log")
     if seen:
         return Figure(value=max(seen), origin="printed", how="the last step that a line names")
     bar = state.bars.main()
@@ -202,6 +204,8 @@ def _restarts(main: Track | None) -> tuple[list[Restart], list[str]]:
     if main is None:
         return [], []
     order, notes = main.order, []
+    if not main.tells_restarts:
+        return [], notes
     if len(order.restarts) > max(_FEW, _TOO_MANY * order.accepted):
         notes.append(
             f"steps go back {len(order.restarts):,} times: several processes write them in turns, or several trainings "

@@ -67,6 +67,8 @@ class Format:
     holds: str = ""
     #: Number of the first epoch where steps are counted anew in each.
     first_epoch: int | None = None
+    #: Whether steps are counted anew in each epoch, and no line says how many an epoch has.
+    counts_anew: bool = False
     #: Whether its steps are those of the training; else they count something else, e.g. epochs.
     training: bool = True
 
@@ -229,6 +231,7 @@ FORMATS: tuple[Format, ...] = (
         ),
         "wait",
         WAIT,
+        counts_anew=True,
     ),
     Format(
         "maskrcnn-benchmark",
@@ -307,6 +310,7 @@ FORMATS: tuple[Format, ...] = (
         ),
         "unknown",
         UNKNOWN,
+        counts_anew=True,
     ),
     Format(
         "hotlap train",

@@ -15,6 +15,47 @@ from collections.abc import Hashable, Sequence
 AROUND = 64
 
 
+class EpochSteps:
+    """Steps over the training, of lines that count them anew in each epoch and do not say how many there are.
+
+    epoch 1: 50 ... 1000, epoch 2: 50 ... 1000      1050 ... 2000, from the highest so far
+    epoch 1: 50 ... 1000, epoch 2: 1050 ... 2000    as they are
+    no epoch: 10 ... 150, 10 ... 150                160 ... 300
+    """
+
+    def __init__(self) -> None:
+        #: Whether lines name epochs.
+        self.named = False
+        self._before: dict[bytes, float] = {}
+        self._base = 0.0
+        self._first: float | None = None
+        self._last = -1.0
+        self._highest = 0.0
+
+    def begin_file(self) -> None:
+        """Without an epoch, what comes may be the same steps of another rank."""
+        if not self.named:
+            self._base, self._last = 0.0, -1.0
+
+    def of(self, at: float, epoch: bytes | None) -> float:
+        """The step over the training of a line that says this one, in this epoch."""
+        if self._first is None:
+            self._first = at
+        fell = at < self._last
+        if epoch is None:
+            if fell and at <= self._first:
+                self._base = self._highest
+        else:
+            self.named = True
+            if epoch not in self._before:
+                # Where the count goes on, it is not of the epoch.
+                self._before[epoch] = self._highest if fell else self._base
+            self._base = self._before[epoch]
+        self._last = at
+        self._highest = max(self._highest, self._base + at)
+        return self._base + at
+
+
 class Order:
     def __init__(self) -> None:
         self.high = -1.0

@@ -44,9 +44,10 @@ class State:
     def _feed(self, text: bytes) -> None:
         for form in FORMATS:
             if form.key in text:
-                if form.name not in self.tracks:
-                    self.tracks[form.name] = Track(form)
-                text = self.tracks[form.name].feed(text)
+                track = self.tracks.get(form.name) or Track(form)
+                text = track.feed(text)
+                if track.lines:
+                    self.tracks[form.name] = track
         for each in (self.bars, self.timings, self.remarks):
             text = each.feed(text)
 

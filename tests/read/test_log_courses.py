@@ -1,0 +1,120 @@
+"""Logs of a whole training: several files, epochs, pauses and ranks in one, and what a step takes by all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from log_reading import read_text
+from log_samples import SHORT_TIMING
+
+from hotlap.diagnose import diagnose_log
+from hotlap.records import Reading
+
+RATE = "step {}/8880 | loss=0.0312 lr=9.80e-06 | 0.5 samples/s | data_time=0.1ms\n"
+START = datetime(2025, 3, 25, 8)
+
+
+def codes(reading: Reading) -> set[str]:
+    return {each.code for each in diagnose_log(reading).findings}
+
+
+def mmengine(steps: Iterable[int], start: datetime, first: int = 0, seconds: float = 0.6) -> str:
+    return "".join(
+        f"{start + timedelta(seconds=seconds * (step - first)):%Y/%m/%d %H:%M:%S} - mmengine - INFO - Iter(train) "
+        f"[{step:5d}/9000]  lr: 5.9600e-05  eta: 12:14:32  time: {seconds:.4f}  data_time: 0.0010  loss: 0.5\n"
+        for step in steps
+    )
+
+
+def kair(steps: Iterable[int], start: datetime, first: int = 0, seconds: float = 0.6) -> str:
+    return "".join(
+        f"{start + timedelta(seconds=seconds * (step - first)):%y-%m-%d %H:%M:%S}.000 : <epoch:  3, iter: "
+        f"{step:7,d}, lr:4.000e-04> G_loss: 1.230e-02\n"
+        for step in steps
+    )
+
+
+def test_files_in_any_order(tmp_path: Path) -> None:
+    """A step's time follows from whichever log has the throughput; lines that are not there are no format."""
+    training = "".join(RATE.format(step) for step in range(10, 100, 10))
+    timing = SHORT_TIMING + "a line (with brackets)\n"
+    one = read_text(tmp_path, timing, training, batch_size=1, world_size=3)
+    other = read_text(tmp_path, training, timing, batch_size=1, world_size=3)
+    assert one.step_seconds.value == other.step_seconds.value == pytest.approx(6.0)
+
+
+def test_the_first_track_with_a_rate_is_asked(tmp_path: Path) -> None:
+    """Also where another training format, without any time, stands before it."""
+    untimed = "step: 14  loss:  3.24405\n"
+    found = read_text(tmp_path, untimed, RATE.format(10), batch_size=1, world_size=3)
+    assert found.step_seconds.value == pytest.approx(6.0)
+
+
+def test_running_means_count_by_their_steps(tmp_path: Path) -> None:
+    """An epoch that has just begun is a step of it, and not a third of the training."""
+    line = "INFO Train: [{}/300][{}/1000]\teta 1:28:53 lr 0.1\t wd 0.05\ttime {} ({})\tdata time {} ({})\tmem 100MB\n"
+    text = "".join(
+        line.format(epoch, at, 0.5, 0.515, 0.001, 0.02) for epoch in range(2) for at in [*range(0, 1000, 10), 999]
+    )
+    found = read_text(tmp_path, text + line.format(2, 0, 15.5, 15.5, 15.0, 15.0))
+    assert found.step_seconds.value == pytest.approx((2000 * 0.515 + 15.5) / 2001)
+    assert found.data_seconds.value == pytest.approx((2000 * 0.02 + 15.0) / 2001)
+
+
+def test_a_day_between_two_files(tmp_path: Path) -> None:
+    """In which nothing ran is not a part of any step."""
+    first = mmengine(range(50, 2001, 50), START)
+    later = mmengine(range(2050, 4001, 50), START + timedelta(days=1), first=2000)
+    found = read_text(tmp_path, first, later)
+    assert found.wall_seconds == pytest.approx(0.6, rel=0.02)
+    assert (found.steps.value, codes(found) & {"LOG02", "LOG09"}) == (4000, set())
+
+
+def test_a_day_within_one_file(tmp_path: Path) -> None:
+    """Where the clock is all that tells a step's time, a long pause neither is in it nor makes its stretches long."""
+    text = kair(range(50, 2001, 50), START) + kair(range(2050, 4001, 50), START + timedelta(days=1), first=2000)
+    found = read_text(tmp_path, text)
+    assert found.step_seconds.value == pytest.approx(0.6, rel=0.02)
+    assert found.wall_seconds == pytest.approx(0.6, rel=0.02)
+
+
+def test_pauses_that_recur_are_of_the_training(tmp_path: Path) -> None:
+    """Evaluations between the lines stay in the time by the clock."""
+    text, now = "", START
+    for part in range(5):
+        text += mmengine(range(500 * part + 50, 500 * part + 501, 50), now, first=500 * part)
+        now += timedelta(seconds=300 + 1500)
+    found = read_text(tmp_path, text)
+    assert found.wall_seconds == pytest.approx((2450 * 0.6 + 4 * 1500) / 2450, rel=0.01)
+    assert "LOG02" in codes(found)
+
+
+def test_epochs_whose_iterations_count_anew(tmp_path: Path) -> None:
+    """Go on from one to the next; going back to an earlier epoch is a restart all the same."""
+
+    def line(epoch: int, at: int, seconds: float = 0.5) -> str:
+        return json.dumps({"mode": "train", "epoch": epoch, "iter": at, "data_time": 0.01, "time": seconds}) + "\n"
+
+    text = "".join(line(epoch, at) for epoch in (1, 2, 3) for at in range(50, 1001, 50))
+    found = read_text(tmp_path, text)
+    assert (found.restarts, found.steps.value, found.sources[0].repeated) == ([], 3000, 0)
+    again = read_text(tmp_path, text + "".join(line(2, at, 0.6) for at in range(50, 1001, 50)))
+    assert [(each.before, each.after) for each in again.restarts] == [(3000, 1050)]
+    on = "".join(line(1 + at // 1000, at) for at in range(50, 3001, 50))
+    assert read_text(tmp_path, on).steps.value == 3000
+
+
+@pytest.mark.parametrize("between", ["", "Epoch {}/50 - Loss: 3.1234\n"])
+def test_batches_that_count_anew_without_an_epoch(between: str, tmp_path: Path) -> None:
+    """Are further epochs, and no restarts."""
+    line = "[诊断 Batch {}] 数据加载: {}ms | 前向(APT): 3.1ms | 反向(DBC): 5.0ms | 更新: 1.0ms\n"
+    text = "".join(
+        "".join(line.format(at, 1 + epoch) for at in range(10, 151, 10)) + between.format(epoch) for epoch in range(3)
+    )
+    found = read_text(tmp_path, text)
+    assert (found.restarts, found.steps.value, found.sources[0].repeated) == ([], 450, 0)
+    assert found.series["data time"].lines == 45
