@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,96 @@ def test_batches_that_count_anew_without_an_epoch(between: str, tmp_path: Path) 
     found = read_text(tmp_path, text)
     assert (found.restarts, found.steps.value, found.sources[0].repeated) == ([], 450, 0)
     assert found.series["data time"].lines == 45
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    {0}/100      6.73G      1.081     0.4706      10        640: 100%|#####| 16/16 [00:05<00:00,  2.78it/s]\n",
+        "Epoch {0}: 100%|#####| 16/16 [00:05<00:00,  2.78it/s]\n",
+        "Training: 100%|#####| 16/16 [00:0{1}<00:00,  2.78it/s]\n",
+    ],
+    ids=["ultralytics", "Lightning", "no epoch"],
+)
+def test_a_line_for_each_epoch_s_bar(line: str, tmp_path: Path) -> None:
+    """Where only the end of a bar is in the log, each epoch's counts."""
+    text = "".join(line.format(epoch, 4 + epoch % 3) for epoch in range(1, 101))
+    assert read_text(tmp_path, text).steps.value == 1600
+
+
+@pytest.mark.parametrize("name", ["Epoch {}: ", "Training: "])
+def test_a_bar_that_is_drawn_again(name: str, tmp_path: Path) -> None:
+    """At the same position, while something else goes on, is still the same bar."""
+    line = name + "{}%|#####| {}/100 [00:{:02d}<00:00,  2.00it/s]\n"
+    text = "".join(
+        "".join(line.format(*[epoch] * ("{}" in name), at, at, min(59, at // 2)) for at in (0, 50, 99, 100))
+        + line.format(*[epoch] * ("{}" in name), 100, 100, 59) * 2
+        for epoch in range(3)
+    )
+    found = read_text(tmp_path, text)
+    assert (found.steps.value, found.step_seconds.value) == (300, pytest.approx(0.5, rel=0.01))
+
+
+@pytest.mark.parametrize("name", ["Epoch 1: ", "Training: "])
+def test_ranks_that_draw_one_bar_in_turns(name: str, tmp_path: Path) -> None:
+    """The one that is behind does not make it begin anew."""
+    line = name + "{0}%|#####| {0}/100 [00:{1:02d}<00:50,  2.00it/s]\n"
+    text = "".join(line.format(at, at // 2) + line.format(max(0, at - 1), at // 2) for at in range(1, 101))
+    assert read_text(tmp_path, text).steps.value == 100
+
+
+def test_steps_within_a_bar_of_epochs(tmp_path: Path) -> None:
+    """Are the training's steps, and not the epochs."""
+    text = ""
+    for epoch in range(10):
+        text += f"{{}}: {10 * epoch}%|#####| {epoch}/10 [{3 * epoch:02d}:00<09:00, 180.00s/it]\n"
+        text += "".join(
+            f"batches: {at}%|###| {at}/100 [0{at // 60}:{at % 60:02d}<00:50,  1.0it/s]\n" for at in range(101)
+        )
+    for name in ("Epochs", "Epoch 3"):
+        found = read_text(tmp_path, text.replace("{}", name))
+        assert (found.steps.value, found.step_seconds.value) == (1000, pytest.approx(1.0))
+
+
+@pytest.mark.parametrize(("name", "seen"), [("Training latest", True), ("train_loader", True), ("Testing", False)])
+def test_bars_that_count_something_else(name: str, seen: bool, tmp_path: Path) -> None:
+    """Are known by words, and not by parts of words."""
+    text = f"{name}:  50%|###  | 8/16 [00:04<00:04,  2.00it/s]\n"
+    assert read_text(tmp_path, text).steps.value == (8 if seen else None)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("bursts", [(80, 80, 80), (80, 79, 79), (83, 80, 81), (80, 40, 80), (50, 50, 50)], ids=str)
+def test_ranks_that_write_many_lines_at_once(bursts: tuple[int, int, int], ranks: int, tmp_path: Path) -> None:
+    """Are no restarts, and hardly any of their lines counts twice."""
+    waiting = [
+        [RATE.format(10 * at).replace("0.0312", f"{rank}.{at}") for at in range(1, 1001)] for rank in range(ranks)
+    ]
+    text = ""
+    while any(waiting):
+        for rank, lines in enumerate(waiting):
+            size = bursts[0] if not rank else bursts[1 + (len(lines) < 1000)]
+            text += "".join(lines[:size])
+            del lines[:size]
+    found = read_text(tmp_path, text)
+    assert (found.restarts, found.notes, found.steps.value) == ([], [], 10_000)
+    assert found.series["loss"].lines < 1300
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [(0, 5000), (0, 9000), (5010, 12000)],
+        [(0, 5200), (4010, 9200), (8010, 12000)],
+        [(0, 990), (910, 2000), (1010, 3000)],
+        [(0, 990), (500, 700), (600, 3000)],
+    ],
+    ids=str,
+)
+def test_restarts_that_are_no_ranks(runs: list[tuple[int, int]], tmp_path: Path) -> None:
+    """Each is one, wherever it goes back to."""
+    text = "".join(
+        RATE.format(step).replace("0.0312", f"{at}.{step}") for at, run in enumerate(runs) for step in range(*run, 10)
+    )
+    expected = [(before[1] - 10, after[0]) for before, after in pairwise(runs)]
+    assert [(each.before, each.after) for each in read_text(tmp_path, text).restarts] == expected

@@ -3,9 +3,8 @@
     Epoch 3:  45%|████▌     | 50/111 [00:21<00:26,  2.3it/s, Loss=0.0123, GPU_Mem=1.2GB]
     `- what is counted           `- position of so many, elapsed, rate (smoothed by tqdm), what the script adds
 
-A bar that starts anew counts on where the one before ended. That it does is known by the number of its epoch, or because
-it falls back to near 0; a little behind is another rank that draws the same. Bars of validation, downloads and the like
-are set apart.
+A bar that starts anew counts on where the one before ended. It names another epoch, or falls back to near 0; a little
+behind is another rank that draws the same. Bars of validation, downloads and the like are set apart.
 """
 
 from __future__ import annotations
@@ -39,15 +38,17 @@ _FIGURES = {
 #: Bars that count something else than steps of a training.
 _OTHER = re.compile(
     rb"(?<![a-z])(?:(?:valid|eval|sanity|predict|download|fetch|filter|token|generat|sampl|extract|scan|cach|saving)|"
-    rb"(?:val|test(?:s|ed|ing)?|load(?:s|ed|ing)?|map(?:s|ped|ping)?|class)(?![a-z]))",
+    rb"(?:val|test(?:s|ed|ing)?|load(?:s|ed|ing)?|map(?:s|ped|ping)?|class)(?![a-z_]))",
     re.IGNORECASE,
 )
 #: ``70/1000      6.73G``: epoch and memory as ultralytics prints them, in front of the bar.
 _ULTRALYTICS = re.compile(rb"^\s*(\d+)/\d+\s+([\d.]+)G\s")
 _EPOCH = re.compile(rb"(?<![a-z])epoch[ :=#\[(]*(\d+)", re.IGNORECASE)
-#: Steps that a rank may be behind another which draws the same bar, and the share of the bar's time.
+#: Steps that a rank may be behind another which draws the same bar; the share of position and time that only a new bar
+#: is back to, or so many seconds.
 _BEHIND = 3
 _MUCH_LESS = 0.5
+_SHORT = 1.0
 #: A bar with so much of the time of the longest may be within that one, as the steps are within the epochs.
 _WITHIN = 0.5
 _PERCENT = b"0123456789. \t"
@@ -91,7 +92,7 @@ class Bar:
         if self._begins(at, elapsed, epoch):
             self.steps, self.seconds = self.steps + self.at, self.seconds + self.elapsed
             self.at, self.elapsed, self.bars = 0, 0.0, self.bars + 1
-        elif at < self.at or self._of_an_epoch_before(epoch):
+        elif at < self.at or (epoch is not None and self._epoch is not None and epoch < self._epoch):
             return False
         moved = at > self.at
         if at == self.at:
@@ -101,18 +102,16 @@ class Bar:
 
     def _begins(self, at: int, elapsed: float, epoch: int | None) -> bool:
         """Whether this is another bar than the one that was drawn before, and not that of another rank."""
-        if epoch is not None and self._epoch is not None and epoch > self._epoch:
-            return True
+        if epoch is not None and self._epoch is not None and epoch not in (self._epoch, self._epoch - 1):
+            # A bar of epochs may name the one that it is at.
+            return at <= self.at or elapsed < self.elapsed
         if at < self.at:
             fell = at <= _MUCH_LESS * self.at and self.at - at > min(_BEHIND, self.total // 2)
-            return fell and (elapsed <= _MUCH_LESS * self.elapsed)
-        if at > self.at or (epoch is not None and epoch == self._epoch):
+            return fell and elapsed <= max(_SHORT, _MUCH_LESS * self.elapsed)
+        if at > self.at or (epoch is not None and self._epoch is not None):
             return False
         # The same once more, though later: a bar that is drawn again; unless bars are only drawn at their end.
         return elapsed < self.elapsed or (at == self.total and elapsed != self.elapsed and not self._on_the_way)
-
-    def _of_an_epoch_before(self, epoch: int | None) -> bool:
-        return epoch is not None and self._epoch is not None and epoch < self._epoch
 
     @property
     def done(self) -> int:
