@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from log_reading import read_text
-from log_samples import SHORT_TIMING
+from log_samples import SHORT_TIMING, TIMING
 
 from hotlap.diagnose import diagnose_log
 from hotlap.records import Reading
@@ -212,3 +212,54 @@ def test_restarts_that_are_no_ranks(runs: list[tuple[int, int]], tmp_path: Path)
     )
     expected = [(before[1] - 10, after[0]) for before, after in pairwise(runs)]
     assert [(each.before, each.after) for each in read_text(tmp_path, text).restarts] == expected
+
+
+def test_spans_outside_of_blocks(tmp_path: Path) -> None:
+    """What a training says in milliseconds between its timing blocks is not a part of a step."""
+    saving = "Saving checkpoint: 3500.20 ms\n"
+    training = RATE.format(10) + saving + RATE.format(20)
+    for texts in ([SHORT_TIMING, training], [TIMING + training + SHORT_TIMING]):
+        timing = read_text(tmp_path, *texts).timing
+        assert timing is not None
+        assert [root.name for root in timing.roots] == ["前向传播总耗时"]
+        assert "Saving checkpoint" not in str(timing)
+    cut = read_text(tmp_path, TIMING.split("Total")[0]).timing
+    assert cut is not None
+    assert cut.seen == pytest.approx(1.80528)
+
+
+def test_sums_that_hold_by_chance(tmp_path: Path) -> None:
+    """A span contains the others only where they add up to it in every block, and never where it is a phase."""
+    block = "encode : {}.00ms\ndecode : {}.00ms\nhead : {}.00ms\nTotal : 400.00ms\n"
+    mixed = read_text(tmp_path, block.format(100, 200, 100) + block.format(100, 190, 110) + block.format(90, 210, 100))
+    assert mixed.timing is not None
+    assert (mixed.timing.parent, mixed.timing.seen) == (None, pytest.approx(0.4))
+    phases = "forward : 100.00ms\nbackward : 200.00ms\noptimizer : 100.00ms\nTotal : 400.00ms\n"
+    found = read_text(tmp_path, phases)
+    assert found.timing is not None
+    assert (found.timing.parent, "LOG11" in codes(found)) == (None, False)
+
+
+def test_nothing_that_was_timed_is_a_candidate_for_the_rest(tmp_path: Path) -> None:
+    """What spans of other names leave out is not known."""
+    phases = "forward : 100.00ms\nbackward : 230.00ms\noptimizer : 60.00ms\nTotal : 390.00ms\n"
+    found = read_text(tmp_path, RATE.format(10), phases, batch_size=1, world_size=3)
+    (part,) = [each for each in diagnose_log(found).findings if each.code == "LOG12"]
+    assert "is in neither log." in part.evidence[-1]
+    assert "andidates" not in part.evidence[-1]
+    assert "forward pass" not in " ".join(part.evidence)
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("{{'loss': {}, 'epoch': {}}}\n", "line 3"),
+        ("Epoch {1}/50 - Loss: {0}\n", "epoch 3"),
+        ("step {1}/99 | loss={0} lr=1 | 0.5 samples/s\n", "step 3"),
+    ],
+)
+def test_where_a_loss_is_not_finite(line: str, where: str, tmp_path: Path) -> None:
+    """Is said in what its lines count."""
+    text = "".join(line.format("nan" if at > 2 else 0.5, at) for at in range(1, 9))
+    (lost,) = [each for each in diagnose_log(read_text(tmp_path, text)).findings if each.code == "LOG05"]
+    assert f"the first at {where}." in lost.evidence[0]

@@ -29,6 +29,7 @@ class State:
         before, repeated = self._lines(), self._repeated()
         for block in text.blocks():
             self._feed(block)
+        self.timings.end_file()
         after = self._lines()
         self.sources.append(
             LogSource(
@@ -42,6 +43,7 @@ class State:
         )
 
     def _feed(self, text: bytes) -> None:
+        text = self.timings.feed_blocks(text)
         for form in FORMATS:
             if form.key in text:
                 track = self.tracks.get(form.name) or Track(form)

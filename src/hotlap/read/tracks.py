@@ -157,9 +157,9 @@ class Track:
                 setattr(self, name, count(column[-1]))
 
     def _counted(self, columns: dict[str, Column]) -> list[float]:
-        """Lines by number, where no step is printed; the same line again has the number of the one before."""
+        """Lines by number from 1, where no step is printed; the same line again has that of the one before."""
         steps = []
-        number = self.order.high
+        number = max(0.0, self.order.high)
         for row in _rows_of(columns):
             number += row != self._line
             self._line = row
@@ -201,7 +201,7 @@ class Track:
             if figure.endswith("_mean"):
                 self._running_mean(figure, column, columns, unit)
                 continue
-            points = self.points.setdefault(figure, Points(_unit(figure)))
+            points = self.points.setdefault(figure, Points(_unit(figure), self.format.counted))
             points.digits(column)
             points.extend(x, y)
 
@@ -258,7 +258,7 @@ def _rows_of(columns: dict[str, Column], last: int = 0) -> list[tuple[bytes | No
 
 
 def _unit(figure: str) -> str:
-    if figure.endswith(("memory", "reserved", "total")):
+    if figure.endswith(("memory", "total")):
         return "bytes"
     return _UNITS.get(figure, "s")
 

@@ -76,7 +76,8 @@ class LossNotFinite(LogRule):
         if loss is not None and loss.not_finite:
             evidence.append(
                 f"{loss.not_finite:,} of {plural(loss.lines, 'printed loss').replace('losss', 'losses')} "
-                f"{'is' if loss.not_finite == 1 else 'are'} not finite, the first at step {loss.first_not_finite:,.0f}."
+                f"{'is' if loss.not_finite == 1 else 'are'} not finite, the first at "
+                f"{loss.counted} {loss.first_not_finite:,.0f}."
             )
         if warned is not None:
             evidence.append(
