@@ -143,7 +143,7 @@ class Order:
 
     def _in_bursts(self, after: float) -> bool:
         """Whether this goes back just to where the log was when it went back before, by about as many steps."""
-        if not self.restarts:
+        if not self.restarts or math.isinf(self._gap):
             return False
         left, began = self.restarts[-1]
         burst = self.high - after

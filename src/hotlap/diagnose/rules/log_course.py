@@ -102,8 +102,8 @@ class Restarts(LogRule):
     )
     remedy = "Look for what ended it; save checkpoints as often as a repetition costs more than saving."
     limits = (
-        "Fewer than two repeated lines look like another rank, and so does a restart that goes back just to where the log "
-        "was at the restart before, by as many steps. Why the training ended is not read."
+        "Fewer than two repeated lines look like another rank, and so does a restart that goes back just to where the "
+        "log was at the restart before, by as many steps. Why the training ended is not read."
     )
     information = True
 
