@@ -139,7 +139,6 @@ def test_remarks(tmp_path: Path) -> None:
         tmp_path,
         "[train] Using EPOCHS mode: 20 epochs × 444 steps/epoch = 8880 total steps\n"
         "[train] Gradient accumulation steps: 6\n"
-        "[train]   - num_workers: 10 (每GPU)\n"
         "[val] step 1000 | PSNR_RGB=28.10 PSNR_Y=29.60 SSIM_Y=0.8900 LPIPS=0.1500\n"
         "[epoch] 1 | last_val@step 1000 -> PSNR_RGB=28.10 PSNR_Y=29.60 SSIM_Y=0.8900 LPIPS=0.1500\n"
         "step 3000: train loss 4.0390, val loss 4.0427\n"

@@ -130,7 +130,9 @@ def _throughput(
 
 def _steps(state: State, main: Track | None) -> Figure:
     progress = state.tracks.get("VRT-Spike progress")
-    seen = [track.order.high for track in (main, progress) if track is not None and "step" in _groups(track)]
+    seen = [track.order.high for track in (main, progress) if track is not None and track.format.counted == "step"]
+    if seen and main is not None and main.format.counts_anew:
+        return Figure(value=max(seen), origin="derived", how="the steps of the epochs in the log")
     if seen:
         return Figure(value=max(seen), origin="printed", how="the last step that a line names")
     bar = state.bars.main()
@@ -149,10 +151,6 @@ def _total(state: State, main: Track | None) -> Figure:
         if track.total and track.epochs:
             return Figure(value=track.total * track.epochs, origin="derived", how="epochs x steps of an epoch")
     return Figure(how="no line names it")
-
-
-def _groups(track: Track) -> frozenset[str]:
-    return frozenset() if b"<step>" not in track.format.anchor else frozenset({"step"})
 
 
 def _format(state: State, main: Track | None) -> str | None:
@@ -201,7 +199,10 @@ def _peak(series: Series | None) -> Figure:
 def _restarts(main: Track | None) -> tuple[list[Restart], list[str]]:
     if main is None:
         return [], []
-    order, notes = main.order, []
+    order = main.order
+    notes: list[str] = []
+    if not main.tells_restarts:
+        return [], notes
     if len(order.restarts) > max(_FEW, _TOO_MANY * order.accepted):
         notes.append(
             f"steps go back {len(order.restarts):,} times: several processes write them in turns, or several trainings "

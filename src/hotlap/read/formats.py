@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hotlap.read.numbers import COUNT, DURATION, LOOSE
-from hotlap.records import DataTime
+from hotlap.records import Counted, DataTime
 
 #: What stands behind a number, and behind one that may end its line.
 _END = rb"(?=[ \t,;|)\]}%])"
@@ -67,8 +67,12 @@ class Format:
     holds: str = ""
     #: Number of the first epoch where steps are counted anew in each.
     first_epoch: int | None = None
+    #: Whether steps are counted anew in each epoch, and no line says how many an epoch has.
+    counts_anew: bool = False
     #: Whether its steps are those of the training; else they count something else, e.g. epochs.
     training: bool = True
+    #: What its steps are, or what stands for them where lines name none.
+    counted: Counted = "step"
 
     def loose(self) -> re.Pattern[bytes]:
         """With every field that is there, in any order."""
@@ -122,6 +126,7 @@ FORMATS: tuple[Format, ...] = (
             field("rate__", b"throughput=", rb" samples/s"),
         ),
         training=False,
+        counted="epoch",
     ),
     Format(
         "BasicSR",
@@ -229,6 +234,7 @@ FORMATS: tuple[Format, ...] = (
         ),
         "wait",
         WAIT,
+        counts_anew=True,
     ),
     Format(
         "maskrcnn-benchmark",
@@ -281,6 +287,7 @@ FORMATS: tuple[Format, ...] = (
         b"loss'",
         rb"\{'loss': '?(?P<loss__>" + LOOSE + rb")'?,",
         (Field(rb"'epoch': '?(?P<epoch>" + LOOSE + rb")'?[,}]", b"'epoch'"),),
+        counted="line",
     ),
     Format(
         "restoration epoch",
@@ -288,12 +295,14 @@ FORMATS: tuple[Format, ...] = (
         word(b"Epoch ") + rb"(?P<step>\d+) - (?P<rate__>" + LOOSE + rb") samples/sec",
         (Field(rb"Peak GPU: (?P<memory__gib>" + LOOSE + rb")GB", b"Peak GPU: "),),
         training=False,
+        counted="epoch",
     ),
     Format(
         "APT epoch",
         b" - Loss: ",
         word(b"Epoch ") + rb"(?P<step>\d+)/(?P<epochs>\d+) - Loss: (?P<loss__>" + LOOSE + rb")" + _LINE_END,
         training=False,
+        counted="epoch",
     ),
     Format(
         "APT diagnosis",
@@ -307,6 +316,7 @@ FORMATS: tuple[Format, ...] = (
         ),
         "unknown",
         UNKNOWN,
+        counts_anew=True,
     ),
     Format(
         "hotlap train",
@@ -331,7 +341,7 @@ FORMATS: tuple[Format, ...] = (
                 b"System: ",
             ),
             Field(
-                rb"GPU: (?P<memory__mib>" + LOOSE + rb")MB allocated, (?P<reserved__mib>" + LOOSE + rb")MB reserved",
+                rb"GPU: (?P<memory__mib>" + LOOSE + rb")MB allocated",
                 b"GPU: ",
             ),
         ),
@@ -343,5 +353,6 @@ FORMATS: tuple[Format, ...] = (
         "GPU利用率\\s*[:：]\\s*(?P<gpu_utilization__percent>".encode() + LOOSE + rb")%",
         (Field("显存使用[^\\n(]*\\((?P<memory__gib>".encode() + LOOSE + rb")GB\)", "显存使用".encode()),),
         training=False,
+        counted="line",
     ),
 )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from hotlap.read.numbers import decimals
-from hotlap.records import Series
+from hotlap.records import Counted, Series
 
 #: Points of a curve that are kept. Twice as many are halved: every second, every fourth, ...
 MOST = 4096
@@ -17,8 +17,9 @@ _LOOKED_AT = 20
 
 
 class Points:
-    def __init__(self, unit: str = "") -> None:
+    def __init__(self, unit: str = "", over: Counted = "step") -> None:
         self.unit = unit
+        self.over = over
         self.x = array("d")
         self.y = array("d")
         self.every = 1
@@ -88,6 +89,7 @@ class Points:
         return Series(
             unit=self.unit,
             step=list(self.x),
+            counted=self.over,
             value=list(self.y),
             lines=self.lines,
             every=self.every,

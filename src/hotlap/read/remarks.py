@@ -174,7 +174,6 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
         _compiled(rb"(?i)^[^\n]{0,200}?\bworld[_ ]size\s*[:=]\s*(\d+)(?=[\s,)]|$)"),
         _setting("world"),
     ),
-    ((b"num_workers",), _compiled(rb"^[^\n]{0,200}?num_workers\s*[:=]\s*(\d+)(?=[\s,(]|$)"), _setting("workers")),
     (
         (b"EPOCHS mode",),
         _compiled(rb"^[^\n]{0,200}?EPOCHS mode: \d+ epochs \S+ \d+ steps/epoch = (\d+) total steps"),

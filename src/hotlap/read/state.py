@@ -29,6 +29,7 @@ class State:
         before, repeated = self._lines(), self._repeated()
         for block in text.blocks():
             self._feed(block)
+        self.timings.end_file()
         after = self._lines()
         self.sources.append(
             LogSource(
@@ -42,11 +43,13 @@ class State:
         )
 
     def _feed(self, text: bytes) -> None:
+        text = self.timings.feed_blocks(text)
         for form in FORMATS:
             if form.key in text:
-                if form.name not in self.tracks:
-                    self.tracks[form.name] = Track(form)
-                text = self.tracks[form.name].feed(text)
+                track = self.tracks.get(form.name) or Track(form)
+                text = track.feed(text)
+                if track.lines:
+                    self.tracks[form.name] = track
         for each in (self.bars, self.timings, self.remarks):
             text = each.feed(text)
 

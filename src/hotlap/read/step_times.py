@@ -7,6 +7,7 @@ micro-batch. So both are kept, to be set side by side.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -19,6 +20,11 @@ from hotlap.records import DataTime, Figure, WallStep
 #: Stamps of loggers without a fraction: so many seconds between two make their rounding small.
 _STRETCH = 30.0
 _STRETCHES = 64
+#: A pair of lines that takes so many times what its steps take by the median is a pause of the training; of so many
+#: such pairs only those that are so many times as long as their median.
+_PAUSE = 30.0
+_RECURRING = 3
+_RECURS = 10.0
 #: Lines from which the first, in which workers start and kernels are chosen, is left out of a mean.
 _ENOUGH = 5
 WAIT_SAID = "It is the wait for the loader, as the training says itself."
@@ -37,14 +43,10 @@ def step_times(state: State, samples: float | None, accumulation: float | None) 
     found = [_epochs(state.tracks.get("VRT-Spike epoch")), _progress(state.tracks.get("VRT-Spike progress"))]
     if main is not None:
         found += [_running_mean(main), _printed(main), by_clock(main)]
-    found += (
-        [
-            _rate(track, samples, accumulation)
-            for track in sorted(state.tracks.values(), key=lambda track: not track.format.training)
-        ][:1]
-        if _has_no_time(main)
-        else []
-    )
+    if _has_no_time(main):
+        tracks = sorted(state.tracks.values(), key=lambda track: not track.format.training)
+        rates = (_rate(track, samples, accumulation) for track in tracks)
+        found.append(next((rate for rate in rates if rate is not None), None))
     if main is not None:
         found.append(_sum_of_parts(main))
     if bar is not None:
@@ -86,30 +88,23 @@ def mean_after_first(points: Points) -> float:
 
 
 def running_mean(track: Track, figure: str) -> float | None:
-    """The mean that the training prints itself, at the ends of its epochs."""
-    name = f"{figure}_mean"
-    ends = [*track.closed.get(name, []), *([track.open[name]] if name in track.open else [])]
-    return sum(ends) / len(ends) if ends else None
+    """The mean that the training prints itself, at the ends of its epochs and of the log."""
+    ends = track.means(f"{figure}_mean")
+    return sum(mean * steps for mean, steps in ends) / sum(steps for _, steps in ends) if ends else None
 
 
 def by_clock(track: Track) -> WallStep | None:
     """By the times that the logger puts before its lines: the median over stretches of half a minute or more."""
-    slopes = clock_slopes(track.points.get("clock"))
+    slopes = clock_slopes(track.points.get("clock"), track.pauses)
     if not slopes:
         return None
     middle = median(slopes)
     return WallStep(seconds=middle, how="times at which the lines were written", wall=True)
 
 
-def clock_slopes(points: Points | None) -> list[float]:
+def clock_slopes(points: Points | None, pauses: Sequence[float] = ()) -> list[float]:
     """Seconds a step over stretches of the log; none where it is too short for its clock."""
-    if points is None or len(points.x) < 2:
-        return []
-    pairs = [
-        (x2 - x1, y2 - y1)
-        for (x1, y1), (x2, y2) in pairwise(zip(points.x, points.y, strict=True))
-        if x2 > x1 and y2 >= y1
-    ]
+    pairs = _while_running(points, pauses)
     whole = sum(seconds for _, seconds in pairs)
     if whole < _STRETCH:
         return []
@@ -121,6 +116,31 @@ def clock_slopes(points: Points | None) -> list[float]:
             slopes.append(seconds / steps)
             steps, seconds = 0.0, 0.0
     return slopes
+
+
+def _while_running(points: Points | None, pauses: Sequence[float]) -> list[tuple[float, float]]:
+    """Steps and seconds from line to line, without the time in which no training ran.
+
+    That is from one file to the next, which begins at a step of ``pauses``; and what takes very much longer than
+    its steps do, unless it recurs with about the same length, as evaluations do.
+    """
+    if points is None:
+        return []
+    pairs = [
+        (x2 - x1, y2 - y1)
+        for (x1, y1), (x2, y2) in pairwise(zip(points.x, points.y, strict=True))
+        if x2 > x1 and y2 >= y1 and not any(x1 < pause <= x2 for pause in pauses)
+    ]
+    if not pairs:
+        return []
+    pace = median(seconds / steps for steps, seconds in pairs)
+    long = [seconds for steps, seconds in pairs if seconds > max(_STRETCH, _PAUSE * pace * steps)]
+    most = _RECURS * median(long) if len(long) >= _RECURRING else min(long, default=math.inf)
+    return [
+        (steps, seconds)
+        for steps, seconds in pairs
+        if seconds < most or seconds <= max(_STRETCH, _PAUSE * pace * steps)
+    ]
 
 
 def mean_step(main: Track | None) -> float | None:
@@ -137,10 +157,9 @@ def mean_step(main: Track | None) -> float | None:
 def wall_step(state: State, main: Track | None) -> float | None:
     """Mean step by a clock on the wall, with everything that happens between steps."""
     points = None if main is None else main.points.get("clock")
-    if points is not None and clock_slopes(points):
-        pairs = [(x2 - x1, y2 - y1) for (x1, y1), (x2, y2) in pairwise(zip(points.x, points.y, strict=True))]
-        forward = [(steps, seconds) for steps, seconds in pairs if steps > 0 and seconds >= 0]
-        return sum(seconds for _, seconds in forward) / sum(steps for steps, _ in forward)
+    if main is not None and clock_slopes(points, main.pauses):
+        pairs = _while_running(points, main.pauses)
+        return sum(seconds for _, seconds in pairs) / sum(steps for steps, _ in pairs)
     rate = state.remarks.runtime.get("train_steps_per_second")
     return 1 / rate if rate else None
 
@@ -163,7 +182,7 @@ def _progress(track: Track | None) -> WallStep | None:
     points = None if track is None else track.points.get("elapsed")
     if points is None or not points.finite:
         return None
-    slopes = clock_slopes(points)
+    slopes = clock_slopes(points, track.pauses if track is not None else ())
     if slopes:
         return WallStep(seconds=median(slopes), how="elapsed time of the [progress] lines", wall=True)
     step, elapsed = points.last_x, points.last
@@ -182,8 +201,8 @@ def _running_mean(track: Track) -> WallStep | None:
 
 
 def _of_means(track: Track, figure: str) -> str:
-    epochs = len(track.closed.get(f"{figure}_mean", [])) + 1
-    return "running mean that the log prints" + (f", at the end of {epochs:,} epochs" if epochs > 1 else "")
+    epochs = len(track.means(f"{figure}_mean"))
+    return "running mean that the log prints" + (f", of {epochs:,} epochs by their steps" if epochs > 1 else "")
 
 
 def _printed(track: Track) -> WallStep | None:

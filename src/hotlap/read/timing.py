@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hotlap.read.numbers import LOOSE, number
 from hotlap.records import Span, Timing
@@ -43,9 +44,15 @@ _CONSOLE = re.compile(
 _TOTAL = re.compile(rb"^[ \t]*Total[- \t]*(?::|\xef\xbc\x9a)[ \t]*[\d.]+[ \t]?ms", re.MULTILINE)
 #: Names that are remembered.
 _MEMORY = 10_000
-#: Names of the whole that stand beside their parts.
+#: Names of the forward pass, which stands beside its parts.
 WHOLE_NAMES = ("前向传播总耗时", "forward total", "total forward", "forward")
 _TOOK = re.compile(r"(?:总)?耗时$")
+#: Phases of a step, which stand beside the others and do not contain them.
+_PHASE = re.compile("backward|optimi[sz]er|反向|更新|优化器", re.IGNORECASE)
+#: Between the lines of a block.
+_RULES = b"=-_*# \t\n"
+#: Of a block that has no end.
+_MOST_ROWS = 1000
 #: A span whose time the others beside it make up to within this share contains them.
 _ADDS_UP = 0.02
 
@@ -63,6 +70,14 @@ class _Sum:
         self.lines += 1
 
 
+class _Row(NamedTuple):
+    name: str
+    ms: float
+    dash: bool = False
+    share: float | None = None
+    mean: float | None = None
+
+
 class Timings:
     """All timing lines of a log, added up by name."""
 
@@ -71,48 +86,106 @@ class Timings:
         self.totals = _Sum()
         self.steps = 0
         self.lines = 0
-        self._root: _Sum | None = None
-        self._inside = False
+        #: Lines of the block that stands open, and whether a line said that it begins.
+        self._block: list[_Row] = []
+        self._opened = False
+        #: In each block the span that the others beside it add up to, or None.
+        self._wholes: set[str | None] = set()
         self._names: dict[bytes, str] = {}
 
+    def feed_blocks(self, text: bytes) -> bytes:
+        """Take the lines of blocks, and return the others. They have to stand as they do in the log."""
+        if b"ms" not in text or not (self._block or self._opened or _is_block(text)):
+            return text
+        parts = _LINE.split(text)
+        width = _LINE.groups + 1
+        gaps = parts[0::width]
+        for gap, row in zip(gaps, zip(*(parts[at::width] for at in range(1, width)), strict=True), strict=False):
+            self._between(gap)
+            self._line(row)
+        self._between(gaps[-1])
+        # What is left of a line that was taken is its end.
+        return b"".join([gap for gap in gaps if gap != b"\n"])
+
     def feed(self, text: bytes) -> bytes:
-        """Take the lines that are of a timing log, and return the others."""
+        """Take the lines of the other forms, and return the rest."""
         if b"ms" not in text:
             return text
         if "│".encode() in text or "└─".encode() in text:
             text = _CONSOLE.sub(self._console, text)
         if "耗时".encode() in text or b"[SpikeEncoder" in text:
             text = _VERBOSE.sub(self._verbose, text)
-        if self._inside or _is_block(text):
-            self._inside = True
-            parts = _LINE.split(text)
-            width = _LINE.groups + 1
-            for row in zip(*(parts[at::width] for at in range(1, width)), strict=True):
-                self._line(row)
-            # What is left of a line that was taken is its end.
-            text = b"".join([gap for gap in parts[0::width] if gap != b"\n"])
         return text
+
+    def end_file(self) -> None:
+        """What comes is of another file: none of it belongs to the block that stands open."""
+        self._end_block()
+
+    def _between(self, gap: bytes) -> None:
+        """Other text ends a block that does not say where it begins."""
+        if self._block and not self._opened and gap != b"\n" and gap.strip(_RULES):
+            self._end_block()
 
     def _line(self, row: tuple[bytes | None, ...]) -> None:
         step, total, dash, name, ms, share, mean = row
-        self.lines += 1
         if step is not None:
-            self.steps += 1
-            self._root = None
+            self._begin_block()
             return
         value = number(total or ms or b"")
-        if value is None or (total is None and name is None):
+        if value is None:
             return
         if total is not None:
-            self.totals.add(value)
-            return
-        place = self._root.children if dash and self._root is not None else self.roots
-        span = place.setdefault(self._name(name or b""), _Sum())
-        span.add(value)
-        span.share = _scaled(share, 0.01) if share else span.share
-        span.mean = _scaled(mean, 1e-3) if mean else span.mean
-        if not dash:
-            self._root = span
+            self._close_block(value)
+        elif name is not None:
+            self._block.append(
+                _Row(
+                    self._name(name),
+                    value,
+                    dash is not None,
+                    _scaled(share, 0.01) if share else None,
+                    _scaled(mean, 1e-3) if mean else None,
+                )
+            )
+            if len(self._block) > _MOST_ROWS:
+                self._end_block()
+
+    def _begin_block(self) -> None:
+        self._end_block()
+        self._opened = True
+        self.steps += 1
+        self.lines += 1
+
+    def _close_block(self, total: float) -> None:
+        """The printed total ends the block that it is of."""
+        if self._block:
+            self.totals.add(total)
+            self.lines += 1
+            self._add_block()
+        self._block, self._opened = [], False
+
+    def _end_block(self) -> None:
+        """Without a total it is known for a block by its beginning, or by the means in its lines."""
+        if self._opened or any(row.mean is not None for row in self._block):
+            self._add_block()
+        self._block, self._opened = [], False
+
+    def _add_block(self) -> None:
+        root: _Sum | None = None
+        sides: dict[str, float] = {}
+        for row in self._block:
+            inside = row.dash and root is not None
+            place = root.children if inside and root is not None else self.roots
+            span = place.setdefault(row.name, _Sum())
+            span.add(row.ms)
+            span.share = span.share if row.share is None else row.share
+            span.mean = span.mean if row.mean is None else row.mean
+            if not inside:
+                sides[row.name] = sides.get(row.name, 0.0) + row.ms
+            if not row.dash:
+                root = span
+        self.lines += len(self._block)
+        if sides:
+            self._wholes.add(_adding_up(sides))
 
     def _name(self, name: bytes) -> str:
         """The name as text; the same few come in every block."""
@@ -124,17 +197,14 @@ class Timings:
         return known
 
     def _console(self, match: re.Match[bytes]) -> bytes:
-        self.lines += 1
         total, name, ms, share = match.groups()
         value = number(total or ms or b"")
-        if value is None:
-            self.steps += total is None and name is None
-        elif total is not None:
-            self.totals.add(value)
-        else:
-            span = self.roots.setdefault(_text(name), _Sum())
-            span.add(value)
-            span.share = _scaled(share, 0.01) if share else span.share
+        if total is None and name is None:
+            self._begin_block()
+        elif value is not None and total is not None:
+            self._close_block(value)
+        elif value is not None:
+            self._block.append(_Row(self._name(name), value, share=_scaled(share, 0.01) if share else None))
         return b""
 
     def _verbose(self, match: re.Match[bytes]) -> bytes:
@@ -162,7 +232,7 @@ class Timings:
         if not roots:
             return None
         total = self.totals.seconds / self.totals.lines if self.totals.lines else None
-        whole, known_by = _whole_of(roots, total)
+        whole, known_by = self._whole_of(roots)
         plain = sum(each.seconds for each in roots)
         twice = 0.0
         if whole is not None:
@@ -177,22 +247,31 @@ class Timings:
             seen=plain - twice,
             parent=None if whole is None else whole.name,
             parent_known_by=known_by,
+            parent_is_forward=whole is not None and _by_name(whole.name),
             twice=twice,
             blocks=self.steps or max(each.lines for each in roots),
         )
 
-
-def _whole_of(roots: list[Span], total: float | None) -> tuple[Span | None, str]:
-    """The span that contains the others beside it, and why that is known."""
-    if len(roots) < 2:
+    def _whole_of(self, roots: list[Span]) -> tuple[Span | None, str]:
+        """The span that contains the others beside it, and why that is known."""
+        if len(roots) < 2:
+            return None, ""
+        largest = max(roots, key=lambda each: each.seconds)
+        others = sum(each.seconds for each in roots) - largest.seconds
+        if _by_name(largest.name) and others <= (1 + _ADDS_UP) * largest.seconds:
+            return largest, "by its name"
+        if self._wholes == {largest.name}:
+            return largest, "because the others beside it add up to it in every block"
         return None, ""
-    largest = max(roots, key=lambda each: each.seconds)
-    others = sum(each.seconds for each in roots) - largest.seconds
-    if _by_name(largest.name) and others <= (1 + _ADDS_UP) * largest.seconds:
-        return largest, "by its name"
-    if abs(others - largest.seconds) <= _ADDS_UP * largest.seconds and len(roots) > 2:
-        return largest, "because the others beside it add up to it"
-    return None, ""
+
+
+def _adding_up(sides: dict[str, float]) -> str | None:
+    """The name of the span that the others of one block add up to."""
+    if len(sides) < 3:
+        return None
+    name = max(sides, key=lambda each: sides[each])
+    others = sum(sides.values()) - sides[name]
+    return name if abs(others - sides[name]) <= _ADDS_UP * sides[name] and not _PHASE.search(name) else None
 
 
 def _by_name(name: str) -> bool:

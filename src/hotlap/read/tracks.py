@@ -14,7 +14,7 @@ from typing import cast
 from hotlap.read import clock
 from hotlap.read.formats import Field, Format
 from hotlap.read.numbers import UNITS, count, reader
-from hotlap.read.order import AROUND, Order
+from hotlap.read.order import AROUND, EpochSteps, Order
 from hotlap.read.points import Points
 
 Column = list[bytes | None]
@@ -45,9 +45,11 @@ class Track:
     def __init__(self, form: Format) -> None:
         self.format = form
         self.points: dict[str, Points] = {}
-        #: Running means at the end of each epoch, and of the one that goes on.
-        self.closed: dict[str, list[float]] = {}
-        self.open: dict[str, float] = {}
+        #: The step at which each further file begins.
+        self.pauses: list[float] = []
+        #: Running means and the steps that they are of: at the end of each epoch, and of the one that goes on.
+        self._closed: dict[str, list[tuple[float, float]]] = {}
+        self._open: dict[str, tuple[float, float]] = {}
         self.order = Order()
         self.lines = 0
         self.total: int | None = None
@@ -58,9 +60,15 @@ class Track:
         self._first: float | None = None
         self._new_file, self._other_rank = True, False
         self._epochs: dict[str, bytes | None] = {}
+        self._epoch_steps = EpochSteps()
         self._line: tuple[bytes | None, ...] | None = None
         self._loose = form.loose()
         self._tight: list[tuple[re.Pattern[bytes], list[Field]]] = []
+
+    @property
+    def tells_restarts(self) -> bool:
+        """Whether a step that goes back is a restart, and cannot be another epoch."""
+        return not self.format.counts_anew or self._epoch_steps.named
 
     def begin_file(self) -> None:
         """What comes is of another file: it goes on with the training, or is another rank's log of the same."""
@@ -115,7 +123,10 @@ class Track:
         steps = self._steps(columns)
         if self._new_file:
             self._new_file, self._other_rank = False, self._first is not None and steps[0] <= self._first
-            self._first = steps[0] if self._first is None else self._first
+            if self._first is None:
+                self._first = steps[0]
+            elif not self._other_rank:
+                self.pauses.append(steps[0])
         if self._other_rank:
             self.order.repeated += len(steps)
             return
@@ -146,9 +157,9 @@ class Track:
                 setattr(self, name, count(column[-1]))
 
     def _counted(self, columns: dict[str, Column]) -> list[float]:
-        """Lines by number, where no step is printed; the same line again has the number of the one before."""
+        """Lines by number from 1, where no step is printed; the same line again has that of the one before."""
         steps = []
-        number = self.order.high
+        number = max(0.0, self.order.high)
         for row in _rows_of(columns):
             number += row != self._line
             self._line = row
@@ -170,13 +181,16 @@ class Track:
                 last = float(each) if each is not None else last + _LITTLE
                 steps.append(last)
         epochs, first = columns.get("epoch"), self.format.first_epoch
+        if self.format.counts_anew:
+            if self._new_file:
+                self._epoch_steps.begin_file()
+            return list(map(self._epoch_steps.of, steps, epochs or [None] * len(steps)))
         if first is not None and epochs is not None and self.total:
             before = {each: ((count(each) or first) - first if each else 0) * self.total for each in set(epochs)}
             steps = [step + before[epoch] for step, epoch in zip(steps, epochs, strict=True)]
         return steps
 
     def _figures(self, columns: dict[str, Column], steps: list[float]) -> None:
-        epochs = columns.get("epoch")
         for name, column in columns.items():
             figure, _, unit = name.partition("__")
             if name in _NAMES:
@@ -185,13 +199,18 @@ class Track:
             if not y:
                 continue
             if figure.endswith("_mean"):
-                self._running_mean(figure, column, epochs, unit)
+                self._running_mean(figure, column, columns, unit)
                 continue
-            points = self.points.setdefault(figure, Points(_unit(figure)))
+            points = self.points.setdefault(figure, Points(_unit(figure), self.format.counted))
             points.digits(column)
             points.extend(x, y)
 
-    def _running_mean(self, figure: str, column: Column, epochs: Column | None, unit: str) -> None:
+    def means(self, figure: str) -> list[tuple[float, float]]:
+        """The running means of the epochs that the log prints, each with the steps that it is of."""
+        return [*self._closed.get(figure, []), *([self._open[figure]] if figure in self._open else [])]
+
+    def _running_mean(self, figure: str, column: Column, columns: dict[str, Column], unit: str) -> None:
+        epochs, counted = columns.get("epoch"), columns.get("step")
         if epochs is None:
             ends = [len(column) - 1]
         else:
@@ -202,10 +221,12 @@ class Track:
             if not value:
                 continue
             epoch = epochs[at] if epochs is not None else None
-            before = self.open.get(figure)
+            before = self._open.get(figure)
             if before is not None and self._epochs.get(figure) != epoch:
-                self.closed.setdefault(figure, []).append(before)
-            self.open[figure], self._epochs[figure] = value[0], epoch
+                self._closed.setdefault(figure, []).append(before)
+            # Formats with running means count the steps of an epoch from 0.
+            covered = (counted is not None and count(counted[at] or b"")) or 0
+            self._open[figure], self._epochs[figure] = (value[0], covered + 1.0), epoch
 
     def _clock(self, prefixes: Sequence[bytes], steps: Sequence[float]) -> None:
         if not any(prefixes[:_LAYOUT_LINES]):
@@ -237,7 +258,7 @@ def _rows_of(columns: dict[str, Column], last: int = 0) -> list[tuple[bytes | No
 
 
 def _unit(figure: str) -> str:
-    if figure.endswith(("memory", "reserved", "total")):
+    if figure.endswith(("memory", "total")):
         return "bytes"
     return _UNITS.get(figure, "s")
 

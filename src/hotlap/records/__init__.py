@@ -52,6 +52,7 @@ from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
 from hotlap.records.reading import (
     CacheUse,
+    Counted,
     DataTime,
     Figure,
     LogDiagnosis,
@@ -131,6 +132,7 @@ __all__ = [
     "Comparison",
     "Compilation",
     "ConfigFinding",
+    "Counted",
     "DataEstimate",
     "DataParallel",
     "DataPlan",

@@ -19,6 +19,9 @@ Origin = Literal["printed", "derived", "given", "missing"]
 #: either.
 DataTime = Literal["wait", "copies", "unknown"]
 
+#: What a curve goes over: where lines name no step, it is their number, or the epoch.
+Counted = Literal["step", "line", "epoch"]
+
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
@@ -35,6 +38,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
     unit: str
     step: list[float]
+    #: What ``step`` counts.
+    counted: Counted = "step"
     value: list[float]
     lines: int
     every: int
@@ -73,6 +78,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     #: The span that holds others which stand beside it in the log, and why that is known.
     parent: str | None = None
     parent_known_by: str = ""
+    #: Whether its name says that it is the forward pass.
+    parent_is_forward: bool = False
     twice: float = 0.0
     blocks: int = 0
 

@@ -76,7 +76,8 @@ class LossNotFinite(LogRule):
         if loss is not None and loss.not_finite:
             evidence.append(
                 f"{loss.not_finite:,} of {plural(loss.lines, 'printed loss').replace('losss', 'losses')} "
-                f"{'is' if loss.not_finite == 1 else 'are'} not finite, the first at step {loss.first_not_finite:,.0f}."
+                f"{'is' if loss.not_finite == 1 else 'are'} not finite, the first at "
+                f"{loss.counted} {loss.first_not_finite:,.0f}."
             )
         if warned is not None:
             evidence.append(
@@ -96,10 +97,14 @@ class Restarts(LogRule):
     title = "The training was started again"
     meaning = "Steps in the log go back: the training ended, and went on from an earlier checkpoint."
     evidence_needed = (
-        "A printed step that is lower than the one before, and was not printed shortly before as another rank would."
+        "A printed step that is lower than the one before, and was not printed shortly before as another rank would; "
+        "and what follows runs past where the steps had been, or ends before."
     )
     remedy = "Look for what ended it; save checkpoints as often as a repetition costs more than saving."
-    limits = "Fewer than two repeated lines look like another rank. Why the training ended is not read."
+    limits = (
+        "Fewer than two repeated lines look like another rank, and so does a restart that goes back just to where the "
+        "log was at the restart before, by as many steps. Why the training ended is not read."
+    )
     information = True
 
     def check(self, reading: Reading) -> Finding | None:

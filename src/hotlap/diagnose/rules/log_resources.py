@@ -44,10 +44,11 @@ class GrowingInLog(LogRule):
             series = reading.series.get(name)
             points = [] if series is None else [each for each in _points(series) if math.isfinite(each[1])]
             found = trend(points) if points else None
-            if found is not None and found.slope >= GROWTH_A_STEP:
+            if series is not None and found is not None and found.slope >= GROWTH_A_STEP:
+                each = f"an {series.counted}" if series.counted == "epoch" else f"a {series.counted}"
                 evidence = [
-                    f"Memory {whose} grew by {size(found.amount)} from step {found.start:,.0f} to step "
-                    f"{found.end:,.0f}: {size(found.slope)} a step."
+                    f"Memory {whose} grew by {size(found.amount)} from {series.counted} {found.start:,.0f} to "
+                    f"{series.counted} {found.end:,.0f}: {size(found.slope)} {each}."
                 ]
                 left = _until_full(reading, found.slope) if name == "system memory" else None
                 return self.warning(left or "it ends when the memory is full", evidence)

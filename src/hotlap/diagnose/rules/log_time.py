@@ -52,8 +52,8 @@ class BetweenPrintedSteps(LogRule):
     )
     remedy = "Evaluate and save less often or on fewer samples, and keep workers alive between epochs."
     limits = (
-        "What the time was spent on is not in the log. Where a log has restarts, the time between the last line and "
-        "the first one after it is not counted."
+        "What the time was spent on is not in the log. Time between two files, where steps go back, and in a single "
+        "gap of more than 30 times what its steps take is not counted: the training may not have run."
     )
 
     def check(self, reading: Reading) -> Finding | None:

@@ -21,7 +21,7 @@ class CountedTwice(LogRule):
     )
     evidence_needed = (
         "The spans of a timing log: one is known by its name to be the whole, or the others beside it add up to it "
-        "within 2 %, and the printed total is more than the outermost spans take."
+        "within 2 % in every block, and the printed total is more than the outermost spans take."
     )
     remedy = "Take the outermost span as the total, and shares of that."
     limits = (
@@ -75,12 +75,15 @@ class PartOfStep(LogRule):
         if seen >= (1 - CLOCKS_DIFFER) * step:
             return None
         of = f" ({times} micro-batches of {time(timing.seen)})" if times > 1 else ""
-        what = " (the forward pass)" if timing.parent is not None and not of else ""
+        forward = timing.parent_is_forward
+        what = " (the forward pass)" if forward and not of else ""
+        # Of spans with other names nobody knows what they leave out.
+        candidates = f" Candidates: {_NOT_COVERED}." if forward else ""
         return self.note(
             [
                 f"A step takes {about(reading.step_seconds)}: {reading.step_seconds.how}.",
                 f"The timing log sees {time(seen)} of it{of}{what}: {percent(seen / step)}.",
-                f"Where the other {time(step - seen)} go is in neither log. Candidates: {_NOT_COVERED}.",
+                f"Where the other {time(step - seen)} go is in neither log.{candidates}",
             ]
         )
 
