@@ -62,6 +62,27 @@ def test_a_prediction_that_was_wrong_is_corrected() -> None:
     assert 9 in looked
 
 
+@pytest.mark.parametrize("share", [1.001, 1.03, 1.5, 3.0])
+def test_memory_in_pieces_is_no_end_of_the_search(share: float) -> None:
+    """The tensors of 1000 samples are no more than the memory, but the allocator needs some of it between them."""
+    looked: list[int] = []
+
+    def need(batch: int) -> Need:
+        looked.append(batch)
+        return Need(100 * batch, share * 100 * batch <= 100_000)
+
+    assert largest_batch(8, need, 100_000, 65536).batch_size == int(1000 / share)
+    assert len(looked) <= 17
+    assert len(set(looked)) == len(looked)
+
+
+def test_none_fits_only_where_one_sample_was_gone_through() -> None:
+    """A line through 2 and 4 samples says that not even one would; one does."""
+    assert searched({1: 140, 2: 190, 4: 200, 8: 300}, 150, first=8)[0] == 1
+    largest, looked = searched({1: 160, 2: 190, 4: 200, 8: 300}, 150, first=8)
+    assert (largest, looked[-1]) == (0, 1)
+
+
 def test_not_even_one_sample() -> None:
     """Then it is 0, and nothing else is tried."""
     assert searched(None, 50) == (0, [1])
