@@ -6,7 +6,7 @@ import pytest
 
 from hotlap.estimate.allocator import MIB, replay
 from hotlap.estimate.eight_bit import in_eight_bits, state_sizes
-from hotlap.estimate.fitting import Line, Need, Room, largest_batch, verdict
+from hotlap.estimate.fitting import Line, Need, Room, largest_batch, reserved_within, verdict
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline, peak, with_first_step
 from hotlap.records import Allowance
 
@@ -27,7 +27,11 @@ def test_what_is_kept_in_vain_is_given_back_first() -> None:
     """Two large blocks one after the other are reserved together, and fit where there is room for one of them."""
     timeline = Timeline([block(40 * MIB), block(60 * MIB)], [0, ~0, 1])
     assert replay(timeline).reserved == 100 * MIB
-    assert verdict(timeline, replay(timeline), Room(64 * MIB, [])) == "fits"
+    room = Room(64 * MIB, [])
+    assert verdict(timeline, replay(timeline), room) == "fits"
+    assert reserved_within(timeline, replay(timeline), room, "fits") == 60 * MIB
+    assert reserved_within(timeline, replay(timeline), Room(200 * MIB, []), "fits") == 100 * MIB
+    assert reserved_within(timeline, replay(timeline), room, "does not fit") is None
 
 
 def searched(need: dict[int, int] | None, capacity: int, *, first: int = 1, limit: int = 1000) -> tuple[int, list[int]]:

@@ -15,7 +15,7 @@ def test_a_gpu_is_left_alone_where_the_cpu_is_asked_about(
 ) -> None:
     """Torch is said to see a GPU; using one that is not there would be an error of its own."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(machine.sys, "argv", ["machine.py", machine.ON_CPU])
+    monkeypatch.setattr("sys.argv", ["machine.py", machine.ON_CPU])
     monkeypatch.setattr(machine, "BLOCK", 1e-6)
     with torch.random.fork_rng(devices=[]):
         machine.main()

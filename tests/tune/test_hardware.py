@@ -14,7 +14,6 @@ from hotlap.errors import UsageError
 from hotlap.estimate.cards import find
 from hotlap.records import Optimized
 from hotlap.train.config import load_config
-from hotlap.tune import calibration
 from hotlap.tune import optimize as module
 from hotlap.tune.hardware import choices
 from hotlap.tune.linted import device_of_card
@@ -138,7 +137,7 @@ def test_for_the_cpu_the_cpu_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_pa
         asked.append(words)
         raise OSError("made up")
 
-    monkeypatch.setattr(calibration.subprocess, "run", run)
+    monkeypatch.setattr("hotlap.tune.calibration.subprocess.run", run)
     for device in ("cpu", "auto"):
         path = tmp_path / f"{device}.yaml"
         path.write_text(f"device: {device}\n")

@@ -51,6 +51,14 @@ def holds(timeline: Timeline, replayed: Replayed, capacity: int) -> bool:
     return True
 
 
+def reserved_within(timeline: Timeline, replayed: Replayed, room: Room, found: Verdict) -> int | None:
+    """The peak of what is reserved in the room that the verdict is about; None where it does not fit."""
+    if found == "does not fit":
+        return None
+    capacity = room.left("most" if found == "fits" else "least")
+    return replayed.reserved if replayed.reserved <= capacity else replay(timeline, capacity).reserved
+
+
 class Line(NamedTuple):
     """Bytes by the micro-batch."""
 

@@ -43,17 +43,17 @@ def untouched(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[
     states: list[_State] = []
     with unchanged(torch), torch.random.fork_rng(devices=_cuda(tensors)):
         try:
-            for module in model.modules():
-                modules.append((module, _held(module)))
+            modules.extend((module, _held(module)) for module in model.modules())
             states += [] if optimizer is None else [_State(optimizer)]
-            for tensor in {id(each): each for each in tensors}.values():
-                kept.append(_Kept.of(tensor))
+            # Each is in the list as soon as its gradient is taken away.
+            kept.extend(map(_Kept.of, {id(each): each for each in tensors}.values()))
             yield
         finally:
             _all(
                 [
                     *(partial(_restore, module, held) for module, held in modules),
-                    *(each.restore for each in [*kept, *states]),
+                    *(each.restore for each in kept),
+                    *(each.restore for each in states),
                 ]
             )
 
