@@ -27,8 +27,8 @@ _LIMITS = (
     "larger pictures, and other programs on the card."
 )
 _MIXED = (
-    "In mixed precision a card may need more than this: CUDA computes layer norms, softmax and some losses in float32, "
-    "and pads attention whose heads are no multiple of 8 wide, where the CPU that is gone through does neither."
+    "In mixed precision a card may need more than this: CUDA's autocast computes layer norms, softmax and some other "
+    "operators in float32, and attention pads heads that are no multiple of 8 wide; neither is counted."
 )
 
 
