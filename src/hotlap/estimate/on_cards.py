@@ -46,11 +46,11 @@ def estimate_training(
         UsageError: its micro-batch is larger than its epochs.
     """
     began = time.monotonic()
-    limit = _limit(config, ranks)
+    epoch, limit = _limit(config, 1), _limit(config, ranks)
     if config.batch_size > limit:
-        on_ranks = f" on {ranks} ranks, which leaves {limit} for each" if ranks > 1 else ""
+        on_ranks = f" on {ranks} ranks, which leaves {limit} for each" if limit < epoch else ""
         raise UsageError(
-            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {EPOCH_SAMPLES} samples{on_ranks}"
+            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {epoch} samples{on_ranks}"
         )
     followed = _Followed(config, say, limit)
     here = followed(config.batch_size)
