@@ -227,6 +227,7 @@ def optimize(config: str | Path, output: str | Path, *, ranks: int = 1) -> Optim
 
     Raises:
         ConfigError: the configuration is wrong, or cannot be edited safely.
+        UsageError: ``output`` is the configuration itself.
     """
     from hotlap.tune.optimize import optimize as optimized
 

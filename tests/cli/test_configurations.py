@@ -19,11 +19,15 @@ WRONG = "persistent_workers: true # of none\nmomentum: 0.5\n"
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a folder that it is run in, on a machine whose calibration is made up."""
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     fast = Machine(bf16_matmul_speedup=2.0, bf16_conv_speedup=2.5, channels_last_conv_speedup=1.3)
-    monkeypatch.setattr(optimize, "calibrated", lambda command: (fast, None))
+    monkeypatch.setattr(optimize, "calibrated", lambda command, on_cpu: (fast, None))
     path = Path("mine.yaml")
     path.write_text(WRONG)
+    Path("link.yaml").symlink_to(path)
+    Path("hard.yaml").hardlink_to(path)
     return path
 
 
@@ -73,6 +77,9 @@ def test_lint_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["optimize", "mine.yaml", "--ranks", "0"], "--ranks 0"),
         (["optimize", "mine.yaml", "-o", "mine.yaml", "--force"], "is read here"),
         (["optimize", "mine.yaml", "--benchmark", "-o", "mine_gpu_optimized.yaml"], "is read here"),
+        (["optimize", "mine.yaml", "-o", "../here/mine.yaml", "--force"], "is read here"),
+        (["optimize", "mine.yaml", "-o", "link.yaml", "--force"], "is read here"),
+        (["optimize", "mine.yaml", "--benchmark", "-o", "hard.yaml", "--force"], "is read here"),
         (["optimize", str(CONFIGS / "apt.yaml"), "--fill", "-o", "new.yaml"], "--fill is for the restoration"),
         (["optimize", "mine.yaml", "-o", "nowhere/new.yaml"], "nowhere is not a folder"),
     ],

@@ -87,6 +87,15 @@ def test_whether_a_configuration_fits(config: str, capsys: pytest.CaptureFixture
     assert "micro-batch of 2" in err
 
 
+def test_ranks_share_an_epoch(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The largest micro-batch is one that the training takes on so many ranks; a step in three is less work."""
+    with open(config, "a") as file:
+        file.write("use_perceptual: true\nperceptual_every: 3\nuse_mixed_precision: true\n")
+    found = json.loads(run(["estimate", config, "--gpu", "rtx 4090", "--ranks", "3", "--json"], capsys)[1])
+    assert (found["largest"]["batch_size"], found["largest"]["is_limit"]) == (341, True)
+    assert found["perceptual_every"] == 3
+
+
 def test_which_cards_fit(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each card of the catalogue that has memory of its own."""
     code, out, _ = run(["estimate", config, "--all"], capsys)
@@ -102,6 +111,7 @@ def test_which_cards_fit(config: str, capsys: pytest.CaptureFixture[str]) -> Non
         (["--gpu-memory", "much"], "--gpu-memory much"),
         (["--gpu", "Apple M3 Max"], "--gpu-memory"),
         (["--gpu", "RTX 4090", "--batch-size", "2000"], "an epoch of restoration has 1024 samples"),
+        (["--gpu", "RTX 4090", "--batch-size", "400", "--ranks", "3"], "on 3 ranks, which leaves 341 for each"),
     ],
 )
 def test_a_card_that_is_none(config: str, words: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:

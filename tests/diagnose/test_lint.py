@@ -13,10 +13,11 @@ from rich.console import Console
 from hotlap.diagnose import explain, rule
 from hotlap.diagnose.lint import rules_of_configurations
 from hotlap.errors import ConfigError, UsageError
-from hotlap.records import ConfigFinding, Lint
+from hotlap.records import ConfigFinding, Environment, Lint
 from hotlap.report.blocks import Report
 from hotlap.report.lint import linted as view
 from hotlap.report.lint import value_in_yaml
+from hotlap.tune import linted as module
 from hotlap.tune.linted import lint_config
 from hotlap.workloads.vrt_spike.chunks import Chunking
 from hotlap.workloads.vrt_spike.windows import Partition
@@ -231,6 +232,36 @@ def test_cards_are_asked_for_by_name(tmp_path: Path) -> None:
     assert codes["GTX 1080"] == [{"use_mixed_precision": False}, {"matmul_precision": "highest"}]
     with pytest.raises(UsageError, match="not in the catalogue"):
         lint_config(path, gpu="RTX 9999")
+
+
+def test_workers_that_are_measured_are_counted_on_the_cores_of_the_node(tmp_path: Path) -> None:
+    """64 cores have 51 workers, and too many batches for the memory, whatever this machine has."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("batch_size: 256\npatch_size: 512\nnum_workers: auto\n")
+    large, small = (lint_config(path, cores=cores, memory=256 * GIB, gpu="RTX 4090") for cores in (64, 4))
+    assert "51 workers" in found(large, "CONFIG06")[0].evidence[0]
+    assert not found(small, "CONFIG06")
+
+
+def test_no_workers_at_all_is_said(tmp_path: Path) -> None:
+    """More ranks than cores leave none for workers, and then the training makes its batches itself."""
+    findings = found(linted("num_workers: 2", tmp_path, ranks=32), "CONFIG07")
+    assert findings[0].remedy == {"num_workers": 0}
+    assert "Without workers nothing is loaded ahead" in findings[0].advice
+    assert "ahead" not in found(linted("num_workers: 20", tmp_path), "CONFIG07")[0].advice
+
+
+def test_a_card_whose_name_is_that_of_several_is_told_by_its_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The driver calls both of them so."""
+    monkeypatch.setattr(module, "environment", lambda: Environment(hotlap="0", python="3", gpus=["RTX 3080"]))
+    monkeypatch.setattr(module, "gpu_memory", lambda: 10 * GIB)
+    path = tmp_path / "mine.yaml"
+    path.write_text("num_workers: 0\n")
+    assert lint_config(path, **NODE).surroundings.device == "NVIDIA GeForce RTX 3080 10GB"
+    monkeypatch.setattr(module, "gpu_memory", lambda: None)
+    assert lint_config(path, **NODE).surroundings.device == "RTX 3080"
 
 
 def test_it_is_told_in_words(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import hotlap
 from hotlap.errors import TrainingFailed, UsageError
-from hotlap.estimate import batch_size
+from hotlap.estimate import batch_size, training_step
 from hotlap.estimate.batch_size import BatchSizeOptimizer, find_optimal_batch_size
 from hotlap.estimate.training_step import default_loss
 from hotlap.estimate.untouched import untouched
@@ -208,6 +208,66 @@ def test_what_an_optimizer_trains_besides_is_given_back() -> None:
     assert weight.abs().sum() > 0
     assert other.tolist() == [1.0, 1.0]
     assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_what_lies_in_one_place_several_times_is_given_back() -> None:
+    """An expanded buffer cannot be written to as a whole; what was written below it is taken back all the same."""
+    model, below = nn.Linear(2, 2), torch.ones(1)
+    model.register_buffer("several", below.expand(8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = everything(model, optimizer)
+    with untouched(model, optimizer):
+        below.zero_()
+        model.weight.data.zero_()
+    assert differing(before, everything(model, optimizer)) == []
+    assert below.tolist() == [1.0]
+
+
+def test_what_cannot_be_given_back_is_no_reason_to_keep_the_rest() -> None:
+    """It is said, and everything after it is as before."""
+    first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+    model, after = nn.Sequential(first, second), second.weight.detach().clone()
+
+    def damage() -> None:
+        with untouched(model):
+            second.weight.data.zero_()
+            del vars(first)["_buffers"]
+
+    with pytest.raises(TrainingFailed, match=r"1 of 7 parts .* could not be given back"):
+        damage()
+    assert torch.equal(second.weight, after)
+
+
+def test_gradients_are_given_back_where_keeping_fails() -> None:
+    """Such as by an optimizer that holds what cannot be copied."""
+    model = nn.Linear(2, 2)
+    model(SAMPLE).sum().backward()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.param_groups[0]["frames"] = (number for number in range(3))
+    with pytest.raises(TypeError, match="generator"), untouched(model, optimizer):
+        pass
+    assert model.weight.grad is not None
+
+
+def test_a_driver_that_cannot_be_asked_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML's errors are of no class that torch knows: on a part of a GPU, without its library."""
+
+    class NVMLError(Exception):
+        pass
+
+    def utilization(device: torch.device) -> int:
+        raise NVMLError("Not Supported")
+
+    monkeypatch.setattr(torch.cuda, "utilization", utilization)
+    assert training_step.utilization(torch.device("cuda")) is None
+
+
+def test_libraries_run_out_of_memory_too() -> None:
+    """They have memory of their own, and their own words for it."""
+    no_memory = batch_size._no_memory
+    assert no_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
+    assert no_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert not no_memory(RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"))
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
+import msgspec
 import pytest
 import torch
+from rich.console import Console
 
 from hotlap.errors import UsageError
 from hotlap.estimate import fill as module
 from hotlap.estimate.fill import fill
+from hotlap.report.optimized import filled
 from hotlap.train.config import AptConfig, RestorationConfig
 
 SMALL = RestorationConfig(base_channels=8, num_blocks=1, batch_size=1, patch_size=8)
@@ -43,6 +48,17 @@ def test_nothing_won_is_nothing_to_spend() -> None:
     found = fill(SMALL, RestorationConfig(base_channels=16, num_blocks=1, batch_size=1, patch_size=8))
     assert [each.after for each in found.larger] == [16, 1]
     assert "takes longer than before" in found.larger[0].limit
+    assert found.not_counted == []
+
+
+def test_what_is_not_measured_is_named() -> None:
+    """Of either configuration, in the record and in words."""
+    compiled = RestorationConfig(base_channels=16, num_blocks=1, batch_size=1, patch_size=8, compile_model=True)
+    found = fill(msgspec.structs.replace(SMALL, ema_decay=0.9), compiled)
+    assert found.not_counted == ["compile_model", "ema_decay"]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(filled(found, "a.yaml", "b.yaml"))
+    assert "not counted on either side: compile_model, ema_decay." in " ".join(console.export_text().split())
 
 
 def test_other_networks_have_other_sizes() -> None:

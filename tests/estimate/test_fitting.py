@@ -6,7 +6,7 @@ import pytest
 
 from hotlap.estimate.allocator import MIB, replay
 from hotlap.estimate.eight_bit import in_eight_bits, state_sizes
-from hotlap.estimate.fitting import Line, Need, Room, largest_batch, verdict
+from hotlap.estimate.fitting import Line, Need, Room, largest_batch, reserved_within, verdict
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline, peak, with_first_step
 from hotlap.records import Allowance
 
@@ -27,7 +27,11 @@ def test_what_is_kept_in_vain_is_given_back_first() -> None:
     """Two large blocks one after the other are reserved together, and fit where there is room for one of them."""
     timeline = Timeline([block(40 * MIB), block(60 * MIB)], [0, ~0, 1])
     assert replay(timeline).reserved == 100 * MIB
-    assert verdict(timeline, replay(timeline), Room(64 * MIB, [])) == "fits"
+    room = Room(64 * MIB, [])
+    assert verdict(timeline, replay(timeline), room) == "fits"
+    assert reserved_within(timeline, replay(timeline), room, "fits") == 60 * MIB
+    assert reserved_within(timeline, replay(timeline), Room(200 * MIB, []), "fits") == 100 * MIB
+    assert reserved_within(timeline, replay(timeline), room, "does not fit") is None
 
 
 def searched(need: dict[int, int] | None, capacity: int, *, first: int = 1, limit: int = 1000) -> tuple[int, list[int]]:
@@ -60,6 +64,27 @@ def test_a_prediction_that_was_wrong_is_corrected() -> None:
     assert largest == 6
     assert looked[:2] == [1, 2]
     assert 9 in looked
+
+
+@pytest.mark.parametrize("share", [1.001, 1.03, 1.5, 3.0])
+def test_memory_in_pieces_is_no_end_of_the_search(share: float) -> None:
+    """The tensors of 1000 samples are no more than the memory, but the allocator needs some of it between them."""
+    looked: list[int] = []
+
+    def need(batch: int) -> Need:
+        looked.append(batch)
+        return Need(100 * batch, share * 100 * batch <= 100_000)
+
+    assert largest_batch(8, need, 100_000, 65536).batch_size == int(1000 / share)
+    assert len(looked) <= 17
+    assert len(set(looked)) == len(looked)
+
+
+def test_none_fits_only_where_one_sample_was_gone_through() -> None:
+    """A line through 2 and 4 samples says that not even one would; one does."""
+    assert searched({1: 140, 2: 190, 4: 200, 8: 300}, 150, first=8)[0] == 1
+    largest, looked = searched({1: 160, 2: 190, 4: 200, 8: 300}, 150, first=8)
+    assert (largest, looked[-1]) == (0, 1)
 
 
 def test_not_even_one_sample() -> None:

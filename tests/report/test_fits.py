@@ -76,7 +76,7 @@ def test_it_fits() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"verdict": "tight"}, "It may just fit on NVIDIA GeForce RTX 4090: 10.00 GiB to 11.00 GiB of 24.00 GiB."),
+        ({"verdict": "tight"}, "It may just fit on NVIDIA GeForce RTX 4090: 9.00 GiB to 11.00 GiB of 24.00 GiB."),
         ({"verdict": "does not fit"}, "It does not fit on NVIDIA GeForce RTX 4090: it needs about 10.00 GiB"),
         ({"largest": LargestBatch(batch_size=0, allocated={1: GIB})}, "None: not even one sample fits."),
         (
@@ -84,6 +84,13 @@ def test_it_fits() -> None:
             "9, which is as many as this training can have.",
         ),
         ({"compiled": True}, "Compiled code needs another amount"),
+        ({"capacity": 10 * GIB, "reserved": 8 * GIB}, "cached memory is given back: about 9.00 GiB of 10.00 GiB"),
+        ({"capacity": 10 * GIB, "reserved": 8 * GIB}, "which leaves 1.00 GiB."),
+        ({"capacity": 10 * GIB, "reserved": 8 * GIB}, "1.00 GiB of it given back on this card"),
+        ({"capacity": 9 * GIB, "reserved": 8 * GIB, "verdict": "tight"}, "given back: 8.00 GiB to 10.00 GiB of 9.00"),
+        ({"perceptual_every": 10}, "The dearest step, one in 10 with the perceptual loss, has 6.00 TFLOP"),
+        ({"perceptual_every": 10}, "and 1,000 steps at most 100 s"),
+        ({"setting": msgspec.structs.replace(SETTING, precision="bfloat16")}, "a card may need more than this"),
     ],
 )
 def test_every_verdict_is_said(changed: dict[str, Any], words: str) -> None:

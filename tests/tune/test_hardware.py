@@ -10,6 +10,7 @@ import pytest
 import hotlap
 from hotlap.diagnose import Machine
 from hotlap.diagnose.lint import Device
+from hotlap.errors import UsageError
 from hotlap.estimate.cards import find
 from hotlap.records import Optimized
 from hotlap.train.config import load_config
@@ -116,8 +117,47 @@ def test_what_this_machine_refuses_is_mended(tmp_path: Path) -> None:
     assert "AMP_DTYPE: bfloat16 # half" in (tmp_path / "new.yaml").read_text()
 
 
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize(("machine", "mixed"), [(FAST, True), (SLOW, False)])
+def test_what_is_mended_is_judged_as_it_is_then(machine: Machine, mixed: bool, tmp_path: Path) -> None:
+    """float16 on a CPU becomes bfloat16, unless that is slow: then neither."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("use_mixed_precision: true\nmixed_precision_dtype: float16\ndevice: cpu\n")
+    found = optimize(path, tmp_path / "new.yaml", machine=machine)
+    after = {each.key: each.after for each in found.choices}
+    assert after.get("use_mixed_precision", True) is mixed
+    assert after.get("mixed_precision_dtype") == ("bfloat16" if mixed else None)
+
+
+def test_for_the_cpu_the_cpu_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ratios of a GPU say nothing about it."""
+    asked: list[list[str]] = []
+
+    def run(words: list[str], **options: Any) -> Any:
+        asked.append(words)
+        raise OSError("made up")
+
+    monkeypatch.setattr("hotlap.tune.calibration.subprocess.run", run)
+    for device in ("cpu", "auto"):
+        path = tmp_path / f"{device}.yaml"
+        path.write_text(f"device: {device}\n")
+        optimize(path, tmp_path / "new.yaml")
+    assert [words[2:] for words in asked] == [["cpu"], []]
+
+
+def test_the_source_is_never_the_result(tmp_path: Path) -> None:
+    """By another path or a link neither, and not from Python."""
+    path, link = tmp_path / "mine.yaml", tmp_path / "link.yaml"
+    path.write_text("momentum: 0.5\n")
+    link.symlink_to(path)
+    for same in (path, link, tmp_path / ".." / tmp_path.name / "mine.yaml"):
+        with pytest.raises(UsageError, match="is read here"):
+            hotlap.auto_optimize_config(path, same)
+    assert path.read_text() == "momentum: 0.5\n"
+
+
 def test_by_its_other_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "calibrated", lambda command: (SLOW, "made up"))
+    monkeypatch.setattr(module, "calibrated", lambda command, on_cpu: (SLOW, "made up"))
     found = hotlap.auto_optimize_config(CONFIGS / "apt.yaml", tmp_path / "out.yaml")
     assert isinstance(found, Optimized)
     assert "made up" in found.notes

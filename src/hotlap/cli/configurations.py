@@ -144,7 +144,7 @@ def optimize(
     from hotlap.report import terminal
     from hotlap.train.config import load_config
     from hotlap.tune.optimize import optimize as optimized
-    from hotlap.tune.optimize import output_of
+    from hotlap.tune.optimize import output_of, refuse_to_replace
 
     if ranks < 1:
         raise UsageError(f"--ranks {ranks}: give a number of at least 1")
@@ -156,9 +156,9 @@ def optimize(
     seconds = as_seconds("--budget", budget or "10m")
     may_write("--output", first, force=force)
     may_write("--output", last, force=force)
-    taken = [config.absolute(), first.absolute()]
-    if first.absolute() == config.absolute() or (last is not None and last.absolute() in taken):
-        raise UsageError(f"{last or first} is read here, and cannot be the result: give another file with --output")
+    refuse_to_replace([config], first)
+    if last is not None:
+        refuse_to_replace([config, first], last)
     if fill:
         from hotlap.estimate.fill import may_fill
 

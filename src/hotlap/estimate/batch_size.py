@@ -38,6 +38,13 @@ _ROUNDS, _LEAST_ROUNDS = 7, 3
 _BLOCK, _LOOK, _LOOKS = 0.1, 0.03, 3
 #: Who is slower while climbing takes no further part, and no more than so many do.
 _FINALISTS, _FAR_OFF = 4, 0.7
+#: Of an allocator, of the kernel, and of CUDA's libraries, which get memory of their own.
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
 
 _clock = time.perf_counter
 
@@ -351,4 +358,4 @@ def _room(device: torch.device, memory: PeakMemory) -> int | None:
 
 def _no_memory(error: Exception) -> bool:
     said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
+    return isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)

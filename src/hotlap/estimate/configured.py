@@ -14,8 +14,10 @@ from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig, 
 GIB = 2**30
 
 
-def configured(path: Path, plan: DataPlan, *, with_data: bool) -> DataPlan:
+def configured(path: Path, plan: DataPlan, *, with_data: bool, cores: int | None = None) -> DataPlan:
     """The plan with what a configuration sets of loader and cache, and ``with_data`` what lies in its folder.
+
+    ``cores``: of the node, which "auto" workers depend on; None: this one.
 
     Raises:
         UsageError: its data are in memory from the start, or are not there yet.
@@ -26,7 +28,7 @@ def configured(path: Path, plan: DataPlan, *, with_data: bool) -> DataPlan:
     plan = msgspec.structs.replace(
         plan,
         batch_size=config.batch_size,
-        workers=config.workers(plan.ranks),
+        workers=config.workers(plan.ranks, cores),
         prefetch=config.prefetch_factor,
         cache=int(cache_gb * GIB),
         configured=isinstance(config, VrtSpikeConfig),
@@ -77,7 +79,7 @@ def sample_in_batch(config: TrainConfig) -> list[Part]:
     return [Part(shape=[config.clip_length, channels, side, side]) for channels in (3, config.voxel_bins, 3)]
 
 
-def without_data(path: Path, ranks: int, memory: int) -> DataPlan | None:
+def without_data(path: Path, ranks: int, memory: int, cores: int | None = None) -> DataPlan | None:
     """The plan of a configuration by itself, with a set that fills its cache; None where its batches are not counted.
 
     Raises ConfigError as ``configured`` does.
@@ -85,5 +87,6 @@ def without_data(path: Path, ranks: int, memory: int) -> DataPlan | None:
     parts = sample_in_batch(load_config(path))
     if not parts:
         return None
-    plan = configured(path, DataPlan(samples=1, sample=parts, ranks=ranks, memory=memory), with_data=False)
+    plan = DataPlan(samples=1, sample=parts, ranks=ranks, memory=memory)
+    plan = configured(path, plan, with_data=False, cores=cores)
     return msgspec.structs.replace(plan, samples=max(1, -(-plan.cache // bytes_of(parts))))

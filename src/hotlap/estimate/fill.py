@@ -37,6 +37,17 @@ _MOST = 12
 _BUDGET = 30.0
 #: What would take less of the time by this, were it to grow with the weights, is too small to be measured.
 _TOO_SMALL = 0.5
+#: Keys of a step that are not measured, with what is in their place.
+_LEFT_OUT = {
+    "compile_model": False,
+    "matmul_precision": "highest",
+    "cudnn_benchmark": False,
+    "optimizer": "adam",
+    "weight_decay": 0.0,
+    "optimizer_implementation": "auto",
+    "ema_decay": 0.0,
+    "accumulation_steps": 1,
+}
 _POWERS = {"base_channels": 2, "num_blocks": 1}
 
 
@@ -65,6 +76,11 @@ def fill(given: TrainConfig, made: TrainConfig) -> Filled:
             seconds_per_sample=statistics.median(reference.seconds),
             better=same[0] * statistics.median(reference.seconds),
             larger=larger,
+            not_counted=[
+                key
+                for key, measured in _LEFT_OUT.items()
+                if any(getattr(config, key) != measured for config in (before, better))
+            ],
         )
 
 

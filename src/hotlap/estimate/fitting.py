@@ -3,7 +3,8 @@
 memory of the card - context, workspace, ... = room, as an interval
 timeline ──> allocator with so much room     out of memory even with the most of it: does not fit
                                              with the least of it: tight, else: fits
-two micro-batches ──> a line ──> the largest that fits ──> gone through ──> again with the better line
+two micro-batches ──> a line ──> the largest that fits ──> gone through ──> again with the better line, or, where
+                                                             memory in pieces was in the way, in halves
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from hotlap.estimate.allocator import OutOfMemory, Replayed, replay
 from hotlap.estimate.timeline import Timeline
 from hotlap.records import Allowance, LargestBatch, Verdict
 
-#: Micro-batches that are gone through to check a prediction and those after it.
-_CHECKS = 4
+#: Micro-batches that are gone through after the first two: so many by lines, and in halves up to so many in all.
+_LINES, _CHECKS = 4, 24
+#: What lies in pieces takes a share of the memory like this, or twice it, and so on.
+_IN_PIECES = 32
 
 
 class Room(NamedTuple):
@@ -46,6 +49,14 @@ def holds(timeline: Timeline, replayed: Replayed, capacity: int) -> bool:
     except OutOfMemory:
         return False
     return True
+
+
+def reserved_within(timeline: Timeline, replayed: Replayed, room: Room, found: Verdict) -> int | None:
+    """The peak of what is reserved in the room that the verdict is about; None where it does not fit."""
+    if found == "does not fit":
+        return None
+    capacity = room.left("most" if found == "fits" else "least")
+    return replayed.reserved if replayed.reserved <= capacity else replay(timeline, capacity).reserved
 
 
 class Line(NamedTuple):
@@ -84,20 +95,30 @@ def largest_batch(first: int, need: Callable[[int], Need], capacity: int, limit:
     second = min(2 * first, limit) if seen[first].held else first // 2
     if second not in seen:
         seen[second] = need(second)
-    for _ in range(_CHECKS):
+    for number in range(_CHECKS):
         low = max((batch for batch, each in seen.items() if each.held), default=0)
         high = min((batch for batch, each in seen.items() if not each.held), default=limit + 1)
-        if high - low <= 1 or len(seen) == 1:
+        if high - low <= 1:
             break
-        # What is nearest to the limit tells most: steps in it (chunks, segments) are no line.
-        one, other = sorted(seen, key=lambda batch: abs(seen[batch].allocated - capacity))[:2]
-        line = Line.through((one, seen[one].allocated), (other, seen[other].allocated))
-        batch = min(max(line.largest(capacity, limit), low), high - 1)
-        if batch == low and (low or predicted):
-            break
-        batch = max(batch, 1)
-        predicted = batch, line.at(batch)
+        in_pieces = sum(not each.held and each.allocated <= capacity for each in seen.values())
+        if in_pieces and seen[high].allocated <= capacity:
+            # No line of what is allocated tells when the allocator gives up.
+            back = max(high // _IN_PIECES, 1) << (in_pieces - 1)
+            batch = max(high - back, (low + high) // 2)
+        elif number >= _LINES and high <= limit:
+            batch = (low + high) // 2
+        else:
+            # What is nearest to the limit tells most: steps in it (chunks, segments) are no line.
+            one, other = sorted(seen, key=lambda batch: abs(seen[batch].allocated - capacity))[:2]
+            line = Line.through((one, seen[one].allocated), (other, seen[other].allocated))
+            batch = max(line.largest(capacity, limit), 1)
+            if batch <= low:
+                break
+            batch = min(batch, high - 1)
+            predicted = batch, line.at(batch)
         seen[batch] = need(batch)
+    if 1 not in seen and not any(each.held for each in seen.values()):
+        seen[1] = need(1)
     low = max((batch for batch, each in seen.items() if each.held), default=0)
     return LargestBatch(
         batch_size=low,

@@ -1,6 +1,6 @@
 """Calibration: how much faster this machine is in bfloat16 and channels_last, on typical shapes.
 
-Run in the interpreter that trains, as ``python machine.py``; needs only torch. Prints one JSON object with
+Run in the interpreter that trains, as ``python machine.py [cpu]``; needs only torch. Prints one JSON object with
 the fields of ``hotlap.diagnose.Machine``. Each ratio is the median of interleaved pairs.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +16,14 @@ from typing import Any
 PAIRS = 5
 #: Seconds of one measurement, at least.
 BLOCK = 0.03
+#: The word that leaves a GPU alone.
+ON_CPU = "cpu"
 
 
 def main() -> None:
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if ON_CPU not in sys.argv[1:] and torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
 
     def seconds(work: Callable[[], Any]) -> float:

@@ -19,7 +19,7 @@ from hotlap.estimate.at_peak import seconds_at_peak
 from hotlap.estimate.cards import cards
 from hotlap.estimate.device import Device, of_catalogue
 from hotlap.estimate.eight_bit import in_eight_bits
-from hotlap.estimate.fitting import Line, Need, Room, holds, largest_batch, verdict
+from hotlap.estimate.fitting import Line, Need, Room, holds, largest_batch, reserved_within, verdict
 from hotlap.estimate.memory import on_card, summed
 from hotlap.estimate.timeline import Timeline
 from hotlap.estimate.trained import Followed, follow
@@ -46,11 +46,13 @@ def estimate_training(
         UsageError: its micro-batch is larger than its epochs.
     """
     began = time.monotonic()
-    followed = _Followed(config, say)
-    if config.batch_size > followed.limit:
+    epoch, limit = _limit(config, 1), _limit(config, ranks)
+    if config.batch_size > limit:
+        on_ranks = f" on {ranks} ranks, which leaves {limit} for each" if limit < epoch else ""
         raise UsageError(
-            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {followed.limit} samples"
+            f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {epoch} samples{on_ranks}"
         )
+    followed = _Followed(config, say, limit)
     here = followed(config.batch_size)
     capability = None if device is None else device.capability
     gradients = _FLOAT_BYTES * sum(here.parameters)
@@ -67,6 +69,7 @@ def estimate_training(
         flops=sum(here.flops.values()),
         steps=config.steps,
         compiled=config.compile_model,
+        perceptual_every=_perceptual_every(config),
         seconds=0.0,
     )
     changed: dict[str, Any]
@@ -78,10 +81,13 @@ def estimate_training(
         }
     else:
         room, timeline = device.room(gradients, ranks), on_card(here.timeline)
+        replayed = replay(timeline)
+        found_verdict = verdict(timeline, replayed, room)
         changed = {
             "card": device.name,
             "capacity": device.memory,
-            "verdict": verdict(timeline, replay(timeline), room),
+            "verdict": found_verdict,
+            "reserved": reserved_within(timeline, replayed, room, found_verdict),
             "seconds_at_peak": seconds_at_peak(here.flops, device.card, config),
             "memory": msgspec.structs.replace(known, allowances=room.allowances),
             "largest": largest_batch(
@@ -89,17 +95,18 @@ def estimate_training(
             ),
         }
         if variants:
-            changed["variants"] = _variants(config, device, room, say)
+            changed["variants"] = _variants(config, device, room, followed.limit, say)
     return msgspec.structs.replace(found, **changed, seconds=time.monotonic() - began)
 
 
 class _Followed:
     """A configuration with other micro-batches, each gone through once."""
 
-    def __init__(self, config: TrainConfig, say: Say, *, in_words: str = "") -> None:
+    def __init__(self, config: TrainConfig, say: Say, limit: int, *, in_words: str = "") -> None:
         self._config, self._say, self._in_words = config, say, in_words
         self._known: dict[int, Followed] = {}
-        self.limit = _limit(config)
+        #: The largest micro-batch that the training takes.
+        self.limit = limit
 
     def __call__(self, batch: int) -> Followed:
         if batch not in self._known:
@@ -152,20 +159,21 @@ def _line(timelines: dict[int, Timeline]) -> Line:
     return Line.through(one, other)
 
 
-def _variants(config: TrainConfig, device: Device, room: Room, say: Say) -> list[Variant]:
+def _variants(config: TrainConfig, device: Device, room: Room, limit: int, say: Say) -> list[Variant]:
     found = []
     in_full = msgspec.structs.replace(config, optimizer=config.optimizer.removesuffix("8bit"))
     for changed in _settings(in_full):
         setting = _setting(changed)
-        followed = _Followed(changed, say, in_words=f", checkpointing {setting.checkpointing}, {setting.precision}")
+        in_words = f", checkpointing {setting.checkpointing}, {setting.precision}"
+        followed = _Followed(changed, say, limit, in_words=in_words)
         traced = {batch: followed(batch) for batch in followed.two()}
         least = seconds_at_peak(traced[config.batch_size].flops, device.card, changed)
         timelines = {batch: each.timeline for batch, each in traced.items()}
-        found.append(_variant(setting, timelines, room, followed.limit, least))
+        found.append(_variant(setting, timelines, room, limit, least))
         if changed.optimizer != "sgd":
             small = msgspec.structs.replace(setting, optimizer=f"{setting.optimizer}8bit")
             timelines = {batch: in_eight_bits(each.timeline, each.parameters) for batch, each in traced.items()}
-            found.append(_variant(small, timelines, room, followed.limit, least))
+            found.append(_variant(small, timelines, room, limit, least))
     return found
 
 
@@ -213,5 +221,14 @@ def _settings(config: TrainConfig) -> Iterator[TrainConfig]:
             yield msgspec.structs.replace(config, use_mixed_precision=mixed, **keys)
 
 
-def _limit(config: TrainConfig) -> int:
-    return EPOCH_SAMPLES if isinstance(config, RestorationConfig) else _MOST_SAMPLES
+def _perceptual_every(config: TrainConfig) -> int:
+    if isinstance(config, (RestorationConfig, VrtSpikeConfig)) and config.use_perceptual:
+        return config.perceptual_every
+    return 1
+
+
+def _limit(config: TrainConfig, ranks: int) -> int:
+    """Samples of a micro-batch of each rank, which an epoch has to fill at least once where the rest is dropped."""
+    if not isinstance(config, RestorationConfig):
+        return _MOST_SAMPLES
+    return EPOCH_SAMPLES // ranks if config.drop_last else EPOCH_SAMPLES

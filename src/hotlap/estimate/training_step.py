@@ -159,5 +159,5 @@ def utilization(device: torch.device) -> float | None:
         return None
     try:
         return float(torch.cuda.utilization(device))
-    except (ModuleNotFoundError, RuntimeError, AssertionError):
+    except Exception:  # of the driver's library, which need not be there, or not for this kind of device
         return None

@@ -7,8 +7,9 @@ restored after, whatever happened in between; copies of what lies on a GPU wait 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.optim import Optimizer
 
-from hotlap.errors import UsageError
+from hotlap.errors import TrainingFailed, UsageError
 from hotlap.probe.randomness import unchanged
 
 _PLAIN = (bool, int, float, str, bytes, tuple, type(None))
@@ -30,25 +31,47 @@ def untouched(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[
 
     Raises:
         UsageError: the model has parameters without a shape yet.
+        TrainingFailed: something could not be given back; the rest was.
     """
     tensors = [*model.parameters(), *model.buffers()]
     if optimizer is not None:
         tensors += [each for group in optimizer.param_groups for each in group["params"]]
     if any(isinstance(each, (UninitializedBuffer, UninitializedParameter)) for each in tensors):
         raise UsageError("the model has lazy modules without a shape: call it once with a batch before")
+    kept: list[_Kept] = []
+    modules: list[tuple[nn.Module, _Held]] = []
+    states: list[_State] = []
     with unchanged(torch), torch.random.fork_rng(devices=_cuda(tensors)):
-        kept = [_Kept.of(each) for each in {id(each): each for each in tensors}.values()]
-        modules = [(module, _held(module)) for module in model.modules()]
-        states = None if optimizer is None else _State(optimizer)
         try:
+            modules.extend((module, _held(module)) for module in model.modules())
+            states += [] if optimizer is None else [_State(optimizer)]
+            # Each is in the list as soon as its gradient is taken away.
+            kept.extend(map(_Kept.of, {id(each): each for each in tensors}.values()))
             yield
         finally:
-            for module, held in modules:
-                _restore(module, held)
-            for each in kept:
-                each.restore()
-            if states is not None:
-                states.restore()
+            _all(
+                [
+                    *(partial(_restore, module, held) for module, held in modules),
+                    *(each.restore for each in kept),
+                    *(each.restore for each in states),
+                ]
+            )
+
+
+def _all(restorations: list[Callable[[], None]]) -> None:
+    """What cannot be given back is no reason to keep the rest; then it is said."""
+    troubles = []
+    for restore in restorations:
+        try:
+            restore()
+        except Exception as error:
+            troubles.append(error)
+    if troubles:
+        said = str(troubles[0]).partition("\n")[0]
+        raise TrainingFailed(
+            f"{len(troubles)} of {len(restorations)} parts of the model and its optimizer could not be given back as "
+            f"they were: {said}"
+        ) from troubles[0]
 
 
 def _cuda(tensors: Iterable[Tensor]) -> list[int]:
@@ -70,10 +93,20 @@ class _Kept(NamedTuple):
         return kept
 
     def restore(self) -> None:
-        self.data.copy_(self.values)
         self.tensor.data = self.data
         if self.tensor.is_leaf:
             self.tensor.grad = self.grad
+        _write(self.data, self.values)
+
+
+def _write(tensor: Tensor, values: Tensor) -> None:
+    """An expanded tensor has one number in several places, and is written to in one of them."""
+    if tensor.layout is torch.strided:
+        for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+            if size > 1 and not stride:
+                tensor, values = tensor.narrow(dim, 0, 1), values.narrow(dim, 0, 1)
+    with torch.inference_mode(tensor.is_inference()):
+        tensor.copy_(values)
 
 
 class _Held(NamedTuple):
@@ -136,5 +169,5 @@ def _entries(held: dict[str, Any], apart: str = "") -> dict[str, tuple[Any, Any]
 def _again(entries: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
     for value, values in entries.values():
         if isinstance(value, Tensor):
-            value.detach().copy_(values)
+            _write(value.detach(), values)
     return {name: value for name, (value, _) in entries.items()}

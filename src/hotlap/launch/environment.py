@@ -57,6 +57,15 @@ def _gpus() -> tuple[list[str], str | None]:
     return [name for name, _, _ in cards], cards[0][2] if cards else None
 
 
+def gpu_memory() -> int | None:
+    """Bytes of the first GPU; None where its driver cannot be asked."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError, IndexError):
+        said = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        return int(said.splitlines()[0]) * 2**20
+    return None
+
+
 #: How many threads the libraries below torch start, and what hands out memory.
 _VARIABLES = (
     "OMP_NUM_THREADS",

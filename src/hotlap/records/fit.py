@@ -122,6 +122,11 @@ class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
     card: str | None = None
     capacity: int | None = None
     verdict: Verdict | None = None
+    #: Peak of what is reserved on this card, where cached memory is given back when there is no more; ``memory`` has
+    #: what would be reserved were there no end. None: it does not fit, or no card is asked about.
+    reserved: int | None = None
+    #: The step that was gone through has the perceptual loss, as one of so many steps has.
+    perceptual_every: int = 1
     #: As in ``Variant``.
     seconds_at_peak: float | None = None
     largest: LargestBatch | None = None

@@ -55,3 +55,5 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
     seconds_per_sample: float
     better: float
     larger: list[Larger]
+    #: Keys that one of the two sets to what is not measured here.
+    not_counted: list[str] = []

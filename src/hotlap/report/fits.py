@@ -26,6 +26,10 @@ _LIMITS = (
     "were checked against real ones on a CPU, and on no card (docs/estimate.md). Not in it: validation, which may use "
     "larger pictures, and other programs on the card."
 )
+_MIXED = (
+    "In mixed precision a card may need more than this: CUDA's autocast computes layer norms, softmax and some other "
+    "operators in float32, and attention pads heads that are no multiple of 8 wide; neither is counted."
+)
 
 
 def training(found: TrainingEstimate) -> Report:
@@ -34,6 +38,7 @@ def training(found: TrainingEstimate) -> Report:
     parts: list[RenderableType] = [
         prose(headline(found), style="bold" if found.verdict is None else VERDICT_STYLES[found.verdict]),
         prose(_what(found), indent=2, style="dim"),
+        *([] if found.setting.precision == "float32" else [prose(_MIXED, indent=2, style="dim")]),
         blank(),
         *table(_needed(found), ">>><", header=True),
         *heading(f"What the tensors are, at the peak (in {_moment(known)})"),
@@ -56,17 +61,25 @@ def training(found: TrainingEstimate) -> Report:
 
 
 def headline(found: TrainingEstimate) -> str:
-    _, likely, most = found.memory.total
+    least, likely, most = (size - _given_back(found) for size in found.memory.total)
     if found.verdict is None or found.capacity is None:
         fitting = sum(card.verdict == "fits" for card in found.cards)
-        return f"It fits on {fitting} of {len(found.cards)} cards: it needs {binary(found.memory.total[1])}."
+        return f"It fits on {fitting} of {len(found.cards)} cards: it needs {binary(likely)}."
     card, memory = found.card, binary(found.capacity)
+    where = ", where cached memory is given back" if _given_back(found) else ""
     if found.verdict == "fits":
         left = binary(max(found.capacity - likely, 0))
-        return f"It fits on {card}: about {binary(likely)} of {memory}, which leaves {left}."
+        return f"It fits on {card}{where}: about {binary(likely)} of {memory}, which leaves {left}."
     if found.verdict == "tight":
-        return f"It may just fit on {card}: {binary(likely)} to {binary(most)} of {memory}."
+        return f"It may just fit on {card}{where}: {binary(least)} to {binary(most)} of {memory}."
     return f"It does not fit on {card}: it needs about {binary(likely)}, and there are {memory}."
+
+
+def _given_back(found: TrainingEstimate) -> int:
+    """Bytes that are reserved where there is no end of memory, and not on this card."""
+    if found.reserved is None or found.memory.reserved is None:
+        return 0
+    return found.memory.reserved - found.reserved
 
 
 def _what(found: TrainingEstimate) -> str:
@@ -90,6 +103,8 @@ def _needed(found: TrainingEstimate) -> list[tuple[str, str, str, str]]:
         *((binary(each.least), binary(each.likely), binary(each.most), each.name) for each in known.allowances),
         (binary(least), binary(likely), binary(most), "all of it, with what is reserved"),
     ]
+    if given_back := _given_back(found):
+        rows.append(("", binary(given_back), "", "of it given back on this card, as cached"))
     if found.capacity is not None:
         rows.append(("", binary(found.capacity), "", "memory of the card"))
     return rows
@@ -159,9 +174,12 @@ def _variant(each: Variant, *, is_this: bool) -> tuple[str, ...]:
 
 def _time(found: TrainingEstimate, at_peak: float) -> str:
     samples = found.batch_size * found.accumulation_steps * found.ranks
-    whole = f", and {found.steps:,} steps {text.seconds(found.steps * at_peak)}" if found.steps else ""
+    which, at_most = "A step", ""
+    if found.perceptual_every > 1:
+        which, at_most = f"The dearest step, one in {found.perceptual_every} with the perceptual loss,", "at most "
+    whole = f", and {found.steps:,} steps {at_most}{text.seconds(found.steps * at_peak)}" if found.steps else ""
     return (
-        f"A step has {text.figure(found.flops / 1e12)} TFLOP in products and convolutions. At the peak that the card "
+        f"{which} has {text.figure(found.flops / 1e12)} TFLOP in products and convolutions. At the peak that the card "
         f"is sold with they take {text.seconds(at_peak)} ({text.figure(samples / at_peak)} samples/s){whole}. How far "
         "below its peak the card stays is not known before it is measured (`hotlap profile`)."
     )

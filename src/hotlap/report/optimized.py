@@ -42,7 +42,15 @@ def filled(found: Filled, before: str, better: str) -> Report:
             ),
             blank(),
             *bullets(map(_larger, found.larger)),
+            *([blank(), prose(_not_counted(found.not_counted), style="dim")] if found.not_counted else []),
         ]
+    )
+
+
+def _not_counted(keys: list[str]) -> str:
+    return (
+        f"Set, and not counted on either side: {', '.join(keys)}. The steps that were measured are not compiled, in "
+        "PyTorch's usual float32, by Adam, without a mean of the weights, of one micro-batch."
     )
 
 

@@ -7,6 +7,7 @@ file ── of hotlap train ──> read_config: every key, with what it is by i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hotlap.errors import ConfigError, UsageError
 from hotlap.estimate.cards import Card, find
 from hotlap.estimate.configured import without_data
 from hotlap.estimate.data_side import estimate
-from hotlap.launch.environment import environment
+from hotlap.launch.environment import environment, gpu_memory
 from hotlap.records import Lint, Surroundings
 from hotlap.train.config import AptConfig, RestorationConfig, TrainConfig, read_config
 from hotlap.train.config.restoration import EPOCH_SAMPLES
@@ -73,7 +74,7 @@ def _setup(path: Path, *, ranks: int, cores: int, memory: int) -> tuple[Setup, l
     except ConfigError as error:
         return _another_projects(path, ranks, cores, memory, error)
     kind = type(config)
-    plan = without_data(path, ranks, memory)
+    plan = without_data(path, ranks, memory, cores)
     names = config.__struct_fields__
     setup = Setup(
         values={name: getattr(config, name) for name in names},
@@ -144,10 +145,11 @@ def _device(gpu: str | None, here: list[str], values: Mapping[str, Any]) -> Devi
         return device_of_card(find(gpu))
     if not here:
         return None
-    try:
+    with suppress(UsageError):
         return device_of_card(find(here[0]))
-    except UsageError:  # a card that the catalogue does not know
-        return Device(kind="cuda", name=here[0])
+    with suppress(UsageError):  # several cards have this name
+        return device_of_card(find(here[0], gpu_memory()))
+    return Device(kind="cuda", name=here[0])
 
 
 def device_of_card(card: Card) -> Device:

@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ def output_of(config: Path) -> Path:
     return config.with_name(f"{config.stem}_gpu_optimized{config.suffix}")
 
 
+def refuse_to_replace(read: Iterable[Path], written: Path) -> None:
+    """Raises UsageError where what is written is a file that is read, by whatever path or link."""
+    for each in read:
+        if each.resolve() == written.resolve() or (each.exists() and written.exists() and each.samefile(written)):
+            raise UsageError(f"{written} is read here, and cannot be the result: give another file with --output")
+
+
 def optimize(
     config: Path,
     output: Path,
@@ -55,22 +62,21 @@ def optimize(
 
     Raises:
         ConfigError: the configuration is wrong, or cannot be edited safely.
+        UsageError: ``output`` is the configuration itself.
     """
+    refuse_to_replace([config], output)
     loaded, spelled = read_config(config)
     here = environment()
     notes = []
+    values = {name: getattr(loaded, name) for name in loaded.__struct_fields__}
     if machine is None:
         progress("measuring bfloat16 and channels last on this machine")
-        machine, trouble = calibrated([sys.executable])
+        machine, trouble = calibrated([sys.executable], on_cpu=values["device"] == "cpu")
         notes += [trouble] if trouble else []
-    values = {name: getattr(loaded, name) for name in loaded.__struct_fields__}
     device, said = _device(values, here, machine)
     notes += said
     found = lint_config(config, ranks=ranks, gpu="none" if device.kind == "cpu" else None)
-    chosen = _mended(found.findings, spelled)
-    chosen |= {
-        each.key: each for each in choices(values, loaded.workload, device, machine, keeps_memory=_keeps_memory())
-    }
+    chosen = _chosen(_mended(found.findings, spelled), values, loaded.workload, device, machine)
     text = config.read_bytes().decode()
     edited = edit_yaml(text, {spelled[key][0]: each.value for key, each in chosen.items()}, dotted=True)
     _check(edited, config)
@@ -90,6 +96,18 @@ def optimize(
         ],
         notes=[*notes, _MEASURED],
     )
+
+
+def _chosen(
+    mended: dict[str, Chosen], values: dict[str, Any], workload: str, device: Device, machine: Machine
+) -> dict[str, Chosen]:
+    """What suits the machine, of the configuration as it is mended; only what differs from what it was."""
+    after = values | {key: each.value for key, each in mended.items()}
+    suits = choices(after, workload, device, machine, keeps_memory=_keeps_memory())
+    chosen = mended | {each.key: each for each in suits}
+    if "use_mixed_precision" in chosen and not chosen["use_mixed_precision"].value:
+        chosen.pop("mixed_precision_dtype", None)  # nothing reads it then
+    return {key: each for key, each in chosen.items() if each.value != values[key]}
 
 
 def _device(values: dict[str, Any], here: Environment, machine: Machine) -> tuple[Device, list[str]]:

@@ -112,6 +112,9 @@ class MoreWorkersThanCores(ConfigRule):
         if each is None or each * setup.ranks <= setup.cores:
             return
         most = setup.cores // setup.ranks
+        advice = [] if most else ["Without workers nothing is loaded ahead: the training makes each batch itself."]
+        if setup.workload:
+            advice.append("Or auto: as many as keep up, measured at the start.")
         yield self.finding(
             setup,
             [
@@ -120,7 +123,7 @@ class MoreWorkersThanCores(ConfigRule):
             ],
             "They take turns on the cores, and the training takes turns with them.",
             {"num_workers": most * (setup.ranks if setup.workers_of_all else 1)},
-            "Or auto: as many as keep up, measured at the start." if setup.workload else "",
+            " ".join(advice),
         )
 
 

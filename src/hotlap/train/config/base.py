@@ -129,15 +129,15 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def fp16(self) -> bool:
         return self.use_mixed_precision and self.mixed_precision_dtype == "float16"
 
-    def workers(self, ranks: int) -> int:
-        """Return the processes that prepare batches for each of so many ranks.
+    def workers(self, ranks: int, cores: int | None = None) -> int:
+        """Return the processes that prepare batches for each of so many ranks, on this machine or one of ``cores``.
 
         "auto", before anything is measured, is 80 % of the cores, divided among the ranks, at least 4 for each; but
         never more in all than there are cores. In the training it is measured (``train.data``).
         """
         if self.num_workers != "auto":
             return self.num_workers
-        cores = usable_cores()
+        cores = cores or usable_cores()
         return min(max(int(AUTO_SHARE * cores) // ranks, AUTO_LEAST), cores // ranks)
 
     def known(self) -> dict[str, Any]:

@@ -220,6 +220,8 @@ class VrtSpikeConfig(TrainConfig, frozen=True, kw_only=True):
                 f"{DEFORMABLE_GROUPS} groups: make it a multiple, or the alignment warp"
             )
 
-    def workers(self, ranks: int) -> int:
+    def workers(self, ranks: int, cores: int | None = None) -> int:
         """Return the processes that prepare batches for each rank: here the number is of all ranks together."""
-        return super().workers(ranks) if self.num_workers == "auto" else math.ceil(self.num_workers / ranks)
+        if self.num_workers == "auto":
+            return super().workers(ranks, cores)
+        return math.ceil(self.num_workers / ranks)
