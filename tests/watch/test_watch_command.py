@@ -77,6 +77,11 @@ def started(screen: Screen) -> bool:
     return any(line.startswith("Ctrl-C ends") for line in screen.lines)
 
 
+def drawn(screen: Screen) -> bool:
+    """Twelve lines may be needed for what is said of a busy machine."""
+    return screen.alternate and screen.lines[0].startswith("profile-1 (process ") and bool(screen.lines[2])
+
+
 def test_a_terminal_of_80_by_24_a_resize_ctrl_z_and_ctrl_c(run: Run) -> None:
     """Everything fits; the new size is filled at once; stopped or ended, the terminal is as before."""
     terminal = OnTerminal([*HOTLAP, "profile-1", "--interval", "0.3"], 80, 24, {}, str(run.directory.parents[2]))
@@ -90,13 +95,13 @@ def test_a_terminal_of_80_by_24_a_resize_ctrl_z_and_ctrl_c(run: Run) -> None:
     assert any("samples/s" in line and "loss 0.5000" in line for line in lines)
     assert any(set(line[9:]) & set("▁▂▃▄▅▆▇█") for line in lines)
     terminal.resize(60, 12)
-    assert terminal.until(started)
+    assert terminal.until(drawn)
     assert not terminal.screen.overflowed
     terminal.process.send_signal(signal.SIGTSTP)
     assert terminal.until(lambda screen: not screen.alternate and screen.cursor)
     os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
     terminal.process.send_signal(signal.SIGCONT)
-    assert terminal.until(lambda screen: screen.alternate and started(screen))
+    assert terminal.until(drawn)
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 0
     assert terminal.screen.cursor

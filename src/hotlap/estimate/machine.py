@@ -29,7 +29,7 @@ def main() -> None:
     def seconds(work: Callable[[], Any]) -> float:
         count = 0
         start = time.perf_counter()
-        while time.perf_counter() - start < BLOCK:
+        while not count or time.perf_counter() - start < BLOCK:
             work()
             if device == "cuda":
                 torch.cuda.synchronize()
