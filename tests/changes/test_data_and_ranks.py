@@ -203,3 +203,12 @@ def test_what_is_set_already_or_cannot_be(parallel: dict[str, Any], facts: dict[
 def test_smaller_buckets_and_no_search() -> None:
     searching = msgspec.structs.replace(PARALLEL, find_unused_parameters=True, parameter_bytes=20 << 20)
     assert {"bucket_cap=5MB", "unused_search=off"} <= set(of_ranks(ranks(searching)))
+
+
+def test_the_size_of_samples_is_not_told_by_what_a_script_makes_of_them() -> None:
+    """Crops of 4 kB may come of pictures of any size: they get the room that there is."""
+    dataset = msgspec.structs.replace(DATASET, length=1000, sample_bytes=4000, stacked=False)
+    it = machine(situation(workers=2, dataset=dataset, fetch_seconds=0.2), memory=4 * 10**9)
+    change = found(it, "shared_samples")
+    assert (change.value, change.inject) == ("1GB", {"shared_samples": 10**9})
+    assert change.bound == pytest.approx(1.25)

@@ -74,6 +74,8 @@ def _kept(situation: Situation) -> list[Change]:
         return []
     whole = dataset.length * dataset.sample_bytes
     room = MEMORY * memory / situation.ranks
+    if dataset.stacked is False:
+        whole = room
     share = _share(situation, MEMORY / situation.ranks)
     wait = situation.diagnosis.phases.get("data_wait", 0.0)
     changes = []
@@ -107,6 +109,9 @@ def _kept(situation: Situation) -> list[Change]:
 def _share(situation: Situation, of_memory: float) -> float:
     """Of the samples that which fits: each is read once in an epoch, so what is kept is what hits."""
     dataset, memory = situation.facts.dataset, situation.environment.memory
+    # What the script's own function makes of samples says nothing of their size: the most is what could be.
+    if dataset.stacked is False:
+        return 1.0
     whole = (dataset.length or 0) * (dataset.sample_bytes or 0)
     return min(1.0, of_memory * memory / whole) if memory and whole else 0.0
 
@@ -118,6 +123,8 @@ def _shared_samples(situation: Situation) -> list[Change]:
     if dataset.length is None or not dataset.sample_bytes or memory is None:
         return []
     whole, room = dataset.length * dataset.sample_bytes, MEMORY * memory
+    if dataset.stacked is False:
+        whole = room
     wait = situation.diagnosis.phases.get("data_wait", 0.0)
     return [
         Change(
