@@ -18,7 +18,8 @@ from typing import Literal, cast
 
 from hotlap.errors import RunError, UsageError
 from hotlap.read.assemble import assemble
-from hotlap.read.lines import Source, Text, opened
+from hotlap.read.lines import Source, Text
+from hotlap.read.opening import opened
 from hotlap.read.state import State
 from hotlap.read.traces.pieces import is_trace
 from hotlap.records import Reading

@@ -12,8 +12,6 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from hotlap.errors import RunError
@@ -106,23 +104,3 @@ class Text:
                 block = b""
             if not more:
                 return
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Source]:
-    """Open a file that may be compressed by gzip.
-
-    Raises:
-        RunError: it cannot be read.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from error
-    with file:
-        # A pipe cannot be wound back.
-        if file.peek(2)[:2] != b"\x1f\x8b":
-            yield file
-            return
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            yield unpacked

@@ -11,7 +11,7 @@ from hotlap.diagnose.thresholds import FEW_STEPS, FEW_STEPS_AT_MOST
 from hotlap.records import Finding
 
 #: A share of 1 would have no finite bound.
-_MOST_SHARE = 0.999
+MOST_SHARE = 0.999
 
 
 class Entry(Described):
@@ -27,19 +27,32 @@ class Entry(Described):
     #: spoils it or slows it by an unknown amount. It comes after the causes that have seconds at stake.
     risk: ClassVar[bool] = False
 
-    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
-        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
+    def made(
+        self,
+        evidence: list[str],
+        *,
+        seconds: float = 0.0,
+        share: float = 0.0,
+        risk: str | None = None,
+        remedy: str | None = None,
+        changes: Sequence[str] | None = None,
+    ) -> Finding:
+        """Make the finding as it is, whatever is at stake."""
         return Finding(
             code=self.code,
             title=self.title,
             evidence=evidence,
-            seconds=0.0,
-            share=0.0,
-            bound=1.0,
+            seconds=seconds,
+            share=share,
+            bound=bound(share),
             remedy=self.remedy if remedy is None else remedy,
-            changes=list(self.changes),
+            changes=list(self.changes if changes is None else changes),
             risk=risk,
         )
+
+    def warning(self, risk: str, evidence: list[str], *, remedy: str | None = None) -> Finding:
+        """Make a finding that no time is at stake for. ``risk`` is a sentence on what may happen."""
+        return self.made(evidence, risk=risk, remedy=remedy)
 
 
 class Rule(Entry):
@@ -64,25 +77,16 @@ class Rule(Entry):
 
         ``seconds`` are a share of ``whole``, by default the mean step.
         """
-        most = _MOST_SHARE if len(context.steps) >= FEW_STEPS else FEW_STEPS_AT_MOST
+        most = MOST_SHARE if len(context.steps) >= FEW_STEPS else FEW_STEPS_AT_MOST
         share = min(context.share(seconds) if whole is None else seconds / whole, most)
         if not self.information and not self.risk and share < max(least, context.least_share):
             return None
-        return Finding(
-            code=self.code,
-            title=self.title,
-            evidence=evidence,
-            seconds=seconds,
-            share=share,
-            bound=bound(share),
-            remedy=self.remedy if remedy is None else remedy,
-            changes=list(self.changes if changes is None else changes),
-        )
+        return self.made(evidence, seconds=seconds, share=share, remedy=remedy, changes=changes)
 
 
 def bound(share: float) -> float:
     """The most that removing ``share`` of a step gives, as a ratio of throughput (Amdahl)."""
-    return 1 / (1 - min(share, _MOST_SHARE))
+    return 1 / (1 - min(share, MOST_SHARE))
 
 
 def saved(speedup: float) -> float:

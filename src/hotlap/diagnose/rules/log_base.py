@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hotlap.diagnose.rules.base import Entry, bound, time
+from hotlap.diagnose.rules.base import MOST_SHARE, Entry, time
 from hotlap.records import Figure, Finding, Reading
 
 
@@ -23,29 +23,11 @@ class LogRule(Entry):
         step = mean_step(reading) if whole is None else whole
         if not step or seconds <= 0:
             return None
-        share = min(0.999, seconds / step)
-        return Finding(
-            code=self.code,
-            title=self.title,
-            evidence=evidence,
-            seconds=seconds,
-            share=share,
-            bound=bound(share),
-            remedy=self.remedy,
-            changes=list(self.changes),
-        )
+        return self.made(evidence, seconds=seconds, share=min(MOST_SHARE, seconds / step))
 
     def note(self, evidence: list[str]) -> Finding:
         """Make a finding that says how the log is to be read."""
-        return Finding(
-            code=self.code,
-            title=self.title,
-            evidence=evidence,
-            seconds=0.0,
-            share=0.0,
-            bound=1.0,
-            remedy=self.remedy,
-        )
+        return self.made(evidence)
 
 
 def mean_step(reading: Reading) -> float | None:

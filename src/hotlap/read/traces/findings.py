@@ -165,17 +165,7 @@ def _named(
     share = min(seconds / rank.step_seconds, FEW_STEPS_AT_MOST)
     if share < max(least, LEAST_SHARE):
         return None
-    it = rule(code)
-    return Finding(
-        code=code,
-        title=it.title,
-        evidence=evidence,
-        seconds=seconds,
-        share=share,
-        bound=bound(share),
-        remedy=it.remedy,
-        changes=list(it.changes),
-    )
+    return rule(code).made(evidence, seconds=seconds, share=share)
 
 
 def _part(rank: TracedRank, seconds: float) -> str:

@@ -16,13 +16,14 @@ import math
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from hotlap.errors import RunError
+from hotlap.read.opening import opened
 
 #: Bytes that are decoded at once: large enough to cost nothing, small beside the arrays that come of them.
 PIECE = 8 << 20
@@ -103,7 +104,7 @@ class Pieces:
             except OSError as error:
                 raise RunError(f"cannot read {self.path}: {error.strerror or error}") from None
 
-    def _pieces(self, file: IO[bytes]) -> Iterator[list[Event]]:
+    def _pieces(self, file: BufferedIOBase) -> Iterator[list[Event]]:
         text = self._begin(file)
         least = PIECE
         while True:
@@ -136,7 +137,7 @@ class Pieces:
             yield events
         self._tail(rest, file)
 
-    def _begin(self, file: IO[bytes]) -> bytes:
+    def _begin(self, file: BufferedIOBase) -> bytes:
         """Read the header; return what is there of the events already."""
         text = b""
         while len(text) < _HEADER:
@@ -154,7 +155,7 @@ class Pieces:
             raise RunError(f"{self.path} is empty")
         raise RunError(f'{self.path} is no trace of torch.profiler: it has no "traceEvents"')
 
-    def _more(self, file: IO[bytes], count: int) -> bytes:
+    def _more(self, file: BufferedIOBase, count: int) -> bytes:
         chunk = file.read(count)
         self.bytes += len(chunk)
         return chunk
@@ -205,7 +206,7 @@ class Pieces:
                 at = kept
         return events, words[kept:].encode(errors="replace"), False
 
-    def _tail(self, rest: bytes, file: IO[bytes]) -> None:
+    def _tail(self, rest: bytes, file: BufferedIOBase) -> None:
         """Read what stands behind the events, where it is not too long."""
         rest += self._more(file, PIECE)
         rest = rest.strip().removeprefix(b",")
@@ -216,25 +217,6 @@ class Pieces:
 
 
 _AGAIN = "part of a trace gives wrong figures, so write or copy it again"
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, packed by gzip or not.
-
-    Raises:
-        RunError: it cannot be opened.
-    """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}") from None
-    with file:
-        if file.peek(2).startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                yield unpacked  # type: ignore[misc]
-        else:
-            yield file
 
 
 def is_trace(path: Path) -> bool:
