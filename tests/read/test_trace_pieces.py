@@ -14,8 +14,9 @@ from made_up_traces import training
 
 from hotlap.errors import HotlapError, RunError
 from hotlap.read import traces
+from hotlap.read.opening import is_trace
 from hotlap.read.traces import pieces as module
-from hotlap.read.traces.pieces import Pieces, is_trace
+from hotlap.read.traces.pieces import Pieces
 
 
 def names(path: Path) -> list[str | None]:

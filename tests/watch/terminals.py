@@ -23,8 +23,10 @@ class Screen:
         self.alternate = False
         self.cursor = True
         self.styled = False
-        #: Whether anything stood on a line beyond the last, or beyond its end.
+        #: Pictures that were drawn whole, and whether the last of them had anything beyond the last line or its end.
+        self.drawn = 0
         self.overflowed = False
+        self._beyond = False
         self.usual = ""
         self._rest = ""
         self.clear()
@@ -62,7 +64,7 @@ class Screen:
         elif character == "\r":
             self.column = 0
         elif self.row >= self.height or self.column >= self.width:
-            self.overflowed = self.overflowed or character != " "
+            self._beyond = self._beyond or character != " "
         else:
             self.cells[self.row][self.column] = character
             self.column += 1
@@ -76,6 +78,7 @@ class Screen:
         elif letter == "H":
             row, _, column = numbers.partition(";")
             self.row, self.column = int(row or 1) - 1, int(column or 1) - 1
+            self.drawn, self.overflowed, self._beyond = self.drawn + 1, self._beyond, False
         elif letter == "J":
             self.cells = [[" "] * self.width for _ in range(self.height)]
         elif letter == "m":

@@ -95,7 +95,8 @@ def test_a_terminal_of_80_by_24_a_resize_ctrl_z_and_ctrl_c(run: Run) -> None:
     assert any("samples/s" in line and "loss 0.5000" in line for line in lines)
     assert any(set(line[9:]) & set("▁▂▃▄▅▆▇█") for line in lines)
     terminal.resize(60, 12)
-    assert terminal.until(drawn)
+    before = terminal.screen.drawn  # what was on its way then is of the old size
+    assert terminal.until(lambda screen: drawn(screen) and screen.drawn > before + 3)
     assert not terminal.screen.overflowed
     terminal.process.send_signal(signal.SIGTSTP)
     assert terminal.until(lambda screen: not screen.alternate and screen.cursor)

@@ -19,9 +19,8 @@ from typing import Literal, cast
 from hotlap.errors import RunError, UsageError
 from hotlap.read.assemble import assemble
 from hotlap.read.lines import Source, Text
-from hotlap.read.opening import opened
+from hotlap.read.opening import is_trace, opened
 from hotlap.read.state import State
-from hotlap.read.traces.pieces import is_trace
 from hotlap.records import Reading
 
 __all__ = ["STDIN", "kind", "read"]

@@ -1,14 +1,22 @@
-"""Files that somebody else wrote, compressed or not."""
+"""Files that somebody else wrote, compressed or not, and which are traces. Nothing heavy is imported for that."""
 
 from __future__ import annotations
 
 import gzip
+import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
 
 from hotlap.errors import RunError
+
+#: How much of a file tells whether it is a trace.
+_PEEK = 1 << 20
+#: Where the events of a trace begin; and a trace that is nothing but a list of them.
+BEGIN = re.compile(rb'"traceEvents"\s*:\s*\[')
+EVENT_LIST = re.compile(rb'\s*\[\s*\{[^{}]*"(?:ph|cat|ts)"\s*:')
 
 
 @contextmanager
@@ -28,3 +36,15 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
                 yield unpacked
         else:
             yield file
+
+
+def is_trace(path: Path) -> bool:
+    """Whether a file looks like a trace of torch.profiler, by its beginning. A file that cannot be read does not."""
+    try:
+        with opened(path) as file:
+            start = file.read(_PEEK)
+    except (RunError, OSError, EOFError, zlib.error):
+        return False
+    if EVENT_LIST.match(start):
+        return True
+    return start.lstrip().startswith(b"{") and (BEGIN.search(start) is not None or b'"deviceProperties"' in start)

@@ -14,11 +14,10 @@ from pathlib import Path
 from hotlap.errors import UsageError
 from hotlap.read.traces.comparison import compare
 from hotlap.read.traces.findings import findings, will_not_help
-from hotlap.read.traces.pieces import is_trace
 from hotlap.read.traces.rank import read_rank
 from hotlap.records import TracedRank, TraceReading
 
-__all__ = ["compare", "is_trace", "read"]
+__all__ = ["compare", "read"]
 
 
 def read(paths: Sequence[Path]) -> TraceReading:

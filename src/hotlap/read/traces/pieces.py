@@ -23,22 +23,18 @@ from typing import Any
 import msgspec
 
 from hotlap.errors import RunError
-from hotlap.read.opening import opened
+from hotlap.read.opening import BEGIN, EVENT_LIST, opened
 
 #: Bytes that are decoded at once: large enough to cost nothing, small beside the arrays that come of them.
 PIECE = 8 << 20
 #: The longest header: kineto writes the ranks of every process group into it.
 _HEADER = 64 << 20
-#: How much of a file tells whether it is a trace.
-_PEEK = 1 << 20
 #: The longest text without a border between events; what is behind the events may be such a text.
 _BORDERLESS = 512 << 20
 #: Borders that are tried as they stand before a piece is taken apart.
 _TRIES = 4
 
-_BEGIN = re.compile(rb'"traceEvents"\s*:\s*\[')
 _BORDER = re.compile(rb"\}\s*,\s*(?=\{)")
-_EVENT_LIST = re.compile(rb'\s*\[\s*\{[^{}]*"(?:ph|cat|ts)"\s*:')
 #: Numbers that JSON has not, as C++ prints them, and characters that a string may not hold.
 _NOT_JSON = re.compile(rb"(?<=[:\[,\s])[-+]?(?:inf(?:inity)?|nan)(?=\s*[,\]}])", re.IGNORECASE)
 _CONTROL = bytes(c if c >= 32 or c in (9, 10, 13) else 32 for c in range(256))
@@ -143,9 +139,9 @@ class Pieces:
         while len(text) < _HEADER:
             chunk = self._more(file, PIECE)
             text += chunk
-            if _EVENT_LIST.match(text):
+            if EVENT_LIST.match(text):
                 return text[text.index(b"[") + 1 :]
-            begin = _BEGIN.search(text)
+            begin = BEGIN.search(text)
             if begin:
                 self.header = _object(text[: begin.end()] + b"]}")
                 return text[begin.end() :]
@@ -217,18 +213,6 @@ class Pieces:
 
 
 _AGAIN = "part of a trace gives wrong figures, so write or copy it again"
-
-
-def is_trace(path: Path) -> bool:
-    """Whether a file looks like a trace of torch.profiler, by its beginning. A file that cannot be read does not."""
-    try:
-        with opened(path) as file:
-            start = file.read(_PEEK)
-    except (RunError, OSError, EOFError, zlib.error):
-        return False
-    if _EVENT_LIST.match(start):
-        return True
-    return start.lstrip().startswith(b"{") and (_BEGIN.search(start) is not None or b'"deviceProperties"' in start)
 
 
 def _object(text: bytes) -> dict[str, Any]:
