@@ -14,7 +14,7 @@ errors must be the same, and where the cache does less than it was asked for, a 
     no more memory      no pages are to be had after the first 64 MiB: a posix_fallocate that says so is preloaded
                         (needs ``cc``)
     no address space    RLIMIT_AS, below what the cache wants to map
-    control group       1 GB for all processes, and a cache of 10 GiB; with --control-group, the folder of a memory
+    control group       3 GB for all processes, and a cache of 10 GiB; with --control-group, the folder of a memory
                         control group that was made for this, into which a process is moved
     ...                 and datasets: see ``WRONG``
 
@@ -133,7 +133,7 @@ WRONG = {
     "full tmpfs": Fault(Samples),
     "no more memory": Fault(LARGE, "no more memory", budget=200, hit_rate=None),
     "no address space": Fault(LARGE, "cannot be made", budget=4096, hit_rate=0.0),
-    "control group": Fault(partial(Samples, 8 * MIB), "control group", budget=10 * 1024, batch=1, hit_rate=None),
+    "control group": Fault(partial(Samples, 32 * MIB), "control group", budget=10 * 1024, batch=1, hit_rate=None),
     "a sample larger than the budget": Fault(OneLarge, "larger than", budget=4, batch=1, hit_rate=0.99),
     "changing shapes": Fault(Shapes, batch=1),
     "random augmentation": Fault(Augmented, "samples are random", hit_rate=0.0),
@@ -209,7 +209,7 @@ def started(name: str, folder: Path, group: Path | None) -> tuple[list[str], dic
         if group is None:
             return "no --control-group was given"
         limit = next(file for file in ("memory.max", "memory.limit_in_bytes") if (group / file).exists())
-        (group / limit).write_text(str(10**9))
+        (group / limit).write_text(str(3 * 10**9))
         return ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *command], {}
     return command, {}
 

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from hotlap.data import SampleCache
 from hotlap.probe.shared.memory import NoMemory, SharedMemory
-from hotlap.probe.shared.room import GIB, Budget, budget
-from hotlap.probe.shared.store import Stop, Store
+from hotlap.probe.shared.room import GIB, Budget, Room, budget
+from hotlap.probe.shared.store import EXTENT, Stop, Store
 
 SIZE = 64 * 64
 
@@ -223,8 +223,23 @@ def test_a_budget_that_the_node_cannot_spare_is_lowered(pictures: Pictures, monk
     assert budget(1e6) == Budget(1_000_000, None)
     with pytest.warns(UserWarning, match=r"the cache gets .* GiB and not 1e\+06: "):
         SampleCache(pictures, 1e6)
-    monkeypatch.setattr("hotlap.probe.shared.room._allowed", lambda: 1e9)
+    monkeypatch.setattr("hotlap.probe.shared.room._group_of_this", lambda: Room(3e9, 1e9))
     assert budget(2e9) == Budget(800_000_000, "the control group allows 0.9 GiB more, and the training needs some")
+
+
+def test_what_a_training_takes_later_is_left_to_it(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each extent is taken: a tenth of what a control group allows stays free, whatever the budget was."""
+    left = [1e9]
+    monkeypatch.setattr("hotlap.probe.shared.room._group_of_this", lambda: Room(1e9, left[0]))
+    cache = SampleCache(pictures, 0.5)
+    assert cache.stats().budget == GIB // 2
+    left[0] = 1e8 + EXTENT - 1
+    with pytest.warns(UserWarning, match="the node has no more memory, so no more samples are kept"):
+        cache[0]
+    left[0] += 1
+    cache = SampleCache(pictures, 0.05)
+    cache[0], cache[0]
+    assert cache.stats().hits == 1
 
 
 def test_the_documents_lines(pictures: Pictures, capsys: pytest.CaptureFixture[str]) -> None:
@@ -521,8 +536,7 @@ def test_a_rank_with_other_samples_leaves_the_cache_alone(
         def __getitem__(self, index: int) -> Any:
             return super().__getitem__(index + 40)
 
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr("hotlap.data.cache.Store.find", lambda key: first._store)
+    monkeypatch.setattr("hotlap.data.cache.Store.share", lambda *_: (first._store, False))
     second = SampleCache(Shard(tmp_path), gigabytes(100), ranks=2)
     # Before it could compare them it gives nothing to others.
     assert second[5]["index"] == 45

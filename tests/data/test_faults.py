@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from hotlap.data import SampleCache, SharedBatches
 from hotlap.probe.shared.flat import Flat
+from hotlap.probe.shared.memory import SharedMemory, first_to_say
+from hotlap.probe.shared.samples import run_key
 from hotlap.probe.shared.store import Store
 
 LENGTH, SIZE = 24, 100_000
@@ -104,6 +108,28 @@ def test_a_rank_that_dies_leaves_the_cache_to_the_other(tmp_path: Path) -> None:
     code = _RANKS.format(tests=str(Path(__file__).parent), deadly=str(deadly))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["True", "9", str(LENGTH), str(int(signal.SIGKILL)), "0"], done.stderr
+
+
+def test_a_rank_that_dies_while_it_makes_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The other makes it, whichever rank it is: once it is seen to be dead, and not after a minute."""
+    monkeypatch.setattr("hotlap.probe.shared.store.PATIENCE", 10.0)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("MASTER_PORT", str(os.getpid()))
+    monkeypatch.setattr("hotlap.data.cache._created", itertools.count(7))
+    key, (begun, begins) = f"{run_key()}-7", os.pipe()
+    first = os.fork()
+    if not first:
+        # Kept until it dies: nothing says yet of what version the memory is.
+        held = first_to_say(key), SharedMemory.create(key, 4096)
+        os.write(begins, b"." * len(held))
+        signal.pause()
+    assert os.read(begun, 1)
+    threading.Timer(0.2, os.kill, (first, signal.SIGKILL)).start()
+    cache = SampleCache(Samples(tmp_path / "deadly"), 0.01)
+    os.waitpid(first, 0)
+    cache[0], cache[0]
+    assert cache.stats().hits == 1
 
 
 def test_a_budget_that_is_just_enough_is_used_up() -> None:

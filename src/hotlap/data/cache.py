@@ -37,7 +37,7 @@ from hotlap.probe.shared.store import Counter, Header, Stop, Store, aligned
 _MIB = 2**20
 _UNKNOWN_RANKS = (
     "LOCAL_WORLD_SIZE is not set, so each rank makes a cache of its own, of this size: start the ranks with torchrun, "
-    "or set LOCAL_WORLD_SIZE and LOCAL_RANK"
+    "or set LOCAL_WORLD_SIZE and MASTER_PORT"
 )
 _created = itertools.count()
 #: Attributes of a cache; others are those of its dataset.
@@ -143,9 +143,12 @@ class SampleCache(SharedSamples, Dataset[Any]):
         if ranks is None and several and "LOCAL_WORLD_SIZE" not in os.environ:
             self._warn(_UNKNOWN_RANKS)
         key, kind = f"{run_key()}-{next(_created)}", _STORES[policy]
-        own = together == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
         try:
-            store = kind.create(key, len(dataset), granted.size) if own else kind.find(key)
+            if together > 1:
+                # That of whichever comes first: any of them may be killed just now.
+                store, own = kind.share(key, len(dataset), granted.size)
+            else:
+                store, own = kind.create(key, len(dataset), granted.size), True
         except (OSError, NoMemory) as error:
             # One without room counts and fetches.
             store, own = kind.create(f"{key}-none", len(dataset), 0), True

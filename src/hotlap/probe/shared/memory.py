@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: Seconds that a rank waits for the first one to make the memory.
+#: Seconds that a rank waits for one that is making the memory.
 PATIENCE = 60.0
 
 
@@ -51,7 +51,7 @@ class SharedMemory:
         return cls(descriptor, size)
 
     @classmethod
-    def find(cls, name: str, patience: float = PATIENCE) -> SharedMemory:
+    def find(cls, name: str, patience: float) -> SharedMemory:
         """That of another process of this user.
 
         Raises ``NoMemory`` if none has made it in so many seconds.
@@ -133,8 +133,8 @@ def _descriptors(name: str) -> Iterator[str]:
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
-        with suppress(OSError):
-            for entry in os.scandir(process / "fd"):
+        with suppress(OSError), os.scandir(process / "fd") as entries:
+            for entry in entries:
                 with suppress(OSError):
                     if os.readlink(entry.path) == wanted:
                         yield entry.path

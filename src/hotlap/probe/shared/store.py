@@ -23,6 +23,7 @@ import numpy as np
 
 from hotlap.probe.shared.flat import ALIGNMENT, Flat
 from hotlap.probe.shared.memory import PATIENCE, NoMemory, SharedMemory, first_to_say, identity
+from hotlap.probe.shared.room import may_be_taken
 
 #: Bytes that are taken from the node at once.
 EXTENT = 64 * 2**20
@@ -156,7 +157,7 @@ class Store:
                     raise
 
     @classmethod
-    def find(cls, name: str, patience: float = PATIENCE) -> Store:
+    def find(cls, name: str, patience: float) -> Store:
         """That of another process of this user. Raises ``NoMemory`` if none has made it in so many seconds."""
         until = time.monotonic() + patience
         memory = SharedMemory.find(name, patience)
@@ -303,6 +304,8 @@ class Store:
         reserved = int(self.header[Header.RESERVED])
         while size > reserved:
             try:
+                if not may_be_taken(EXTENT):
+                    raise NoMemory
                 self.memory.reserve(self._data + reserved, EXTENT)
             except NoMemory:
                 self.stop(Stop.NO_MEMORY)
