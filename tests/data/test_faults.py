@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,49 @@ def test_a_rank_that_dies_while_it_makes_the_cache(monkeypatch: pytest.MonkeyPat
     os.waitpid(first, 0)
     cache[0], cache[0]
     assert cache.stats().hits == 1
+
+
+_ORPHANED = """
+import os, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_faults import Samples
+from torch.utils.data import DataLoader
+from torch.utils.data._utils import worker
+from hotlap.data import SampleCache
+
+begin = worker.signal_handling._set_worker_signal_handlers
+
+def alone():
+    parent = os.getppid()
+    print(os.getpid(), flush=True)
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.001)
+    begin()
+
+worker.signal_handling._set_worker_signal_handlers = alone
+worker.MP_STATUS_CHECK_INTERVAL = 0.1
+if __name__ == "__main__":
+    loader = DataLoader(SampleCache(Samples(Path("nowhere")), 0.01), num_workers=1)
+    next(iter(loader))
+"""
+
+
+def test_a_worker_whose_training_died_before_it_began_ends(tmp_path: Path) -> None:
+    """With torch alone it stays for ever, and the memory of the cache with it."""
+    script = tmp_path / "orphaned.py"
+    script.write_text(_ORPHANED.format(tests=str(Path(__file__).parent)))
+    training = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert training.stdout is not None
+    orphan = psutil.Process(int(training.stdout.readline()))
+    assert training.wait(60) == -signal.SIGKILL
+    try:
+        orphan.wait(20)
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
+        training.stdout.close()
 
 
 def test_a_budget_that_is_just_enough_is_used_up() -> None:

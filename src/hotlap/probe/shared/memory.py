@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hotlap.probe.shared.orphans import end_with_the_training
+
 #: Seconds that a rank waits for one that is making the memory.
 PATIENCE = 60.0
 
@@ -39,6 +41,7 @@ class SharedMemory:
         # The mapping stays while an array lies in it. First: there may be no address space for it.
         weakref.finalize(self, os.close, descriptor)
         self.map = mmap.mmap(descriptor, size)
+        end_with_the_training()
 
     @property
     def identity(self) -> tuple[int, int]:
