@@ -53,6 +53,8 @@ def epoch(loader: DataLoader[Any]) -> list[int]:
     return seen
 
 
+# Torch's signal handler may raise inside of the iterator's __del__.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", [DataLoader, SharedBatches])
 def test_a_killed_worker_is_followed_by_new_ones(kind: type[DataLoader[Any]], tmp_path: Path) -> None:
     """Torch ends the epoch; the next one goes on with the same cache, which keeps every sample in the end."""
