@@ -20,7 +20,7 @@ from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
-from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.files import read_record, write_record, write_whole, written_whole
 from hotlap.records.fit import (
     Allowance,
     CardFit,
@@ -97,6 +97,7 @@ from hotlap.records.run import (
 from hotlap.records.sampled import Sampled, SampledLine, SampledPhase
 from hotlap.records.sites import LoaderSite, ModelSite, OptimizerSite, Site, Sites
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
+from hotlap.records.stored import Differing, FindingShift, StoredComparison, StoredRun
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
@@ -142,12 +143,14 @@ __all__ = [
     "DevicePhase",
     "DevicePhases",
     "Diagnosis",
+    "Differing",
     "Effect",
     "Environment",
     "Facts",
     "Figure",
     "Filled",
     "Finding",
+    "FindingShift",
     "Goal",
     "GraphCount",
     "Growth",
@@ -209,6 +212,8 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "StoredComparison",
+    "StoredRun",
     "StreamGaps",
     "Surroundings",
     "Switches",
@@ -237,4 +242,5 @@ __all__ = [
     "read_record",
     "write_record",
     "write_whole",
+    "written_whole",
 ]
