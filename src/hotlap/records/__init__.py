@@ -15,7 +15,7 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.ablations import Ablation, Ablations, DataStalls, Saved
-from hotlap.records.comparable import differences
+from hotlap.records.comparable import busy, differences
 from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
@@ -238,6 +238,7 @@ __all__ = [
     "Verdict",
     "WallStep",
     "WillNotHelp",
+    "busy",
     "differences",
     "read_record",
     "write_record",

@@ -29,6 +29,7 @@ from hotlap.records import (
     Step,
     StoredComparison,
     StoredRun,
+    busy,
     differences,
 )
 from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS, losses, throughput
@@ -236,6 +237,9 @@ def _trouble(name: str, run: Run) -> list[str]:
     if run.info.outcome not in ("finished", "stopped"):
         reason = f": {run.info.reason.rstrip('.')}" if run.info.reason else ""
         told.append(f"{name} {run.info.outcome.replace('_', ' ')}{reason}")
+    load = busy(run.info.environment)
+    if load is not None:
+        told.append(f"the machine was busy with something else when {name} began: {load}")
     if any(step.paused for step in run.steps):
         told.append(
             f"{name} was held and let go by a tuning or a comparison; where other settings took turns in its process, "
@@ -278,7 +282,8 @@ def _limits(a: Run, b: Run, same: bool | None) -> list[str]:
     return [
         f"The runs were not measured in turns: {_apart(a, b)}. What changed on the machine in between (clocks, other "
         "load, caches), and what differs from launch to launch, is in the ratio; the interval is from blocks inside "
-        "each run and knows nothing of it.",
+        "each run and knows nothing of it. Recordings of one and the same training can lie far apart (docs/exports.md "
+        "shows how far).",
         "A difference between two recordings names no cause: all that differs above may be it.",
         *([] if same else ["Whether B is the same training as A cannot be told."]),
     ]
