@@ -90,7 +90,16 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A sentence that says what to install, and what needs nothing."""
     monkeypatch.setitem(sys.modules, "wandb", None)
     run, directory = recorded(tmp_path)
-    with pytest.raises(RunError, match=r"pip install wandb.* tensorboard"):
+    with pytest.raises(RunError, match=r"pip install 'wandb.* tensorboard"):
+        export(run, directory, "wandb", tmp_path)
+
+
+def test_an_old_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose settings cannot be asked for is not trusted to be quiet."""
+    old = SimpleNamespace(Settings=object, __version__="0.16")
+    monkeypatch.setitem(sys.modules, "wandb", old)  # type: ignore[arg-type]
+    run, directory = recorded(tmp_path)
+    with pytest.raises(RunError, match=r"wandb 0\.16 is too old"):
         export(run, directory, "wandb", tmp_path)
 
 

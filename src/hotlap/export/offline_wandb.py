@@ -37,13 +37,13 @@ def write(run: Run, diagnosis: Diagnosis, folder: Path) -> tuple[Path, int]:
     """Write an offline run below ``folder/wandb``; return where it lies, and of how many steps it is.
 
     Raises:
-        RunError: wandb is not installed, or does not write there.
+        RunError: wandb is not installed, too old, or does not write there.
     """
     with _variables():
         wandb = _package()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            known = getattr(wandb.Settings, "model_fields", _QUIET)
+            known = wandb.Settings.model_fields
             settings = wandb.Settings(**{name: value for name, value in _QUIET.items() if name in known})
             made = wandb.init(
                 mode="offline",
@@ -77,12 +77,15 @@ def _summary(run: Run, diagnosis: Diagnosis) -> dict[str, Any]:
 
 def _package() -> Any:
     try:
-        return import_module("wandb")
+        wandb = import_module("wandb")
     except ImportError:
         raise RunError(
-            "wandb is not installed here, and only wandb writes its files: `pip install wandb`, or export to "
+            "wandb is not installed here, and only wandb writes its files: `pip install 'wandb>=0.19'`, or export to "
             "tensorboard, which needs nothing"
         ) from None
+    if not hasattr(wandb.Settings, "model_fields"):
+        raise RunError(f"wandb {wandb.__version__} is too old to be kept quiet: `pip install 'wandb>=0.19'`")
+    return wandb
 
 
 @contextmanager
