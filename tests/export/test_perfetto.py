@@ -40,7 +40,8 @@ def valid(events: list[Event]) -> None:
     assert {event["ph"] for event in events} <= {"M", "X", "C", "i"}
     timed = [event for event in events if event["ph"] != "M"]
     assert [event["ts"] for event in timed] == sorted(event["ts"] for event in timed)
-    named = {(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"}
+    named = [(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"]
+    assert len({tid for _, tid in named}) == len(named)
     open_slices: dict[tuple[int, int], list[int]] = defaultdict(list)
     for event in timed:
         assert event["pid"] > 0
@@ -211,7 +212,7 @@ def test_slices_that_overlap_are_cut(spans: list[tuple[str, int, int, dict[str, 
     """Whatever the record says, slices of a track nest, none is lost, and a cut one says by how much."""
     kept = perfetto._nested(spans)
     assert len(kept) == len(spans)
-    events = [{"name": "thread_name", "ph": "M", "pid": 1, "tid": 3}]
+    events = [{"name": "thread_name", "ph": "M", "pid": 1, "tid": 13}]
     for name, begin, end, arguments in kept:
         events.append(perfetto._slice(name, "compilations", 0, 3, begin * MS, end * MS, arguments))
     valid(sorted(events, key=lambda event: event.get("ts", 0)))

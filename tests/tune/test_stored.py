@@ -95,7 +95,7 @@ def test_what_makes_them_no_measure_of_each_other_comes_first() -> None:
     rows = [(each.name, each.a, each.b, each.decides) for each in found.configuration]
     assert rows == [
         ("batch size", "8", "16", True),
-        ("autocast", "n/a", "bfloat16", False),
+        ("autocast", "off", "bfloat16", False),
         ("loader workers", "0", "4", False),
         ("command", "python train.py", "python train.py --amp", False),
     ]
@@ -110,6 +110,15 @@ def test_samples_that_nobody_counted() -> None:
     assert compare_stored(run(samples=None), run()).unit == "steps"
     found = compare_stored(run(batch_size=None), run(samples=16, batch_size=None))
     assert [(each.name, each.decides) for each in found.configuration] == [("samples of a step", True)]
+
+
+def test_what_a_record_does_not_know_is_no_difference() -> None:
+    """It is said that the settings are not known."""
+    b = replace(run(), facts=Facts())
+    found = compare_stored(run(autocast="bfloat16"), b)
+    assert found.configuration == []
+    assert found.comparable
+    assert "the record of B does not know the settings" in found.warnings[0]
 
 
 def test_findings_that_came_and_went() -> None:
@@ -151,7 +160,7 @@ def test_what_stands_against_the_figures() -> None:
     steps = [replace(step, paused=0.5) if step.i == 300 else step for step in bad.steps]
     info = replace(bad.info, outcome="crashed", reason="no memory.", environment=replace(HERE, pressure=0.4, load=9.0))
     found = " | ".join(compare_stored(run(), replace(bad, steps=steps, info=info)).warnings)
-    assert "B crashed: no memory |" in found
+    assert "B did not end as it should (crashed): no memory |" in found
     assert "busy with something else when B began: load 9.0" in found
     assert "B was held and let go" in found
     assert "B slowed down by" in found

@@ -298,7 +298,7 @@ def compare(
         if case not in _REGRESSIONS:
             raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
     if runs:
-        given = {"--a": a, "--b": b, "--report": report, "--memory-limit": memory_limit}
+        given: dict[str, object] = {"--a": a, "--b": b, "--report": report, "--memory-limit": memory_limit}
         given |= {"--force": force or None, "--fresh": fresh or None}
         given |= {"--budget": None if budget == _COMPARE_BUDGET else budget}
         measuring = [option for option, value in given.items() if value is not None]

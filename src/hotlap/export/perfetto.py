@@ -200,7 +200,7 @@ def _memory(run: Run, ns: Any) -> Iterator[Event]:
 
 def _slice(name: str, kind: str, rank: int, track: int, begin: int, end: int, arguments: Event | None = None) -> Event:
     event: Event = {"name": name, "cat": kind, "ph": "X", "ts": _us(begin), "dur": _us(max(0, end - begin))}
-    event |= {"pid": rank + 1, "tid": track}
+    event |= _place(rank, track)
     return event | ({"args": arguments} if arguments else {})
 
 
@@ -209,13 +209,17 @@ def _counter(name: str, unit: str, rank: int, at: int, value: float) -> Event:
 
 
 def _moment(name: str, rank: int, at: int) -> Event:
-    return {"name": name, "ph": "i", "s": "t", "ts": _us(at), "pid": rank + 1, "tid": _STEPS}
+    return {"name": name, "ph": "i", "s": "t", "ts": _us(at), **_place(rank, _STEPS)}
 
 
 def _name(what: str, rank: int, track: int, value: str | int) -> Event:
-    """Numbers of processes and threads begin at 1: viewers keep 0 for what is idle."""
     kind = "sort_index" if what == "thread_sort_index" else "name"
-    return {"name": what, "ph": "M", "ts": 0, "pid": rank + 1, "tid": track, "args": {kind: value}}
+    return {"name": what, "ph": "M", "ts": 0, **_place(rank, track), "args": {kind: value}}
+
+
+def _place(rank: int, track: int) -> Event:
+    """Numbers that a kernel could give: not 0, which viewers keep for what is idle, and no thread in two processes."""
+    return {"pid": rank + 1, "tid": 10 * (rank + 1) + track}
 
 
 def _us(nanoseconds: int) -> float:

@@ -30,7 +30,7 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Differing(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting that is not the same in both; "n/a" where a record does not know it."""
+    """A setting that is not the same in both."""
 
     name: str
     a: str

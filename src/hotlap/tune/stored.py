@@ -23,6 +23,7 @@ from hotlap.records import (
     Diagnosis,
     Differing,
     Effect,
+    Facts,
     Finding,
     FindingShift,
     Run,
@@ -46,8 +47,6 @@ SHORT_BLOCKS = 10
 CHANGED = 0.1
 CHANGED_OF_STEP = 0.01
 
-_NA = "n/a"
-
 #: Settings of a training: what each is called, and whether figures of two that differ in it measure different things.
 _SETTINGS: tuple[tuple[str, str, bool], ...] = (
     ("device", "device", True),
@@ -57,21 +56,21 @@ _SETTINGS: tuple[tuple[str, str, bool], ...] = (
     ("parameters", "parameters", True),
     ("parameter_dtype", "type of the parameters", False),
     ("autocast", "autocast", False),
-    ("matmul_precision", "precision of float32 products", False),
+    ("matmul_precision", "float32 precision", False),
     ("channels_last", "channels last", False),
     ("compiled", "compiled", False),
     ("checkpointing", "activation checkpointing", False),
     ("optimizer", "optimizer", False),
     ("optimizer_fused", "fused optimizer", False),
     ("optimizer_foreach", "optimizer with foreach", False),
-    ("optimizer_bits", "bits of the optimizer's state", False),
+    ("optimizer_bits", "bits of its state", False),
     ("workers", "loader workers", False),
     ("prefetch_factor", "prefetch factor", False),
     ("persistent_workers", "persistent workers", False),
     ("pin_memory", "pinned memory", False),
     ("threads", "threads", False),
     ("allocator", "allocator", False),
-    ("cudnn_benchmark", "convolutions chosen by trying", False),
+    ("cudnn_benchmark", "cuDNN benchmark", False),
 )
 
 
@@ -102,6 +101,7 @@ def compare_stored(a: Run, b: Run) -> StoredComparison:
         losses=evidence,
         warnings=[
             *(line for name, run in zip("AB", runs, strict=True) for line in _trouble(name, run)),
+            *_held(runs),
             *(line for name, each in zip("AB", levels, strict=True) for line in _unsteady(name, each)),
             *_few(measured),
         ],
@@ -159,11 +159,13 @@ def _cut(steps: Sequence[Step], count: int) -> list[Sequence[Step]]:
 
 
 def _configuration(a: Run, b: Run, steps_a: Sequence[Step], steps_b: Sequence[Step]) -> list[Differing]:
-    """What decides first."""
+    """What decides first. What one of the two does not know is no difference."""
     found = [
         Differing(name=name, a=_shown(old), b=_shown(new), decides=decides)
         for field, name, decides in _SETTINGS
-        if (old := getattr(a.facts, field)) != (new := getattr(b.facts, field))
+        if (old := _setting(a.facts, field)) is not None
+        and (new := _setting(b.facts, field)) is not None
+        and old != new
     ]
     names = {each.name for each in found}
     samples = _samples(steps_a), _samples(steps_b)
@@ -179,14 +181,18 @@ def _configuration(a: Run, b: Run, steps_a: Sequence[Step], steps_b: Sequence[St
     return sorted(found, key=lambda each: not each.decides)
 
 
+def _setting(facts: Facts, field: str) -> Any:
+    """None where it is not known; of a training that is, no autocast means that it is off."""
+    value = getattr(facts, field)
+    return "off" if field == "autocast" and value is None and facts.device is not None else value
+
+
 def _samples(steps: Sequence[Step]) -> float | None:
     samples = [step.samples for step in steps if step.samples is not None]
     return float(median(samples)) if samples and len(samples) == len(steps) else None
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return _NA
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -236,16 +242,24 @@ def _trouble(name: str, run: Run) -> list[str]:
     told = []
     if run.info.outcome not in ("finished", "stopped"):
         reason = f": {run.info.reason.rstrip('.')}" if run.info.reason else ""
-        told.append(f"{name} {run.info.outcome.replace('_', ' ')}{reason}")
+        told.append(f"{name} did not end as it should ({run.info.outcome.replace('_', ' ')}){reason}")
+    if run.facts.device is None:
+        told.append(f"the record of {name} does not know the settings of the training, so what of them differs is open")
     load = busy(run.info.environment)
     if load is not None:
         told.append(f"the machine was busy with something else when {name} began: {load}")
-    if any(step.paused for step in run.steps):
-        told.append(
-            f"{name} was held and let go by a tuning or a comparison; where other settings took turns in its process, "
-            "its steps are not of one training (the result of the tuning says what was measured)"
-        )
     return told
+
+
+def _held(runs: Sequence[Run]) -> list[str]:
+    names = [name for name, run in zip("AB", runs, strict=True) if any(step.paused for step in run.steps)]
+    if not names:
+        return []
+    who = f"{' and '.join(names)} {'were' if len(names) > 1 else 'was'}"
+    return [
+        f"{who} held and let go by a tuning or a comparison; where other settings took turns in the process, its steps "
+        "are not of one training (the result of the tuning says what was measured)"
+    ]
 
 
 def _unsteady(name: str, levels: Sequence[float]) -> list[str]:
