@@ -113,6 +113,19 @@ def test_two_stored_runs(call: Call) -> None:
     assert found["a"]["command"][-1] == "***"
 
 
+def test_secrets_among_changes_are_masked(call: Call, recording: Path) -> None:
+    """Where arms of a tuning differ in one."""
+    changed = recording / ".hotlap/runs/changed"
+    shutil.copytree(recording / ".hotlap/runs/one", changed, dirs_exist_ok=True)
+    info = json.loads((changed / "run.json").read_text())
+    (changed / "run.json").write_text(json.dumps(info | {"changes": {"wandb.api_key": "hunter2", "workers": "2"}}))
+    code, out, _ = call("compare", "one", "changed", "--json")
+    assert code == 0
+    assert "hunter2" not in out
+    changes = [(each["name"], each["b"]) for each in json.loads(out)["configuration"]]
+    assert changes == [("change wandb.api_key", "***"), ("change workers", "2")]
+
+
 def test_fail_on_of_stored_runs(call: Call, recording: Path) -> None:
     """B's steps are made twice as long in the record: exit code 1, with the reason."""
     slow = recording / ".hotlap/runs/slow"

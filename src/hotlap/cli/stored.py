@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from hotlap.errors import FindingsPresent, UsageError
+from hotlap.records import Run
 from hotlap.terminal import print_json, print_view
 
 
@@ -20,7 +21,6 @@ def compare_runs(runs: Sequence[Path], cases: Sequence[str], run_dir: Path | Non
     """
     from hotlap.report import stored as shown
     from hotlap.report.loading import load_run
-    from hotlap.report.secrets import mask
     from hotlap.tune.statistics import MINIMUM_GAIN
     from hotlap.tune.stored import compare_stored, regression
 
@@ -31,11 +31,7 @@ def compare_runs(runs: Sequence[Path], cases: Sequence[str], run_dir: Path | Non
     (a, one), (b, other) = (load_run(run, run_dir) for run in runs)
     if one.resolve() == other.resolve():
         raise UsageError(f"{runs[0]} and {runs[1]} are the same run")
-    a, b = (
-        msgspec.structs.replace(run, info=msgspec.structs.replace(run.info, command=mask(run.info.command)))
-        for run in (a, b)
-    )
-    comparison = compare_stored(a, b)
+    comparison = compare_stored(_masked(a), _masked(b))
     print_json(comparison) if json else print_view(shown.stored(comparison))
     seen = [comparison.judgement.replace(" ", "-")]
     seen += ["not-faster"] if comparison.judgement in ("slower", "unclear") else []
@@ -46,3 +42,14 @@ def compare_runs(runs: Sequence[Path], cases: Sequence[str], run_dir: Path | Non
     reason = regression(comparison, MINIMUM_GAIN)
     if "regression" in cases and reason is not None:
         raise FindingsPresent(f"B may be a regression, which --fail-on asked for: {reason}")
+
+
+def _masked(run: Run) -> Run:
+    """What is compared goes into JSON, too, so secrets are masked before."""
+    from hotlap.report.secrets import mask
+
+    changes = mask([f"{name}={value}" for name, value in run.info.changes.items()])
+    shown = {name: value for name, _, value in (each.partition("=") for each in changes)}
+    return msgspec.structs.replace(
+        run, info=msgspec.structs.replace(run.info, command=mask(run.info.command), changes=shown)
+    )

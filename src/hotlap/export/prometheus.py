@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import hotlap
 from hotlap.diagnose import core
 from hotlap.diagnose.context import Context
 from hotlap.export.described import began
@@ -37,7 +36,7 @@ def families(run: Run, diagnosis: Diagnosis) -> list[Family]:
     info, facts, environment = run.info, run.facts, run.info.environment
     labels = {
         "outcome": info.outcome,
-        "hotlap": hotlap.__version__,
+        "hotlap": environment.hotlap,
         "torch": environment.torch or "",
         "python": environment.python,
         "device": facts.device or "",
