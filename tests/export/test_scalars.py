@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import posixpath
 import re
@@ -14,6 +15,7 @@ from recorded import PHASES, STEP, recorded, steps
 import hotlap
 from hotlap.errors import RunError, UsageError
 from hotlap.export import scalars
+from hotlap.launch import read_run
 
 #: What MLflow accepts, which of the trackers asks for most.
 MLFLOW = re.compile(r"[/\w.\- ]{1,250}")
@@ -75,13 +77,9 @@ def test_memory_of_the_processes(tmp_path: Path) -> None:
         {"pid": 8, "parent": 7, "rss": 5, "pss": 4, "uss": 3},
     ]
     _, directory = recorded(tmp_path)
-    (directory / "memory.jsonl").write_bytes(
-        b"".join(
-            __import__("json").dumps({"k": "processes", "t": t, "processes": held}).encode() + b"\n"
-            for t in (1000.0, 1002 + 1.5 * STEP)
-        )
-    )
-    run = hotlap.launch.read_run(directory)
+    looks = [{"k": "processes", "t": t, "processes": held} for t in (1000.0, 1002 + 1.5 * STEP)]
+    (directory / "memory.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    run = read_run(directory)
     found = {point.step: point.values for point in scalars.points(run)}
     assert found[1]["hotlap/memory/trainers_pss_bytes"] == 8
     assert found[1]["hotlap/memory/workers_pss_bytes"] == 4
