@@ -54,7 +54,8 @@ MAY_IMPORT = {
     "read": {"errors", "records", "diagnose"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
     "watch": {"errors", "records", "launch", "diagnose", "report", "train.config", "workers"},
-    "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train"},
+    "export": {"hotlap", "errors", "records", "launch", "diagnose", "report"},
+    "api": {"errors", "records", "launch", "diagnose", "estimate", "tune", "report", "train", "export"},
     "terminal": {"errors"},
     "cli": {
         "hotlap",
@@ -66,6 +67,7 @@ MAY_IMPORT = {
         "read",
         "tune",
         "report",
+        "export",
         "train",
         "train.config",
         "watch",

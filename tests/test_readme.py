@@ -19,6 +19,7 @@ PAGES = [
     "docs/data.md",
     "docs/logs.md",
     "docs/estimate.md",
+    "docs/exports.md",
     "docs/method.md",
     "docs/watch.md",
     "docs/traces.md",

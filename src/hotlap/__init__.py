@@ -8,6 +8,7 @@ The names of the command line, as functions::
     tuning = hotlap.tune(["python", "train.py"])        # -> Tuning
     hotlap.run(tuning)                                  # trains with what was adopted
     comparison = hotlap.compare(a=[...], b=[...])       # -> Comparison
+    hotlap.export_to(run, mlflow.log_metrics)           # hands every step to a tracker
     hotlap.estimate_memory(build)                       # -> MemoryEstimate, of a training that does not run
 
 and marks for a training loop, which cost nothing when no probe is there::
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         diagnose,
         estimate_memory,
         explain,
+        export_to,
         lint,
         optimize,
         profile,
@@ -60,6 +62,7 @@ __all__ = [
     "diagnose",
     "estimate_memory",
     "explain",
+    "export_to",
     "find_optimal_batch_size",
     "lint",
     "metric",

@@ -246,6 +246,22 @@ def report(path: str | Path) -> str:
     return load_report(Path(path))
 
 
+def export_to(run: Run | str | Path, logger: Any) -> int:
+    """Hand every step of a run to a tracker of experiments: ``logger.log(values, step=...)``; return how many.
+
+    ``logger`` is anything with such a method (a run of wandb or trackio), or a function that takes the same, such as
+    ``mlflow.log_metrics``. ``run`` may be a directory. The names are those of ``hotlap.export.scalars``.
+
+    Raises:
+        RunError: there is no run.
+        UsageError: it is no such logger.
+    """
+    from hotlap.export import export_to as export
+    from hotlap.report.loading import load_run
+
+    return export(run if isinstance(run, Run) else load_run(Path(run))[0], logger)
+
+
 def explain(code: str) -> str:
     """Return what a finding means, how it is measured and what to do about it, in Markdown."""
     from hotlap.diagnose import explain as explain_code

@@ -110,6 +110,13 @@ OPTIONS = {
         "--json",
     },
     "report": {"--output", "--force", "--json"},
+    "export": {
+        "--to",  # each tool has its own format
+        "--output",
+        "--force",
+        "--run-dir",
+        "--json",
+    },
     "explain": {"--json"},
     "train": {"--json"},
     "verify": {"--json"},

@@ -21,6 +21,7 @@ from hotlap.cli import (  # noqa: F401  (they enter themselves into the applicat
     commands,
     configurations,
     estimates,
+    exports,
     reading,
     reads,
     trainings,

@@ -27,12 +27,15 @@ from hotlap.cli.options import (
     quoted_words,
     training_words,
 )
+from hotlap.cli.stored import compare_runs
 from hotlap.errors import FindingsPresent, RunError, TrainingFailed, UsageError
 from hotlap.records import Goal
 from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
 
 if TYPE_CHECKING:
     from hotlap.tune.options import Options
+
+_COMPARE_BUDGET = "10m"
 
 
 @app.command(usage="Usage: hotlap profile [OPTIONS] -- COMMAND")
@@ -245,12 +248,14 @@ def tune(
         progress.say(f"train with it: {_how_to_run(target.config, whole, directory)}")
 
 
-@app.command(usage='Usage: hotlap compare [OPTIONS] --a "COMMAND" --b "COMMAND"')
+@app.command(
+    usage='Usage: hotlap compare [OPTIONS] --a "COMMAND" --b "COMMAND"\n       hotlap compare [OPTIONS] RUN RUN'
+)
 def compare(
-    *,
-    a: str,
-    b: str,
-    budget: Budget = "10m",
+    *runs: Path,
+    a: str | None = None,
+    b: str | None = None,
+    budget: Budget = _COMPARE_BUDGET,
     report: Page = None,
     force: Force = False,
     fail_on: Annotated[
@@ -272,8 +277,14 @@ def compare(
 
     `hotlap compare --a "python train.py" --b "python train.py --amp"`
 
+    Two runs that were recorded before can be set side by side, which measures nothing and proves nothing:
+
+    `hotlap compare profile-20260101-0900 profile-20260102-0900`
+
     Parameters
     ----------
+    runs
+        Names, directories or run.json of two runs.
     a
         The first training command, in quotes.
     b
@@ -286,7 +297,18 @@ def compare(
     for case in cases:
         if case not in _REGRESSIONS:
             raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
+    if runs:
+        given: dict[str, object] = {"--a": a, "--b": b, "--report": report, "--memory-limit": memory_limit}
+        given |= {"--force": force or None, "--fresh": fresh or None}
+        given |= {"--budget": None if budget == _COMPARE_BUDGET else budget}
+        measuring = [option for option, value in given.items() if value is not None]
+        if measuring:
+            raise UsageError(f"{', '.join(measuring)}: for two commands that are measured, not for stored runs")
+        compare_runs(runs, cases, run_dir, json)
+        return
     may_write("--report", report, force=force)
+    if a is None or b is None:
+        raise UsageError("give two training commands with --a and --b, in quotes, or name two stored runs")
     commands = quoted_words("--a", a), quoted_words("--b", b)
     options = _options(budget, memory_limit, run_dir, fresh)
     with Progress() as progress:

@@ -15,12 +15,12 @@ contract between the two. Times are seconds, sizes bytes. Missing is ``None``, n
 from __future__ import annotations
 
 from hotlap.records.ablations import Ablation, Ablations, DataStalls, Saved
-from hotlap.records.comparable import differences
+from hotlap.records.comparable import busy, differences
 from hotlap.records.dataset import Dataset
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
-from hotlap.records.files import read_record, write_record, write_whole
+from hotlap.records.files import read_record, write_record, write_whole, written_whole
 from hotlap.records.fit import (
     Allowance,
     CardFit,
@@ -97,6 +97,7 @@ from hotlap.records.run import (
 from hotlap.records.sampled import Sampled, SampledLine, SampledPhase
 from hotlap.records.sites import LoaderSite, ModelSite, OptimizerSite, Site, Sites
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
+from hotlap.records.stored import Differing, FindingShift, StoredComparison, StoredRun
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
@@ -142,12 +143,14 @@ __all__ = [
     "DevicePhase",
     "DevicePhases",
     "Diagnosis",
+    "Differing",
     "Effect",
     "Environment",
     "Facts",
     "Figure",
     "Filled",
     "Finding",
+    "FindingShift",
     "Goal",
     "GraphCount",
     "Growth",
@@ -209,6 +212,8 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "StoredComparison",
+    "StoredRun",
     "StreamGaps",
     "Surroundings",
     "Switches",
@@ -233,8 +238,10 @@ __all__ = [
     "Verdict",
     "WallStep",
     "WillNotHelp",
+    "busy",
     "differences",
     "read_record",
     "write_record",
     "write_whole",
+    "written_whole",
 ]

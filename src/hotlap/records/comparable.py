@@ -54,6 +54,11 @@ def differences(a: Environment, b: Environment) -> list[str]:
     return told
 
 
+def busy(each: Environment) -> str | None:
+    """Say with what figures the machine was busy with something else when a run began; None where it was not."""
+    return _load(each) if _busy(each) else None
+
+
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from hotlap.errors import RunError
-from hotlap.launch.rundir import read_run
+from hotlap.errors import RunError, UsageError
+from hotlap.launch.rundir import DEFAULT_ROOT, read_run
 from hotlap.records import SCHEMA, Comparison, Run, Tuning, read_record
 
 _FILES = ("result.json", "run.json")
@@ -43,6 +43,27 @@ def load(path: str | Path) -> Run | Tuning | Comparison:
         f"{file} is no record of hotlap: it is neither a run, nor a tuning, nor a comparison; "
         f"name a directory below .hotlap/runs, or its {' or '.join(_FILES)}"
     )
+
+
+def load_run(target: Path, root: Path | None = None) -> tuple[Run, Path]:
+    """Read the run that ``target`` names: its directory, its run.json, or its name below ``root``; with its directory.
+
+    Raises:
+        UsageError: it is a tuning or a comparison, which holds several.
+        RunError: nothing is there, it is no run, or it was written by a newer hotlap.
+    """
+    below = (root or DEFAULT_ROOT) / target
+    path = target if target.exists() or not below.is_dir() else below
+    if not path.exists() and len(target.parts) == 1:
+        raise RunError(f"there is no run {target}: it is neither a path nor below {root or DEFAULT_ROOT}")
+    record = load(path)
+    directory = path if path.is_dir() else path.parent
+    if isinstance(record, Run):
+        return record, directory
+    arms = sorted(each.parent for each in directory.glob("arms/*/run.json"))
+    named = f", as in {arms[0]}" if arms else ""
+    kind = "tuning" if isinstance(record, Tuning) else "comparison"
+    raise UsageError(f"{target} is a {kind}, which holds several runs: name one of its arms{named}")
 
 
 def _file(path: Path) -> Path:

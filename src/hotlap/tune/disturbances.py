@@ -99,18 +99,27 @@ def _drift(pairs: Sequence[BlockPair]) -> list[str]:
         median(math.log(each.a.throughput * each.b.throughput) / 2 for each in group)
         for _, group in groupby(pairs, key=lambda pair: pair.number)
     ]
-    n = len(levels)
-    if n < FEWEST or _chance_of_order(levels) > DRIFT_CHANCE:
-        return []
-    third = max(2, n // 3)
-    moved = math.expm1(median(levels[-third:]) - median(levels[:third]))
-    if abs(moved) < DRIFT:
+    moved = drift(levels)
+    if moved is None:
         return []
     how = "slowed down" if moved < 0 else "became faster"
     return [
         f"the machine {how} by {100 * abs(moved):.0f}% during the measurement (drift); each pair was measured side by "
         "side, so the ratio bears it, but seconds from its beginning and its end cannot be compared"
     ]
+
+
+def drift(levels: Sequence[float]) -> float | None:
+    """By which share the speed moved from the first to the last, by its logarithms in the order of time.
+
+    None where that is no more than chance does, or too little to speak of.
+    """
+    n = len(levels)
+    if n < FEWEST or _chance_of_order(levels) > DRIFT_CHANCE:
+        return None
+    third = max(2, n // 3)
+    moved = math.expm1(median(levels[-third:]) - median(levels[:third]))
+    return moved if abs(moved) >= DRIFT else None
 
 
 def _chance_of_order(values: Sequence[float]) -> float:

@@ -149,6 +149,12 @@ class _Sorter:
         rows = {kind: self._joined(kind) for kind in _WIDTHS}
         timed = [each for kind in ("device", "runtime", "operators") if len(each := rows[kind])]
         if not len(rows["device"]) and not len(rows["operators"]):
+            exported = pieces.header.get("otherData")
+            if isinstance(exported, dict) and str(exported.get("exported_by", "")).startswith("hotlap"):
+                raise RunError(
+                    f"{pieces.path} is a run that `hotlap export` wrote for trace viewers: the run itself says more, "
+                    "see `hotlap report`"
+                )
             raise RunError(
                 f"{pieces.path} holds {self.events:,} events, and none of them is an operator or a kernel of PyTorch"
             )
