@@ -1,0 +1,64 @@
+"""The commands of docs/quickstart.md, run as they stand there, and what they print, kept in results/quickstart.
+
+python benchmarks/quickstart.py
+
+Each command runs in the same folder, which holds docs/examples/train.py alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import RESULTS, keep
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "quickstart.md"
+KEPT = RESULTS / "quickstart"
+_TUNING = re.compile(r"tune-[0-9a-f]{12}-\d")
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each command of hotlap in a page's blocks of code."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("hotlap ")]
+
+
+def main() -> None:
+    KEPT.mkdir(exist_ok=True)
+    seconds = {}
+    tuning = ""
+    # `python` is this interpreter, as in an environment that is active.
+    surroundings = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(ROOT / "docs" / "examples" / "train.py", folder)
+        for words in commands(PAGE.read_text()):
+            # The page names the tuning that was kept; this one has a name of its own.
+            given = [_TUNING.sub(tuning, word) if tuning else word for word in words]
+            print("$", shlex.join(given), file=sys.stderr)
+            began = time.monotonic()
+            done = subprocess.run(
+                [sys.executable, "-m", *given], cwd=folder, env=surroundings, capture_output=True, text=True
+            )
+            if done.returncode:
+                sys.exit(f"{shlex.join(given)} left with {done.returncode}:\n{done.stderr}")
+            seconds[words[1]] = round(time.monotonic() - began, 1)
+            output = f"$ {shlex.join(given)}\n{done.stderr}\n{done.stdout}"
+            (KEPT / f"{words[1]}.txt").write_text("\n".join(line.rstrip() for line in output.splitlines()) + "\n")
+            if words[1] == "tune":
+                tuning = next((folder / ".hotlap" / "runs").glob("tune-*")).name
+                shutil.copy(folder / ".hotlap" / "runs" / tuning / "changes.patch", KEPT)
+    keep("quickstart/quickstart", {"tuning": tuning, "seconds": seconds})
+
+
+if __name__ == "__main__":
+    main()
