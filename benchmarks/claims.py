@@ -1,11 +1,4 @@
-"""docs/claims.md: what the documents claim, beside what was measured.
-
-    python benchmarks/claims.py
-
-    claims.yaml (words, names of figures)  +  figures() (from results/)  ──>  docs/claims.md
-
-Measures nothing. A test says when the page is out of date.
-"""
+"""What the documents claim, beside what was measured: ``claims.yaml`` and its verdicts, as a page."""
 
 from __future__ import annotations
 
@@ -14,14 +7,13 @@ from typing import Any, Literal
 
 import msgspec
 import yaml
-from figures import effects, figures
+from figures import effects
 
 from hotlap.diagnose.docs import anchor
-from hotlap.records import Effect, write_whole
+from hotlap.records import Effect
 from hotlap.tune.statistics import judge
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "claims.md"
 
 Verdict = Literal["holds", "does not hold", "not shown", "not measured"]
 MEANINGS: dict[Verdict, str] = {
@@ -32,7 +24,7 @@ MEANINGS: dict[Verdict, str] = {
 }
 _HEAD = """# Rules of thumb, checked
 
-Made from `benchmarks/claims.yaml` and the results in `benchmarks/results` by `python benchmarks/claims.py`.
+Made from `benchmarks/claims.yaml` and the results in `benchmarks/results` by `python benchmarks/pages.py`.
 
 hotlap began with documents about making three trainings fast. They hold figures and rules of thumb. Here each stands
 beside what hotlap measured or derived; letter and number are its point in the documents.
@@ -84,10 +76,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     claims: list[Claim]
 
 
-def page() -> str:
-    """Return the page, in Markdown."""
+def page(named: dict[str, Any]) -> str:
+    """Return the page, in Markdown; ``named`` has the figures by group and name."""
     parts = msgspec.convert(yaml.safe_load(CLAIMS.read_text()), list[Part])
-    known, named = effects(), figures()
+    known = effects()
     verdicts = {claim.heading: claim.judged(known) for part in parts for claim in part.claims}
     counted = list(verdicts.values())
     meanings = "".join(f"| {it} | {counted.count(it)} | {text} |\n" for it, text in MEANINGS.items())
@@ -106,7 +98,3 @@ def _section(claim: Claim, verdict: Verdict, named: dict[str, Any]) -> str:
     label = "To measure it" if verdict == "not measured" else "Again"
     about += [f"{label}: `{' '.join(claim.again.split())}`"] if claim.again else []
     return "\n\n".join([*lines, " ".join(about)]) + "\n"
-
-
-if __name__ == "__main__":
-    write_whole(PAGE, page())

@@ -1,4 +1,4 @@
-"""Figures of the results that are kept, by the names that ``claims.yaml`` has for them."""
+"""Figures of the results that are kept, by the names that ``claims.yaml`` and ``symptoms.md.template`` use."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from machine import RESULTS
 
+from hotlap.diagnose.docs import anchor
+from hotlap.diagnose.rules import everything
 from hotlap.estimate.cards import find
 from hotlap.records import Effect, Tuning, read_record
 from hotlap.tune.statistics import effect
@@ -41,8 +43,12 @@ def figures() -> dict[str, dict[str, str]]:
         "planted": {name: f"{it['right']} of {len(it['runs'])}" for name, it in _result("planted")["results"].items()},
         "cards": {"all": ", ".join(f"{name} {_gib(find(name).memory or 0)} GiB" for name in _CARDS)},
         "memory": _memory(),
+        "estimates": _errors(),
         "apt_whole": _apt(),
         "tokens": {row["way"]: _times(row) for row in _result("data/tokens")["rows"]},
+        "warm": {f"{_share(it['share'])}, {it['way']}": _times(it) for it in _result("data/warm_epoch")["rows"]},
+        "finding": {it.code: f"[{it.code}](findings.md#{anchor(f'{it.code} {it.title}')})" for it in everything()},
+        **_false_alarms(),
         **_cache(),
         **_derived(),
     }
@@ -82,13 +88,23 @@ def _memory() -> dict[str, str]:
         "state in 8 bits": _gib(of("published", 1, "off", 8)["state"]),
         "kept": _gib(kept("published", "off")),
         "kept, checkpointed": _gib(kept("published", "both")),
-        "left": _percent(kept('published', 'both') / kept('published', 'off'), 0),
+        "left": _percent(kept("published", "both") / kept("published", "off"), 0),
         "documents: kept": _gib(kept("documents", "off")),
         "documents: kept, checkpointed": _gib(kept("documents", "both")),
         "documents: now": _gib(of("documents", 1, "off")["reserved"]),
         "documents: attention": _gib(of("documents", 1, "attention")["reserved"]),
         "best": _gib(of("published", 3, "off", 8)["reserved"]),
         "three samples, checkpointed": _gib(of("published", 3, "both")["reserved"]),
+    }
+
+
+def _errors() -> dict[str, str]:
+    """How far estimates of memory were from the real peaks."""
+    known = _result("estimate/memory")
+    return {
+        "trainings": str(len(known["trainings"])),
+        "median": _percent(known["median_error"], 0),
+        "worst": _percent(known["worst_error"], 0),
     }
 
 
@@ -108,14 +124,29 @@ def _apt() -> dict[str, str]:
         "before": span("baseline"),
         "after": span("tuned"),
         "adopted": ", ".join(f"`{change}`" for change in whole["tuning"]["adopted"]),
-        "right before": _percent(mean('baseline', 'training_exact_match'), 1),
-        "right after": _percent(mean('tuned', 'training_exact_match'), 1),
-        "held out before": _percent(mean('baseline', 'exact_match'), 1),
-        "held out after": _percent(mean('tuned', 'exact_match'), 1),
+        "right before": _percent(mean("baseline", "training_exact_match"), 1),
+        "right after": _percent(mean("tuned", "training_exact_match"), 1),
+        "held out before": _percent(mean("baseline", "exact_match"), 1),
+        "held out after": _percent(mean("tuned", "exact_match"), 1),
         "wait": f"{wait * 1000:.1f}",
         "step": f"{step * 1000:.0f}",
         "share": _percent(wait / step, 2),
         "bound": f"{_bound(wait / step):.3f}",
+    }
+
+
+def _false_alarms() -> dict[str, dict[str, str]]:
+    identical, noises = _result("identical"), _result("false_alarms")["noises"]
+    return {
+        "identical": {
+            "times": str(identical["times"]),
+            "faster": str(identical["called_faster"]),
+            "slower": str(identical["called_slower"]),
+        },
+        "noise": {
+            "tunings": str(sum(noise["tunings"] for noise in noises)),
+            "claims": str(sum(noise["false_claims"] for noise in noises)),
+        },
     }
 
 
@@ -124,13 +155,13 @@ def _cache() -> dict[str, dict[str, str]]:
     small = {row["share"]: row for row in _result("data/spike_case")["rows"] if row["way"] == "SampleCache"}
     return {
         "hits": {
-            "ours": _percent(fmean(half['third_epoch']), 1),
-            "one LRU": _percent(fmean(half['lru_in_one_worker']), 1),
-            "formula": _percent(half['lru_formula'], 1),
-            "LRU in each worker": _percent(fmean(half['lru_in_each_worker']), 1),
-            "at 17": _percent(fmean(small[0.17]['hit_rates']), 1),
+            "ours": _percent(fmean(half["third_epoch"]), 1),
+            "one LRU": _percent(fmean(half["lru_in_one_worker"]), 1),
+            "formula": _percent(half["lru_formula"], 1),
+            "LRU in each worker": _percent(fmean(half["lru_in_each_worker"]), 1),
+            "at 17": _percent(fmean(small[0.17]["hit_rates"]), 1),
         },
-        "epoch": {f"{100 * share:.0f} %": _times(row) for share, row in small.items()},
+        "epoch": {_share(share): _times(row) for share, row in small.items()},
     }
 
 
@@ -186,6 +217,10 @@ def _times(row: dict[str, Any]) -> str:
     """The median and interval of how many times as fast a way of the data side is."""
     middle, low, high = row["times_as_fast"][:3]
     return f"{middle:.2f}x [{low:.2f}, {high:.2f}]"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _gib(size: float) -> str:
