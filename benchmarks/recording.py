@@ -33,11 +33,11 @@ _COLOURS = [
     (re.compile(r"Warnings|  - Machine too noisy"), "y"),
     (re.compile(r"-(?!--)"), "r"),
 ]
-_STYLE = f"""
-text {{ font: 13.2px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: #d8dee9;
-  white-space: pre; }}
-.p {{ fill: #88c0d0; font-weight: bold; }} .g {{ fill: #a3be8c; }} .d {{ fill: #929db3; }} .y {{ fill: #ebcb8b; }}
-.r {{ fill: #d08770; }}
+_STYLE = """
+text { font: 13.2px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: #d8dee9;
+  white-space: pre; }
+.p { fill: #88c0d0; font-weight: bold; } .g { fill: #a3be8c; } .d { fill: #929db3; } .y { fill: #ebcb8b; }
+.r { fill: #d08770; }
 """
 
 
@@ -59,8 +59,8 @@ def recording(output: str) -> str:
         for number, (row, colour) in enumerate(lines, 1)
         if row
     )
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" width="{width:g}" height="{height}"
- role="img" aria-label="A terminal in which hotlap tune runs: {escape(_headline(rows))}">
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" width="{width:g}" role="img"
+ height="{height}" aria-label="A terminal in which hotlap tune runs: {escape(_headline(rows))}">
 <style>{_STYLE}.s {{ transform: translateY({_offset(still)}px); }}
 @media (prefers-reduced-motion: no-preference) {{ .s {{ animation: s {length:.1f}s step-end infinite; }} }}
 @keyframes s {{
