@@ -24,8 +24,6 @@ MEANINGS: dict[Verdict, str] = {
 }
 _HEAD = """# Rules of thumb, checked
 
-Made from `benchmarks/claims.yaml` and the results in `benchmarks/results` by `python benchmarks/pages.py`.
-
 hotlap began with documents about making three trainings fast. They hold figures and rules of thumb. Here each stands
 beside what hotlap measured or derived; letter and number are its point in the documents.
 
@@ -33,6 +31,8 @@ beside what hotlap measured or derived; letter and number are its point in the d
 hold" is said of this machine and of the size that fits on it, and each claim names the command that measures it again,
 or measures it on yours. Ratios are of throughput, with their interval: over 1x is faster.
 
+"""
+_MADE = """Made from `benchmarks/claims.yaml` and the results in `benchmarks/results` by `python benchmarks/pages.py`.
 """
 
 
@@ -88,7 +88,7 @@ def page(named: dict[str, Any]) -> str:
         rows = [f"| {it.point} | [{it.says}](#{anchor(it.heading)}) | {verdicts[it.heading]} |" for it in part.claims]
         blocks.append("\n".join([f"## {part.part}\n", "| | claim | verdict |", "|---|---|---|", *rows, ""]))
         blocks += [_section(claim, verdicts[claim.heading], named) for claim in part.claims]
-    return "\n".join(blocks)
+    return "\n".join([*blocks, _MADE])
 
 
 def _section(claim: Claim, verdict: Verdict, named: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ fonts are those of the reader. Where nothing moves (print, reduced motion), the 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -33,6 +34,7 @@ _COLOURS = [
     (re.compile(r"Warnings|  - Machine too noisy"), "y"),
     (re.compile(r"-(?!--)"), "r"),
 ]
+_GROUND = "#242933"
 _STYLE = """
 text { font: 13.2px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: #d8dee9;
   white-space: pre; }
@@ -46,13 +48,9 @@ def recording(output: str) -> str:
     lines = [(row, _class(line)) for line in output.splitlines() for row in _wrapped(line)]
     rows = [row for row, _ in lines]
     moments = _moments(rows)
-    length = moments[-1][0] + PAGE
-    # Between two moments nothing moves.
-    frames = "\n".join(
-        f"{100 * at / length:.3f}%, {100 * until / length - 0.001:.3f}% {{ transform: translateY({_offset(row)}px); }}"
-        for (at, row), (until, _) in zip(moments, [*moments[1:], (length, 0)], strict=True)
-    )
     still = moments[-_pages(rows)][1]
+    # The rows move up where there are more than fit, and what hides those to come moves down.
+    moves = _moving("s", moments, still, _up) + _moving("c", moments, still, _down)
     width, height = COLUMNS * WIDE + 2 * EDGE, ROWS * HIGH + 2 * EDGE
     texts = "\n".join(
         f'<text y="{number * HIGH - 5}"{colour} textLength="{len(row) * WIDE:g}">{escape(row)}</text>'
@@ -61,14 +59,11 @@ def recording(output: str) -> str:
     )
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" width="{width:g}" role="img"
  height="{height}" aria-label="A terminal in which hotlap tune runs: {escape(_headline(rows))}">
-<style>{_STYLE}.s {{ transform: translateY({_offset(still)}px); }}
-@media (prefers-reduced-motion: no-preference) {{ .s {{ animation: s {length:.1f}s step-end infinite; }} }}
-@keyframes s {{
-{frames}
-}}</style>
-<rect width="{width:g}" height="{height}" rx="8" fill="#242933"/>
+<style>{_STYLE}{moves}</style>
+<rect width="{width:g}" height="{height}" rx="8" fill="{_GROUND}"/>
 <svg x="{EDGE}" y="{EDGE}" width="{COLUMNS * WIDE:g}" height="{ROWS * HIGH}"><g class="s">
 {texts}
+<rect class="c" width="100%" height="{len(rows) * HIGH}" fill="{_GROUND}"/>
 </g></svg>
 </svg>
 """
@@ -96,8 +91,27 @@ def _pages(rows: list[str]) -> int:
     return -((last - len(rows)) // ROWS)
 
 
-def _offset(row: int) -> int:
-    return (ROWS - row) * HIGH
+def _moving(name: str, moments: list[tuple[float, int]], still: int, place: Callable[[int], int]) -> str:
+    """The style of what is at ``place`` of the last row that has come; nothing moves between two moments."""
+    length = moments[-1][0] + PAGE
+    frames = "\n".join(
+        f"{100 * at / length:.3f}%, {100 * until / length - 0.001:.3f}% {{ transform: translateY({place(row)}px); }}"
+        for (at, row), (until, _) in zip(moments, [*moments[1:], (length, 0)], strict=True)
+    )
+    return f""".{name} {{ transform: translateY({place(still)}px); }}
+@media (prefers-reduced-motion: no-preference) {{ .{name} {{ animation: {name} {length:.1f}s step-end infinite; }} }}
+@keyframes {name} {{
+{frames}
+}}
+"""
+
+
+def _up(row: int) -> int:
+    return -max(0, row - ROWS) * HIGH
+
+
+def _down(row: int) -> int:
+    return row * HIGH
 
 
 def _class(line: str) -> str:
