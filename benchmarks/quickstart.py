@@ -34,7 +34,9 @@ def commands(page: str) -> list[list[str]]:
 def main(folder: Path) -> None:
     KEPT.mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
-    shutil.copy(ROOT / "docs" / "examples" / "train.py", folder)
+    if not (folder / "train.py").exists():
+        # A tuning goes on only where the script is as old as it was.
+        shutil.copy(ROOT / "docs" / "examples" / "train.py", folder)
     # `python` is this interpreter, as in an environment that is active.
     surroundings = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     tuning = ""

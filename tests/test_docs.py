@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,23 @@ def test_links_lead_somewhere(page: Path) -> None:
 def headings(page: Path) -> set[str]:
     """What the headings of a page can be linked by."""
     return {anchor(text) for text in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=name)
+def test_commands_exist(page: Path) -> None:
+    """Every command of hotlap that a page shows exists, with its options."""
+    text = page.read_text()
+    blocks = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)).replace("\\\n", " ")
+    shown = re.findall(r"`(hotlap [^`\n]+)`", text) + re.findall(r"^(hotlap .+)$", blocks, re.MULTILINE)
+    for line in shown:
+        words = shlex.split(line, comments=True)[1:]
+        own = words[: words.index("--")] if "--" in words else words
+        assert own[0] in app or own[0] == "COMMAND", f"{name(page)}: {line}"
+        known = {"--help", "--version"}
+        if own[0] in app and not own[0].startswith("-"):
+            known |= {each for argument in app[own[0]].assemble_argument_collection() for each in argument.names}
+        options = {word.partition("=")[0] for word in own if re.match(r"--?[a-z]", word)}
+        assert options <= known, f"{name(page)}: {line}"
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=name)
