@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
         if words[1] == "tune":
             tuning = next((folder / ".hotlap" / "runs").glob("tune-*")).name
             shutil.copy(folder / ".hotlap" / "runs" / tuning / "changes.patch", KEPT)
-    keep("quickstart/quickstart", {"tuning": tuning})
+    keep("quickstart/quickstart", {"command": "python benchmarks/quickstart.py FOLDER", "tuning": tuning})
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -173,6 +175,17 @@ def test_symptoms_name_findings_that_exist() -> None:
     assert named <= {entry.code for entry in everything()}
     for symptom in ("memory grows", "gpu is idle", "forward pass is slow", "training is slow", "cache is hit", "nan"):
         assert symptom in text.lower()
+
+
+def test_quickstart_finds_what_is_slow(tmp_path: Path) -> None:
+    """The first command of the quickstart, on its script: the step waits for data."""
+    shutil.copy(DOCS / "examples" / "train.py", tmp_path)
+    words = ["profile", "--steps", "30", "--json", "--", sys.executable, "train.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hotlap", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "DATA01" in [finding["code"] for finding in json.loads(done.stdout)["diagnosis"]["findings"]]
 
 
 class Fetched(HTMLParser):
