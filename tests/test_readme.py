@@ -50,10 +50,13 @@ def test_readme_shows_real_output(page: str) -> None:
     assert (ROOT / page).read_text().index("<!-- from") < 1200
 
 
-def test_readmes_say_the_same() -> None:
-    """Both languages show the same excerpts and the same code, and have as many sections."""
-    english, chinese = ((ROOT / page).read_text() for page in READMES)
-    assert excerpts(READMES[0]) == excerpts(READMES[1])
+@pytest.mark.parametrize(
+    "pages", [READMES, ["docs/quickstart.md", "docs/quickstart.zh-CN.md"]], ids=lambda pages: pages[0]
+)
+def test_both_languages_say_the_same(pages: list[str]) -> None:
+    """They show the same excerpts and the same code, and have as many sections."""
+    english, chinese = ((ROOT / page).read_text() for page in pages)
+    assert excerpts(pages[0]) == excerpts(pages[1])
     assert commands(english) == commands(chinese)
     assert len(re.findall(r"^#+ ", english, re.MULTILINE)) == len(re.findall(r"^#+ ", chinese, re.MULTILINE))
 
