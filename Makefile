@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format docs pages clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,9 +34,25 @@ format: setup ## format the code, and fix what can be fixed safely
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+docs: $(BIN)/mkdocs ## make the site of docs/, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+pages: setup ## write the pages of docs/ that are made from the code and from the results
+	$(BIN)/python -m hotlap.cli.docs
+	$(BIN)/python -m hotlap.diagnose.docs
+	$(BIN)/python -m hotlap.estimate.cards_page
+	$(BIN)/python benchmarks/pages.py
+	$(BIN)/python benchmarks/recording.py
+
 clean: ## remove caches and builds; .venv and runs stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The site needs no torch.
+$(BIN)/mkdocs: pyproject.toml $(wildcard $(CONSTRAINTS))
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -c $(CONSTRAINTS) -e '.[docs]'
+	touch $@
 
 # torch comes first and by its exact version, so that the range in pyproject.toml cannot pull another build later.
 # Which build it is (CUDA or CPU) is left to the package index that pip is set up with: nothing here forces a CPU

@@ -21,14 +21,14 @@ def page() -> str:
         "Those that `hotlap lint` finds in a configuration stand at the end: nothing has run, so they have no "
         "seconds.\n\n"
     )
-    rows = "".join(f"| [{it.code}](#{_anchor(it.code, it.title)}) | {it.title} |\n" for it in everything())
+    rows = "".join(f"| [{it.code}](#{anchor(it.code + ' ' + it.title)}) | {it.title} |\n" for it in everything())
     table = f"| code | finding |\n|---|---|\n{rows}\n"
     return head + table + "\n".join(explain(it.code) for it in everything())
 
 
-def _anchor(code: str, title: str) -> str:
-    kept = "".join(c for c in f"{code} {title}".lower() if c.isalnum() or c in " -")
-    return kept.replace(" ", "-")
+def anchor(heading: str) -> str:
+    """Return what a heading of a Markdown page can be linked by."""
+    return "".join(c for c in heading.lower() if c.isalnum() or c in " -_").replace(" ", "-")
 
 
 if __name__ == "__main__":
