@@ -100,6 +100,7 @@ from hotlap.records.stages import Stage, StageRow, Stages, StageTree
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
+from hotlap.records.timeline import Timeline, TimelineSpan
 from hotlap.records.trace import Operator, Trace
 from hotlap.records.traced import (
     Launches,
@@ -215,6 +216,8 @@ __all__ = [
     "Sync",
     "Syncs",
     "ThreadUse",
+    "Timeline",
+    "TimelineSpan",
     "Timing",
     "Trace",
     "TraceComparison",
