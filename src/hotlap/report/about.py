@@ -141,7 +141,7 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
 
 def _finer(environment: Environment) -> list[tuple[str, str]]:
     def number(value: float | None) -> str:
-        return "" if value is None else text.figure(value)
+        return "" if value is None else f"{value:g}"
 
     def size(value: int | None) -> str:
         return "" if value is None else text.size(value)
