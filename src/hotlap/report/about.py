@@ -92,6 +92,7 @@ _DATA_FACTS = {
 }
 
 _COUNTS = (
+    "weight_decay",
     "idle_cores",
     "gc_collections",
     "gc_full",

@@ -7,6 +7,7 @@ font of the system that has it, where there is one, and is replaced by a stand-i
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ _SYSTEM = (
 )
 #: No font has a sign of its own for it, so each draws what it draws for all that it lacks.
 _NOBODY_HAS = "\uffff"
+#: No picture has room for more letters.
+_LONGEST = 500
 
 
 class Canvas:
@@ -52,7 +55,8 @@ class Canvas:
 
     def write(self, x: float, y: float, words: str, size: int, fill: str, width: float | None = None) -> float:
         """Write words, cut off where they are wider than ``width``, and return where they end."""
-        for run, font in _runs(words if width is None else cut(words, size, width), size):
+        shown = text.printable(words) if width is None else cut(words, size, width)
+        for run, font in _runs(shown, size):
             self._draw.text((x, y), run, fill=fill, font=font, anchor="ls")
             x += font.getlength(run)
         return x
@@ -69,18 +73,18 @@ def length(words: str, size: int) -> float:
 
 def cut(words: str, size: int, width: float) -> str:
     """Return the words, or as many letters of them as fit, and three dots."""
-    words = text.printable(words)[:500]
+    words = text.printable(words)[:_LONGEST]
     if length(words, size) <= width:
         return words
-    while words and length(f"{words}…", size) > width:
-        words = words[:-1].rstrip()
-    return f"{words}…"
+    room = width - length("…", size)
+    fitting = bisect_right(range(len(words)), room, key=lambda letters: length(words[:letters], size)) - 1
+    return f"{words[: max(fitting, 0)].rstrip()}…"
 
 
 def wrapped(words: str, size: int, width: float, most: int) -> list[str]:
     """Return the words in lines, at most so many; the last one is cut off."""
     lines: list[str] = []
-    left = text.printable(words).split()
+    left = text.printable(words)[:_LONGEST].split()
     while left and len(lines) < most:
         taken = 1
         while taken < len(left) and length(" ".join(left[: taken + 1]), size) <= width:
@@ -93,7 +97,7 @@ def wrapped(words: str, size: int, width: float, most: int) -> list[str]:
 
 def _runs(words: str, size: int) -> list[tuple[str, FreeTypeFont]]:
     runs: list[tuple[str, FreeTypeFont]] = []
-    for character in text.printable(words):
+    for character in words:
         for shown, font in _drawn(character, size):
             if runs and runs[-1][1] is font:
                 runs[-1] = (runs[-1][0] + shown, font)

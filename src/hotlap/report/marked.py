@@ -24,6 +24,8 @@ _NO_WIDTH = "\u200b"
 def words(content: str) -> str:
     """Return a sentence; what stands in backticks is set as code."""
     content = _one_line(content)
+    if "``" in content or content.count("`") % 2:  # none of ours: what would be code is not clear
+        return name(content)
     shown, end = [], 0
     for match in _CODE.finditer(content):
         shown += [_escaped(content[end : match.start()], first=end == 0), code(match[1])]
