@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format pictures clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,9 @@ lint: setup ## check style and formatting
 format: setup ## format the code, and fix what can be fixed safely
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+pictures: setup ## make the pictures of the documentation anew (needs Chromium)
+	$(BIN)/python docs/images/report.py
 
 clean: ## remove caches and builds; .venv and runs stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -20,6 +20,7 @@ PAGES = [
     "docs/logs.md",
     "docs/estimate.md",
     "docs/method.md",
+    "docs/report.md",
     "docs/watch.md",
     "docs/traces.md",
 ]

@@ -56,7 +56,10 @@ def course(run: Run) -> Markup:
     down = svg.Scale(0.0, 1.08 * top or 1.0, bottom, 24.0)
     inner = svg.Scale(first, max(last, first + 1), 0.0, 1000.0)
     drawn = svg.vertical_axis(down, f"resident memory ({unit.name})")
-    for _, line, class_ in lines:
+    for name, line, class_ in lines:
+        if len(lines) > 1:
+            above = down(line[-1][1] / unit.factor) - 6
+            drawn.append(svg.label(svg.RIGHT, above, name, anchor="end", class_="tick halo"))
         drawn.append(svg.curve([(inner(i), down(value / unit.factor)) for i, value in line], bottom, f"loss {class_}"))
     drawn += svg.horizontal_axis(svg.Scale(first, max(last, first + 1), svg.LEFT, svg.RIGHT), bottom, "step")
     words = "; ".join(f"{name} from {unit(line[0][1])} to {unit(line[-1][1])}" for name, line, _ in lines)

@@ -15,6 +15,8 @@ _MOST = 500
 #: Per cent of the width that a span has at the least, or it could not be seen.
 _THIN = 0.25
 _LANE = 34
+#: Letters of a phase's name: one may come from the script.
+_NAME = 22
 
 
 def chart(timeline: Timeline | None) -> Markup:
@@ -31,7 +33,11 @@ def chart(timeline: Timeline | None) -> Markup:
     for i, lane in enumerate(lanes):
         times = sum(span.phase == lane for span in timeline.spans)
         often = f", {times} times" if times > 1 else ""
-        drawn.append(svg.label(0.5, 4 + _LANE * i + 12, f"{lane}: {unit(totals[lane])}{often}", class_="tick halo"))
+        drawn.append(
+            svg.label(
+                0.5, 4 + _LANE * i + 12, f"{text.shorten(lane, _NAME)}: {unit(totals[lane])}{often}", class_="tick halo"
+            )
+        )
     for span in sorted(spans, key=lambda span: span.start):
         x, end = scale(span.start / unit.factor), scale((span.start + span.seconds) / unit.factor)
         tooltip = f"{span.phase}: {unit(span.seconds)}, from {unit(span.start)}"
