@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from hotlap.records import Diagnosis, Facts, LoaderStart
-from hotlap.report import charts, proofs, text
+from hotlap.report import charts, text
 
 
 def waits(diagnosis: Diagnosis) -> str:
@@ -36,7 +36,7 @@ def chart(diagnosis: Diagnosis, facts: Facts) -> Markup:
 
 
 def sentences(diagnosis: Diagnosis, starts: Sequence[LoaderStart] = ()) -> list[str]:
-    """Return what was measured beside the facts: starts of the loader, stalls, what the dataset holds."""
+    """Return what is known beside the facts: starts of the loader, and what the dataset holds."""
     said = []
     own = [start for start in starts if not start.validation]
     if own:
@@ -47,6 +47,4 @@ def sentences(diagnosis: Diagnosis, starts: Sequence[LoaderStart] = ()) -> list[
             f"The loader was started {text.plural(len(own), 'time')}{again}; until the first batch was there, that "
             f"took {text.seconds(spent)} in all."
         )
-    if diagnosis.data_stalls is not None:
-        said += proofs.stalls(diagnosis.data_stalls)
     return said + diagnosis.memory.dataset_said
