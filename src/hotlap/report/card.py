@@ -84,7 +84,7 @@ def _tuning(tuning: Tuning) -> Card:
         headline=f"{_behind(text.effect_sentence(effect, _SIGN))}{same}"
         if effect
         else verdicts.tuning_headline(tuning, _SIGN),
-        good=effect is not None and tuning.judgement == "faster",
+        good=effect is not None and tuning.judgement == "faster" and verdicts.same_word(tuning.same_training) == "yes",
         bars=[*bars, ("after", view.leaves(after.phases))] if after else [("a step", bars[0][1])],
         title="What was changed" if changes else "What was found",
         points=changes or _found(before.findings),

@@ -39,9 +39,11 @@ class Canvas:
 
     def __init__(self, width: int, height: int, paper: str) -> None:
         try:
-            from PIL import Image, ImageDraw, features
+            from PIL import Image, ImageDraw, __version__, features
         except ImportError:
             raise UsageError("Pillow draws the picture, and it is not installed: pip install 'pillow>=10.1'") from None
+        if tuple(map(int, __version__.split(".")[:2])) < (10, 1):
+            raise UsageError(f"Pillow {__version__} has no font that can be scaled: pip install 'pillow>=10.1'")
         if not features.check("freetype2"):
             raise UsageError(
                 "this Pillow was built without FreeType, so it cannot write on a picture: pip install 'pillow>=10.1'"
