@@ -202,7 +202,7 @@ def _draw_legend(canvas: Canvas, stacks: Sequence[Mapping[str, float]], y: float
     for part in named:
         words = cut(part, 20, 240)
         if x + length(words, 20) + 24 > WIDTH - _EDGE:
-            break
+            continue
         canvas.box(x, y - 14, 15, 15, palette.colour(part).fill)
         x = canvas.write(x + 23, y, words, 20, _SOFT) + 28
     return y + 10

@@ -1,12 +1,13 @@
 """Words and boxes on a picture, in fonts that are there everywhere.
 
-Pillow carries a font of its own, which has Latin letters and little else. A character that it lacks is taken from a
-font of the system that has it, where there is one, and is replaced by a stand-in or ``?`` where there is none.
+Pillow carries a font of its own, which has plain Latin letters and little else. A character that it lacks is taken from
+a font of the system that has it, where there is one, and is replaced by a stand-in or ``?`` where there is none.
 """
 
 from __future__ import annotations
 
 import io
+import unicodedata
 from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,8 @@ def _drawn(character: str, size: int) -> tuple[tuple[str, FreeTypeFont], ...]:
     for font in fonts:
         if _has(font, character):
             return ((character, font),)
-    return ((STAND_INS.get(character, "?"), fonts[0]),)
+    plain = unicodedata.normalize("NFKD", character)[0]
+    return ((STAND_INS.get(character, plain if plain.isascii() and plain.isalnum() else "?"), fonts[0]),)
 
 
 @lru_cache(maxsize=32)
