@@ -149,11 +149,10 @@ def rate(value: float | None) -> str:
 def moment(date: str) -> str:
     """Return a date as people read it, e.g. ``2026-11-21 12:53 UTC``; what is none stays as it is."""
     try:
-        return (
-            datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        )
-    except ValueError:
+        known = datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return date
+    return known.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def plural(count: int, word: str) -> str:
