@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs pages clean
+.PHONY: help setup demo test lint format docs pages pictures clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,9 @@ pages: setup ## write the pages of docs/ that are made from the code and from th
 	$(BIN)/python -m hotlap.estimate.cards_page
 	$(BIN)/python benchmarks/pages.py
 	$(BIN)/python benchmarks/recording.py
+
+pictures: setup ## make the pictures of the documentation anew (needs Chromium)
+	$(BIN)/python docs/images/report.py
 
 clean: ## remove caches and builds; .venv and runs stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -109,7 +109,7 @@ OPTIONS = {
         "--run-dir",
         "--json",
     },
-    "report": {"--output", "--force", "--json"},
+    "report": {"--md", "--png", "--output", "--force", "--json"},
     "export": {
         "--to",  # each tool has its own format
         "--output",

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from hotlap.diagnose import diagnose
 from hotlap.records import Effect
-from hotlap.report import charts, figures, text, view
+from hotlap.report import charts, figures, memory_charts, text, view
 from hotlap.tune.statistics import UNBOUNDED
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
@@ -65,7 +65,7 @@ def test_attributes_and_words_are_escaped() -> None:
 def test_a_chart_says_what_it_shows_to_who_cannot_see_it() -> None:
     """Every chart has a title and a description with its figures."""
     bars = charts.phase_bars([("baseline", made_up.diagnosis()), ("with the changes", made_up.tuning().optimized)])  # type: ignore[list-item]
-    for chart in (bars, charts.tuning_pairs(made_up.tuning()), charts.memory_bars(made_up.tuning())):
+    for chart in (bars, charts.tuning_pairs(made_up.tuning()), memory_charts.peaks(made_up.tuning())):
         root = parsed(chart)
         assert root.get("role") == "img"
         assert root.findtext("title")
@@ -88,7 +88,7 @@ def test_nothing_is_drawn_of_nothing() -> None:
     none = Effect(ratio=1.0, low=0.0, high=UNBOUNDED, n=0, confidence=0.99, pairs=[])
     assert charts.comparison_pairs(made_up.comparison(effect=none)) == ""
     assert charts.loss_curves(made_up.same_training(baseline_losses=[[None] * 9], candidate_losses=[])) == []
-    assert charts.memory_bars(made_up.nothing_to_gain()) == ""
+    assert memory_charts.peaks(made_up.nothing_to_gain()) == ""
     assert charts.losses(made_up.run(0)) == ""
     assert charts.step_times(made_up.run(0), made_up.diagnosis()) == ""
 
@@ -158,5 +158,5 @@ def test_a_long_run_stays_light() -> None:
 
 def test_memory_compares_like_with_like() -> None:
     """Of the GPU where there is one, in every arm."""
-    root = parsed(charts.memory_bars(made_up.tuning()))
+    root = parsed(memory_charts.peaks(made_up.tuning()))
     assert f"baseline {text.size(view.peak(made_up.FACTS))}" in (root.findtext("desc") or "")

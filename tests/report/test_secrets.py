@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotlap.report.secrets import mask
+from hotlap.report.secrets import mask, mask_prose
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,19 @@ def test_secrets_are_masked(words: list[str], shown: list[str]) -> None:
 def test_ordinary_words_stay(words: list[str]) -> None:
     """Words that only look related keep their values, because a command should be reproducible."""
     assert mask(words) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("it sets HF_TOKEN=abc, and goes on", "it sets HF_TOKEN=*** and goes on"),
+        ("cannot reach https://me:abc@host/x", "cannot reach https://me:***@host/x"),
+        ("key hf_abcdefghijklmnopqrstuvwx was refused", "key *** was refused"),
+        ("the token: 5 of 7", "the token: 5 of 7"),
+        ("num_workers=2, tokens_per_batch=4096", "num_workers=2, tokens_per_batch=4096"),
+        ("3 auth tokens; password is wrong", "3 auth tokens; password is wrong"),
+    ],
+)
+def test_sentences_lose_what_can_only_be_a_secret(words: str, shown: str) -> None:
+    """In a sentence a word is no name of an option, so only what is written as a value is hidden."""
+    assert mask_prose(words) == shown

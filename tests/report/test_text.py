@@ -134,3 +134,18 @@ def test_a_command_reads_as_it_is_typed() -> None:
         "python 'a b.py' --token *** --api-key=***"
     )
     assert text.command([]) == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("date", "shown"),
+    [
+        ("2026-11-21T12:53:34+00:00", "2026-11-21 12:53 UTC"),
+        ("2026-11-21T12:53:34Z", "2026-11-21 12:53 UTC"),
+        ("2026-11-21T12:53:34+08:00", "2026-11-21 04:53 UTC"),
+        ("yesterday", "yesterday"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_dates_are_written_as_people_read_them(date: str, shown: str) -> None:
+    """To the minute and in UTC; what is no date stays as it is."""
+    assert text.moment(date) == shown

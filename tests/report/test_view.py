@@ -142,7 +142,7 @@ def test_a_comparison_says_what_is_unclear() -> None:
 
 def test_every_fact_of_the_record_has_words() -> None:
     """A fact is on the page with its value, or among those that are not known."""
-    rows, unknown = about.facts_rows(Facts())
+    rows, unknown = map(list.__add__, about.facts_rows(Facts()), about.data_rows(Facts()))
     assert len(rows) + len(unknown) == len(Facts.__struct_fields__)
     assert rows == [("Ranks", "1")]
     known, _ = about.facts_rows(made_up.FACTS)

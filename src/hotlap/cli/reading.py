@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from hotlap.cli.options import Force, Json, app
+from hotlap.errors import UsageError
 from hotlap.terminal import may_write, print_json
 
 
@@ -16,30 +18,59 @@ def report(
     path: Path,
     /,
     *,
+    md: Annotated[bool, Parameter(negative="")] = False,
+    png: Annotated[bool, Parameter(negative="")] = False,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Make one HTML page of a run, a tuning or a comparison; it needs no network.
 
+    `hotlap report RUN --md | gh pr comment -F -` puts the same into a pull request.
+
     Parameters
     ----------
     path
         A run directory, or a result.json.
+    md
+        Print it as Markdown for a pull request instead.
+    png
+        Make a card to show around instead: a picture of 1200 x 630 pixels.
     output
-        Write the page to this file. [default: report.html beside the result]
+        Write it to this file. [default: report.html or report.png beside the result; Markdown goes to stdout]
     """
     from hotlap.records import write_whole
-    from hotlap.report import load, load_report
+    from hotlap.report import load
 
-    page = load_report(path)
+    if md and png:
+        raise UsageError("--md and --png are two reports: ask for one after the other")
+    if md and json and output is None:
+        raise UsageError("--md and --json would both go to stdout: give the Markdown a file with -o")
+    may_write("--output", output, force=force)
+    record = load(path)
+    made: str | bytes
+    if md:
+        from hotlap.report import markdown
+
+        made = markdown.render(record)
+        if output is None:
+            from hotlap.report.blocks import encodable
+
+            print(encodable(made, sys.stdout.encoding), end="")
+            return
+    elif png:
+        from hotlap.report import card
+
+        made = card.render(record)
+    else:
+        from hotlap.report import html
+
+        made = html.render(record)
     inside = path if path.is_dir() else path.parent
-    place = inside / "report.html" if output is None else output
-    if output is not None:
-        may_write("--output", output, force=force)
-    write_whole(place, page)
+    place = output or inside / ("report.png" if png else "report.html")
+    write_whole(place, made)
     if json:
-        print_json({"report": str(place), "record": load(path)})
+        print_json({"report": str(place), "record": record})
     else:
         print(place)
 

@@ -18,6 +18,7 @@ from hotlap.launch.following import records
 from hotlap.launch.happenings import compilations_of, loader_starts_of, startup_of
 from hotlap.launch.ranks import read_ranks
 from hotlap.launch.remembering import memory_of
+from hotlap.launch.timelines import timeline_of, typical
 from hotlap.records import (
     Ablations,
     Facts,
@@ -69,14 +70,19 @@ def new_run_directory(kind: str, root: Path | None = None) -> Path:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of ``steps.jsonl``; a last line that was cut off is left out."""
+    """Whole lines of ``steps.jsonl``, decoded; a last line that was cut off is left out."""
+    return Decoder().decode(_read_raw(path))
+
+
+def _read_raw(path: Path) -> list[dict[str, Any]]:
+    """As they stand there, many steps in one."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
-    return Decoder().decode(records(data.split(b"\n")[:-1], path))
+    return records(data.split(b"\n")[:-1], path)
 
 
 def steps_of(lines: list[dict[str, Any]]) -> list[Step]:
@@ -129,10 +135,11 @@ def read_run(path: Path) -> Run:
     if not info_path.exists():
         raise RunError(f"{path} is not a run directory: it has no run.json")
     info = read_record(info_path, RunInfo)
-    lines = read_lines(path / "steps.jsonl")
+    raw = _read_raw(path / "steps.jsonl")
     try:
-        run = run_of(info, lines, read_lines(path / MEMORY))
-        run = msgspec.structs.replace(run, ranks=read_ranks(path))
+        run = run_of(info, Decoder().decode(raw), read_lines(path / MEMORY))
+        timeline = timeline_of(raw, typical(run.steps))
+        run = msgspec.structs.replace(run, ranks=read_ranks(path), timeline=timeline)
     except msgspec.ValidationError as error:
         raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
     proven = path / ABLATIONS

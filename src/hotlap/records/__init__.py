@@ -101,6 +101,7 @@ from hotlap.records.stored import Differing, FindingShift, StoredComparison, Sto
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
+from hotlap.records.timeline import Timeline, TimelineSpan
 from hotlap.records.trace import Operator, Trace
 from hotlap.records.traced import (
     Launches,
@@ -220,6 +221,8 @@ __all__ = [
     "Sync",
     "Syncs",
     "ThreadUse",
+    "Timeline",
+    "TimelineSpan",
     "Timing",
     "Trace",
     "TraceComparison",

@@ -19,6 +19,7 @@ from hotlap.records.stages import Stages
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
 from hotlap.records.threads import ThreadUse
+from hotlap.records.timeline import Timeline
 from hotlap.records.trace import Trace
 
 #: The leaves of a step, in the order in which a step usually meets them. ``recompute`` and ``gradient_sync``
@@ -287,3 +288,5 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ablations: Ablations | None = None
     #: A closer look at a few steps, where that was asked for.
     trace: Trace | None = None
+    #: A usual step as it went; None where there was none, or the run was not read from its directory.
+    timeline: Timeline | None = None

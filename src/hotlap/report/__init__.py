@@ -1,6 +1,7 @@
-"""Any record as something to read: ``terminal`` for rich, ``html`` for one page without a network.
+"""Any record as something to read: for a terminal, as a page without a network, for a pull request, as a picture.
 
-    path -> load -> Run | Tuning | Comparison -> html.render -> str
+    path -> load -> Run | Tuning | Comparison -> html.render, markdown.render -> str
+                                              -> card.render -> bytes (PNG)
                                               -> terminal.profile, tuning, comparison -> what rich prints
 
 ``view`` holds what both say, ``text`` how figures are written. Renderers return; they measure and print nothing.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from hotlap.records import DataParallel, Dataset, Environment, Facts, Switches, ThreadUse
 from hotlap.report import text
+from hotlap.report.secrets import mask
 
 #: Fields of ``Facts`` in the order of the page, with their words.
 _FACTS = {
@@ -40,25 +43,7 @@ _FACTS = {
     "importable": "Libraries that could be used",
     "batch_size": "Batch size",
     "micro_batches": "Micro-batches of a step",
-    "dataset": "Data set",
     "data_parallel": "Data parallel model",
-    "workers": "Loader workers",
-    "prefetch_factor": "Prefetch factor",
-    "persistent_workers": "Persistent workers",
-    "pin_memory": "Pinned memory",
-    "iterable_dataset": "Iterable data set",
-    "fetch_uses_rng": "Fetching draws random numbers",
-    "samples_use_rng": "Samples draw them",
-    "fetch_seconds": "Fetching one batch",
-    "fetch_samples_seconds": "Samples in it",
-    "fetch_collate_seconds": "Collating in it",
-    "fetch_cpu_seconds": "Computing in it",
-    "fetch_queue_seconds": "Wait for a core in it",
-    "send_seconds": "A worker's sending of one batch",
-    "sent_bytes": "Sent with one batch",
-    "receive_seconds": "Receiving one batch from a worker",
-    "head_of_line_share": "Share of the wait for workers with a later batch there",
-    "batches_behind": "Later batches there meanwhile",
     "page_faults": "Page faults per step",
     "steady_faults": "Page faults of the training thread in most steps",
     "page_fault_seconds": "A page fault",
@@ -84,7 +69,30 @@ _FACTS = {
     "applied": "Changes that the script applies with hotlap.apply",
 }
 
+#: Of them, those of the data side.
+_DATA_FACTS = {
+    "workers": "Loader workers",
+    "prefetch_factor": "Prefetch factor",
+    "persistent_workers": "Persistent workers",
+    "pin_memory": "Pinned memory",
+    "iterable_dataset": "Iterable data set",
+    "fetch_uses_rng": "Fetching draws random numbers",
+    "samples_use_rng": "Samples draw random numbers",
+    "fetch_seconds": "Fetching one batch",
+    "fetch_samples_seconds": "Of it, having the samples",
+    "fetch_collate_seconds": "Of it, collating them",
+    "fetch_cpu_seconds": "Of it, on a core",
+    "fetch_queue_seconds": "Of it, ready and without a core",
+    "send_seconds": "A worker's sending of one batch",
+    "sent_bytes": "Size of what it sends",
+    "receive_seconds": "Receiving one batch from a worker",
+    "head_of_line_share": "Share of the wait for workers in which a later batch was there",
+    "batches_behind": "Later batches there during such a wait",
+    "dataset": "Data set",
+}
+
 _COUNTS = (
+    "weight_decay",
     "idle_cores",
     "gc_collections",
     "gc_full",
@@ -95,9 +103,18 @@ _COUNTS = (
 
 
 def facts_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return what is known about the training, and the words for what is not."""
+    """Return what is known about the training but its data side, and the words for what is not."""
+    return _rows(facts, _FACTS)
+
+
+def data_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what is known about the data side, and the words for what is not."""
+    return _rows(facts, _DATA_FACTS)
+
+
+def _rows(facts: Facts, fields: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
     rows, unknown = [], []
-    for field, words in _FACTS.items():
+    for field, words in fields.items():
         value = getattr(facts, field)
         if value is None or value in (Switches(), Dataset(), {}, []):
             unknown.append(words)
@@ -107,8 +124,9 @@ def facts_rows(facts: Facts) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def environment_rows(environment: Environment) -> list[tuple[str, str]]:
+    """Return the machine and its software, row by row; of the finer points only those that are known."""
     gpus = environment.gpus
-    return [
+    rows = [
         ("GPU", ", ".join(gpus) or "none seen"),
         ("CPU", environment.cpu or text.NA),
         ("Cores for the process", str(environment.cores)),
@@ -119,6 +137,39 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
         ("PyTorch", environment.torch or text.NA),
         ("hotlap", environment.hotlap),
     ]
+    return rows + [(words, shown) for words, shown in _finer(environment) if shown]
+
+
+def _finer(environment: Environment) -> list[tuple[str, str]]:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:g}"
+
+    def size(value: int | None) -> str:
+        return "" if value is None else text.size(value)
+
+    def switch(value: bool | None) -> str:
+        return "" if value is None else _fact("", value)
+
+    return [
+        ("Physical cores of the machine", number(environment.physical_cores)),
+        ("Cores of the machine", number(environment.machine_cores)),
+        ("Cores at once (cgroup)", number(environment.cpu_quota)),
+        ("Waiting for a core in the minute before", _share(environment.pressure)),
+        ("Memory limit (cgroup)", size(environment.memory_limit)),
+        ("Memory free when it began", size(environment.memory_available)),
+        ("Kernel", environment.kernel),
+        ("Governor of the clocks", environment.governor or ""),
+        ("Boost of the clocks", switch(environment.boost)),
+        ("Virtual machine", switch(environment.virtual)),
+        ("Huge pages", environment.huge_pages or ""),
+        ("CUDA of PyTorch", environment.cuda or ""),
+        ("GPU driver", environment.driver or ""),
+        ("Variables", ", ".join(mask([f"{name}={value}" for name, value in environment.variables.items()]))),
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else text.percent(value)
 
 
 def machine(facts: Facts, environment: Environment) -> str:

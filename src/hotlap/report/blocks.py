@@ -20,7 +20,7 @@ _MEASURE = 100
 #: Cells for the first column of a table, so that what belongs to a long name stays in sight.
 _NAME = 24
 #: One cell each, so that a table stays aligned.
-_STAND_INS = {"█": "#", "▏": "|", "…": "~", "×": "x", "µ": "u", "·": ".", "–": "-", "—": "-", "−": "-", "→": ">"}
+STAND_INS = {"█": "#", "▏": "|", "…": "~", "×": "x", "µ": "u", "·": ".", "–": "-", "—": "-", "−": "-", "→": ">"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def encodable(content: str, encoding: str) -> str:
     if _fits(content, encoding):
         return content
     return "".join(
-        character if _fits(character, encoding) else _STAND_INS.get(character, "?" * cell_len(character))
+        character if _fits(character, encoding) else STAND_INS.get(character, "?" * cell_len(character))
         for character in content
     )
 

@@ -29,14 +29,14 @@ _LARGEST = 1e30
 
 def phase_bars(bars: Sequence[tuple[str, Diagnosis]]) -> Markup:
     """Return a step as one stacked bar per diagnosis, on one axis of time."""
-    stacks = [(name, view.leaves(diagnosis.phases)) for name, diagnosis in bars]
-    return _stacks(stacks, "Time of a step by phase", "mean time of a step by phase")
+    parts = [(name, view.leaves(diagnosis.phases)) for name, diagnosis in bars]
+    return stacks(parts, "Time of a step by phase", "mean time of a step by phase")
 
 
 def budget_bars(bars: Sequence[tuple[str, Diagnosis]]) -> Markup:
     """Return the wall clock of the process as one stacked bar per diagnosis, on one axis of time."""
-    stacks = [(name, dict(view.budget_rows(diagnosis.budget))) for name, diagnosis in bars]
-    return _stacks(stacks, "Wall clock of the process", "wall clock of the process")
+    parts = [(name, dict(view.budget_rows(diagnosis.budget))) for name, diagnosis in bars]
+    return stacks(parts, "Wall clock of the process", "wall clock of the process")
 
 
 class Row(NamedTuple):
@@ -133,32 +133,6 @@ def loss_curves(same: SameTraining) -> list[tuple[str, Markup]]:
     return charts
 
 
-def memory_bars(tuning: Tuning) -> Markup:
-    """Return the peak memory of the baseline and of each trial where it is known: of the GPU where there is one."""
-    rows: list[tuple[str, int, str]] = []
-    baseline = view.peak(tuning.facts)
-    if baseline:
-        rows.append(("baseline", baseline, "quiet"))
-    rows += [
-        (trial.id, trial.peak_memory, "kept" if trial.kept else "quiet") for trial in tuning.trials if trial.peak_memory
-    ]
-    if not any(trial.peak_memory for trial in tuning.trials):
-        return Markup("")
-    largest = max(value for _, value, _ in rows)
-    factor, unit = next((each for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if largest >= each[0]), (1.0, "B"))
-    scale = svg.Scale(0.0, largest / factor, 0.0, 100.0)
-    parts: list[Markup] = []
-    for i, (name, value, class_) in enumerate(rows):
-        y = 4.0 + 40 * i
-        words = f"{text.shorten(name, _NAME)}: {text.size(value)}"
-        parts.append(svg.label(0, y + 11, words, class_="row"))
-        parts.append(svg.bar(0, y + 17, scale(value / factor), 14, f"memory {class_}", f"{name}: {text.size(value)}"))
-    bottom = 6.0 + 40 * len(rows)
-    parts += svg.horizontal_axis(scale, bottom, f"peak memory ({unit})")
-    words = "; ".join(f"{name} {text.size(value)}" for name, value, _ in rows)
-    return svg.svg(bottom + 38, "Peak memory of the baseline and of the trials", words, *parts)
-
-
 def losses(run: Run) -> Markup:
     """Return the loss of each step of a run."""
     return _losses([("loss", [step.loss for step in run.steps], "alone")], "Loss over the steps")
@@ -241,13 +215,18 @@ def _points(
     ]
 
 
-def _stacks(stacks: Sequence[tuple[str, Mapping[str, float]]], title: str, axis: str) -> Markup:
+def stacks(
+    bars: Sequence[tuple[str, Mapping[str, float]]],
+    title: str,
+    axis: str,
+    unit_of: Callable[[Iterable[float]], text.Unit] = text.unit,
+) -> Markup:
     """Return stacked bars below each other; a part that is negative, which a clock can make of nothing, is left out."""
-    shown = [(name, {part: value for part, value in stack.items() if value > 0}) for name, stack in stacks]
+    shown = [(name, {part: value for part, value in stack.items() if value > 0}) for name, stack in bars]
     totals = [math.fsum(stack.values()) for _, stack in shown]
     if not max(totals, default=0.0) > 0:
         return Markup("")
-    unit = text.unit(totals)
+    unit = unit_of(totals)
     scale = svg.Scale(0.0, max(totals) / unit.factor, 0.0, 100.0)
     parts: list[Markup] = []
     y = 0.0
@@ -274,6 +253,6 @@ def _stack(
         gap = min(0.15, 0.2 * (end - x))
         inside = name if (end - x) * _CHARACTERS > len(name) + 1 else ""
         tooltip = f"{name}: {unit(value)} ({text.percent(value / total)})"
-        parts.append(svg.bar(x, y, end - x - gap, height, f"phase-{name}", tooltip, inside))
+        parts.append(svg.bar(x, y, end - x - gap, height, f"phase-{name.replace(' ', '_')}", tooltip, inside))
         start += value
     return parts

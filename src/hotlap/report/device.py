@@ -1,4 +1,4 @@
-"""The device's own seconds beside the host's, in the table of a step."""
+"""The device's own seconds beside the host's, in the tables of a step."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ def beside(
     cells: Sequence[Sequence[str]], rows: Sequence[PhaseRow], seen: DevicePhases, unit: Unit
 ) -> list[RenderableType]:
     """Return the table of a step with a column for the device; ``cells`` are those of ``rows``, and of their sum."""
+    lines = [("phase", "host", "device", "of step", "")]
+    own = column(rows, seen, unit)
+    lines += [(name, host, device, share, bar) for (name, host, share, bar), device in zip(cells, own, strict=True)]
+    return [*table(lines, "<>>><", header=True), prose(note(seen), indent=2, style="dim")]
+
+
+def column(rows: Sequence[PhaseRow], seen: DevicePhases, unit: Unit) -> list[str]:
+    """Return a cell for each of the rows, and for their sum."""
     known = [_one(seen.phases.get(row.phase), unit) if row.leaf else "" for row in rows]
     at_least = sum(phase.at_least for phase in seen.phases.values())
     at_most = sum(phase.at_most for phase in seen.phases.values())
-    column = [*known, _bounds(at_least, at_most, unit)]
-    lines = [("phase", "host", "device", "of step", "")]
-    lines += [(name, host, own, share, bar) for (name, host, share, bar), own in zip(cells, column, strict=True)]
-    return [*table(lines, "<>>><", header=True), prose(_note(seen), indent=2, style="dim")]
+    return [*known, _bounds(at_least, at_most, unit)]
 
 
 def _one(phase: DevicePhase | None, unit: Unit) -> str:
@@ -39,7 +44,7 @@ def _bounds(at_least: float, at_most: float, unit: Unit) -> str:
     return unit((at_least + at_most) / 2) if near else f"{low}–{high}"
 
 
-def _note(seen: DevicePhases) -> str:
+def note(seen: DevicePhases) -> str:
     watched = text.plural(seen.steps, "step")
     held = f" as they run, and {seen.held} for which it was held back until the host was ahead" if seen.held else ""
     low, high = text.percent(seen.busy_at_least), text.percent(seen.busy_at_most)

@@ -12,7 +12,27 @@ from markupsafe import Markup, escape
 from hotlap.diagnose import diagnose
 from hotlap.errors import TrainingFailed
 from hotlap.records import Comparison, Diagnosis, Facts, Run, Tuning
-from hotlap.report import about, charts, compilations, pareto, proofs, text, traces, verdicts, view
+from hotlap.report import (
+    about,
+    again,
+    charts,
+    compilations,
+    data_side,
+    device,
+    memory,
+    memory_charts,
+    palette,
+    pareto,
+    proofs,
+    ranks,
+    reads,
+    stages,
+    text,
+    timelines,
+    traces,
+    verdicts,
+    view,
+)
 from hotlap.report.secrets import MASK
 
 
@@ -31,7 +51,21 @@ def render(record: Run | Tuning | Comparison, diagnosis: Diagnosis | None = None
 
 
 def _page(kind: str, **records: object) -> str:
-    return _environment().get_template(f"{kind}.html.j2").render(sign="×", **records)
+    page = _environment().get_template(f"{kind}.html.j2").render(sign="×", **records)
+    head, main, body = page.partition("<main>\n")
+    body, links = _anchored(body)
+    return head + main + links + body
+
+
+def _anchored(body: str) -> tuple[str, str]:
+    """Return the body with a name for each of its sections, and links to them. What a record says is escaped."""
+    titles = re.findall(r"<h2>([^<]+)</h2>", body)
+    if len(titles) < 4:
+        return body, ""
+    for number, title in enumerate(titles, 1):
+        body = body.replace(f"<h2>{title}</h2>", f'<h2 id="s{number}">{title}</h2>', 1)
+    links = [f'<li><a href="#s{number}">{title}</a></li>' for number, title in enumerate(titles, 1)]
+    return body, '<nav aria-label="Sections of this page">\n<ul>\n' + "\n".join(links) + "\n</ul>\n</nav>\n"
 
 
 @lru_cache(maxsize=1)
@@ -50,10 +84,20 @@ def _environment() -> jinja2.Environment:
     environment.globals.update(
         MASK=MASK,
         about=about,
+        again=again,
         charts=charts,
+        data_side=data_side,
+        device=device,
+        memory=memory,
+        memory_charts=memory_charts,
+        palette=palette,
         pareto=pareto,
         proofs=proofs,
+        ranks=ranks,
+        reads=reads,
+        stages=stages,
         text=text,
+        timelines=timelines,
         traces=traces,
         verdicts=verdicts,
         view=view,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import RenderableType
 
-from hotlap.records import Diagnosis, Run, Sync
+from hotlap.records import Diagnosis, Facts, Run, Sync
 from hotlap.report import text
 from hotlap.report.blocks import heading, prose, table
 
@@ -12,25 +12,42 @@ from hotlap.report.blocks import heading, prose, table
 _SHOWN = 6
 
 
+HEADER = ("read", "a step", "seconds", "where")
+
+
 def section(run: Run, diagnosis: Diagnosis) -> list[RenderableType]:
-    syncs = diagnosis.syncs
-    if syncs is None or not syncs.lines:
+    cells = rows(diagnosis, run.info.cwd)
+    if not cells:
         return []
-    lines = syncs.lines[:_SHOWN]
+    parts = [*heading(title(run.facts)), *table([HEADER, *cells], "<>><", header=True)]
+    return [*parts, prose(note(diagnosis, run.facts), indent=2, style="dim")]
+
+
+def title(facts: Facts) -> str:
+    return "Tensors read in Python" if _on_cpu(facts) else "Reads from the device"
+
+
+def rows(diagnosis: Diagnosis, cwd: str = "") -> list[tuple[str, str, str, str]]:
+    """Return the costliest lines in the columns of ``HEADER``; files below ``cwd`` are named from there."""
+    lines = diagnosis.syncs.lines[:_SHOWN] if diagnosis.syncs is not None else []
     shown = text.unit(line.seconds for line in lines)
-    rows = [("read", "a step", "seconds", "where")]
-    rows += [(line.what, text.figure(line.count), shown(line.seconds), where(line, run.info.cwd)) for line in lines]
-    on_cpu = run.facts.device in (None, "cpu")
-    watched = text.plural(syncs.watched, "step")
-    note = (
-        f"In {watched} watched. Nothing is waited for on a CPU: these are the seconds of the reading itself. On a GPU "
-        "each of them would wait for the device."
-        if on_cpu
-        else f"In {watched} watched. The seconds are the wait until the device had computed the value."
-    )
-    title = "Tensors read in Python" if on_cpu else "Reads from the device"
-    return [*heading(title), *table(rows, "<>><", header=True), prose(note, indent=2, style="dim")]
+    return [(line.what, text.figure(line.count), shown(line.seconds), where(line, cwd)) for line in lines]
+
+
+def note(diagnosis: Diagnosis, facts: Facts) -> str:
+    watched = text.plural(diagnosis.syncs.watched if diagnosis.syncs is not None else 0, "step")
+    if _on_cpu(facts):
+        return (
+            f"In {watched} watched. Nothing is waited for on a CPU: these are the seconds of the reading itself. On a "
+            "GPU each of them would wait for the device."
+        )
+    return f"In {watched} watched. The seconds are the wait until the device had computed the value."
+
+
+def _on_cpu(facts: Facts) -> bool:
+    return facts.device in (None, "cpu")
 
 
 def where(line: Sync, cwd: str) -> str:
-    return f"{line.file.removeprefix(cwd.rstrip('/') + '/')}:{line.line} in {line.function}"
+    file = line.file.removeprefix(cwd.rstrip("/") + "/") if cwd else line.file
+    return f"{file}:{line.line} in {line.function}"

@@ -25,6 +25,7 @@ _OPTION = re.compile(r"(?<![\w.\-])(?P<before>(?P<name>--?[\w.\-]+)\s+(?P<quote>
 _ASSIGNMENT = re.compile(
     r"(?<![\w.\-])(?P<before>(?P<name>[\w.\-]+)[\"']?\s*[=:]\s*(?P<quote>[\"']?))[^\s\"']+(?P=quote)"
 )
+_PLAIN_ASSIGNMENT = re.compile(r"(?<![\w.\-])(?P<before>(?P<name>[\w.\-]+)=(?P<quote>[\"']?))[^\s\"']+(?P=quote)")
 _URL = re.compile(r"(?P<scheme>(?<![a-z0-9+.\-])[a-z0-9+.\-]+://[^/\s:@]*:)[^/\s@]+@", re.IGNORECASE)
 _KEY = re.compile(
     r"\b(?:sk-[\w\-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w\-]{16,}|xox[abprs]-[\w\-]{10,}"
@@ -46,9 +47,21 @@ def mask(words: Sequence[str]) -> list[str]:
     return shown
 
 
+def mask_prose(words: str) -> str:
+    """Return a text with what can only be a secret masked: known kinds of keys, passwords in URLs, ``NAME=value``.
+
+    Not what stands after a colon or a word: "the token: 5" is no secret.
+    """
+    return _PLAIN_ASSIGNMENT.sub(_hide, _KEY.sub(MASK, _URL.sub(_hide_password, words)))
+
+
+def _hide_password(match: re.Match[str]) -> str:
+    return f"{match['scheme']}{MASK}@"
+
+
 def _mask_inside(word: str) -> str:
     """Mask what is secret inside a word, which may be a whole command line of a shell."""
-    word = _KEY.sub(MASK, _URL.sub(lambda match: f"{match['scheme']}{MASK}@", word))
+    word = _KEY.sub(MASK, _URL.sub(_hide_password, word))
     name, equals, _ = word.partition("=")
     if equals and " " not in name and _is_secret(name):
         return f"{name}={MASK}"

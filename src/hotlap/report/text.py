@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 from hotlap.records import Effect
-from hotlap.report.secrets import MASK, mask
+from hotlap.report.secrets import MASK, mask, mask_prose
 
 NA = "n/a"
 UNKNOWN = "unknown"
@@ -92,6 +93,14 @@ def unit(values: Iterable[float]) -> Unit:
     return Unit(name, factor, 0 if scaled >= 1000 else 1 if scaled >= 100 else 2)
 
 
+def size_unit(values: Iterable[float]) -> Unit:
+    """Return the decimal unit in which sizes in bytes line up."""
+    largest = max(values, default=0.0)
+    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+    factor, name = next((each for each in units if largest >= 0.9995 * each[0]), units[-1])
+    return Unit(name, factor, 0 if largest >= 1000 * factor else 1 if largest >= 100 * factor else 2)
+
+
 def size(value: float | None) -> str:
     """Return bytes in decimal units (1 GB is 10⁹ bytes)."""
     if value is None or not math.isfinite(value):
@@ -137,6 +146,15 @@ def rate(value: float | None) -> str:
     return NA if not known(value) else f"{figure(value)} samples/s"
 
 
+def moment(date: str) -> str:
+    """Return a date as people read it, e.g. ``2026-11-21 12:53 UTC``; what is none stays as it is."""
+    try:
+        known = datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return date
+    return known.strftime("%Y-%m-%d %H:%M UTC")
+
+
 def plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
@@ -174,8 +192,8 @@ def shorten(content: str, most: int = _LONGEST) -> str:
 
 
 def printable(content: str, keep: str = "") -> str:
-    """Return the text without control characters, which could steer a terminal or hide what is shown."""
-    return content.translate({code: shown for code, shown in _CONTROLS.items() if chr(code) not in keep})
+    """Return the text without control characters, which could steer a terminal or hide what is shown, nor secrets."""
+    return mask_prose(content).translate({code: shown for code, shown in _CONTROLS.items() if chr(code) not in keep})
 
 
 def lower_first(sentence: str) -> str:

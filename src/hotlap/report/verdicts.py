@@ -49,7 +49,7 @@ _WORDS = {
 }
 
 
-_GOALS = {
+GOALS = {
     "throughput": "Throughput",
     "memory": "Less memory",
     "time-to-quality": "Sooner at the same loss",
@@ -234,7 +234,7 @@ def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
     effect, before, after = tuning.effect, tuning.diagnosis, tuning.optimized
     tiles: list[view.Tile] = []
     if effect is not None:
-        tiles.append(_effect_tile(_GOALS[tuning.goal], effect, sign))
+        tiles.append(_effect_tile(GOALS[tuning.goal], effect, sign))
     tiles.append(("A step", _from_to(before, after), "median"))
     rates = [text.rate(each.throughput) for each in (before, after) if each and text.known(each.throughput)]
     if rates:
