@@ -50,6 +50,7 @@ from hotlap.records.memory import (
 from hotlap.records.optimized import Choice, Filled, Larger, Optimized
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
+from hotlap.records.rates import Calibration, Known, Rate, Rates
 from hotlap.records.reading import (
     CacheUse,
     Counted,
@@ -114,6 +115,7 @@ from hotlap.records.traced import (
     TracedStep,
     TraceReading,
 )
+from hotlap.records.work import Calls, Work
 
 __all__ = [
     "BETWEEN",
@@ -126,6 +128,8 @@ __all__ = [
     "Allowance",
     "Budget",
     "CacheUse",
+    "Calibration",
+    "Calls",
     "CardFit",
     "Change",
     "Choice",
@@ -155,6 +159,7 @@ __all__ = [
     "HeldByDataset",
     "HeldType",
     "Judgement",
+    "Known",
     "Larger",
     "LargestBatch",
     "Launches",
@@ -185,6 +190,8 @@ __all__ = [
     "PythonThread",
     "Rank",
     "RankMeans",
+    "Rate",
+    "Rates",
     "Reading",
     "Remedy",
     "RemedyKind",
@@ -233,6 +240,7 @@ __all__ = [
     "Verdict",
     "WallStep",
     "WillNotHelp",
+    "Work",
     "differences",
     "read_record",
     "write_record",
