@@ -1,10 +1,10 @@
 """``hotlap estimate --calibrate``: what this machine's processor takes for each kind of operator.
 
-    for each kind, type and size:  several sets of arguments in turn, so that they do not all come from the cache
-                                   seconds of a call: the median of repetitions
-                                   what the call does: counted as a step's operators are (``probe.counting``)
-    rate = operations or bytes / (seconds - seconds of a call on one number)
-    overhead = a training step of tiny tensors / its operators
+for each kind, type and size:  several sets of arguments in turn, so that they do not all come from the cache
+                               seconds of a call: the median of repetitions
+                               what the call does: counted as a step's operators are (``probe.counting``)
+rate = operations or bytes / (seconds - seconds of a call on one number)
+overhead = a training step of tiny tensors / its operators
 """
 
 from __future__ import annotations
@@ -121,14 +121,16 @@ def _products() -> Iterator[Probe]:
 def _convolutions() -> Iterator[Probe]:
     for dtype in _DTYPES:
         for last in (False, True):
-            for inputs, outputs, side in ((3, 32, 48), (32, 32, 48), (128, 128, 16)):
+            for inputs, outputs, side in ((3, 32, 48), (32, 32, 48), (64, 64, 32), (128, 128, 16)):
                 how = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
                 yield Probe(
                     lambda x, w, how=how: _aten.convolution.default(x, w, None, *how),
                     _made((8, inputs, side, side), (outputs, inputs, 3, 3), dtype=dtype, last=last),
                 )
                 yield Probe(
-                    lambda g, x, w, how=how: _aten.convolution_backward.default(g, x, w, None, *how, [True, True, False]),
+                    lambda g, x, w, how=how: _aten.convolution_backward.default(
+                        g, x, w, None, *how, [True, True, False]
+                    ),
                     _made(
                         (8, outputs, side, side),
                         (8, inputs, side, side),
@@ -138,9 +140,7 @@ def _convolutions() -> Iterator[Probe]:
                     ),
                 )
     depthwise = ([1, 1], [1, 1], [1, 1], False, [0, 0], 64)
-    yield Probe(
-        lambda x, w: _aten.convolution.default(x, w, None, *depthwise), _made((8, 64, 32, 32), (64, 1, 3, 3))
-    )
+    yield Probe(lambda x, w: _aten.convolution.default(x, w, None, *depthwise), _made((8, 64, 32, 32), (64, 1, 3, 3)))
     yield Probe(
         lambda g, x, w: _aten.convolution_backward.default(g, x, w, None, *depthwise, [True, True, False]),
         _made((8, 64, 32, 32), (8, 64, 32, 32), (64, 1, 3, 3)),
@@ -200,7 +200,13 @@ def _transposed(x: Tensor) -> Tensor:
 
 def _layer_norm(rows: int, dtype: torch.dtype) -> Callable[[], tuple[Any, ...]]:
     def made() -> tuple[Any, ...]:
-        return torch.randn(rows, 256, dtype=dtype), [256], torch.ones(256, dtype=dtype), torch.zeros(256, dtype=dtype), 1e-5
+        return (
+            torch.randn(rows, 256, dtype=dtype),
+            [256],
+            torch.ones(256, dtype=dtype),
+            torch.zeros(256, dtype=dtype),
+            1e-5,
+        )
 
     return made
 
@@ -209,7 +215,9 @@ def _indices(rows: int) -> Callable[[], tuple[Any, ...]]:
     return lambda: (torch.randn(rows, 256), 0, torch.randint(0, rows, (rows,)))
 
 
-def _made(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32, last: bool = False) -> Callable[[], tuple[Any, ...]]:
+def _made(
+    *shapes: tuple[int, ...], dtype: torch.dtype = torch.float32, last: bool = False
+) -> Callable[[], tuple[Any, ...]]:
     layout = torch.channels_last if last else torch.contiguous_format
 
     def made() -> tuple[Any, ...]:
@@ -234,4 +242,5 @@ def _overhead(block: float) -> float:
         count = Count(torch)
         with mode(count, lambda: "forward"):
             step()
-        return _seconds(step, block) / sum(row[-1] for row in count.lines())
+        operators: int = sum(row[-1] for row in count.lines())
+        return _seconds(step, block) / operators

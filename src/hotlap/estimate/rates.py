@@ -1,15 +1,15 @@
 """Seconds of counted work on a device whose rates are known: a roofline for every operator.
 
-    product, convolution, attention, recurrent    the longer of  operations / rate(width)  and  bytes / bandwidth
-    all else                                      bytes / rate(bytes of the call)
-    each call                                     its overhead: beside it on a GPU, whose host runs ahead, else on top
+product, convolution, attention, recurrent    the longer of  operations / rate(width)  and  bytes / bandwidth
+all else                                      bytes / rate(bytes of the call)
+each call                                     its overhead: beside it on a GPU, whose host runs ahead, else on top
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 from typing import NamedTuple
 
 from hotlap.probe.counting import Count
@@ -43,11 +43,7 @@ PARTS = ("computing", "moving", "calls")
 
 def counted(count: Count) -> Work:
     """What a ``Count`` has counted."""
-    calls = [
-        Calls(phase=phase, kind=kind, dtype=dtype, flops=flops, bytes=size, width=width, count=number)
-        for phase, kind, dtype, flops, size, width, number in count.lines()
-    ]
-    return Work(calls=calls, unknown=sorted(count.unknown))
+    return Work.of(count.lines(), count.unknown)
 
 
 class Timed(NamedTuple):
@@ -65,9 +61,9 @@ def timed(work: Work, rates: Rates) -> Timed:
     """What a step's work takes by a device's rates."""
     tables = {(rate.kind, rate.dtype): rate for rate in rates.table}
     factor = {part: rates.factors.get(part, 1.0) for part in PARTS}
-    parts: Counter[str] = Counter(dict.fromkeys(PARTS, 0.0))
-    phases: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
+    parts = dict.fromkeys(PARTS, 0.0)
+    phases: defaultdict[str, float] = defaultdict(float)
+    kinds: defaultdict[str, float] = defaultdict(float)
     operators = 0.0
     for call in work.calls:
         operators += call.count
@@ -82,11 +78,12 @@ def timed(work: Work, rates: Rates) -> Timed:
         parts["calls"] += each
         phases[call.phase] += own + each
         kinds[call.kind] += own + each
-    on_device = parts.total()
+    on_device = sum(parts.values())
+    most_first = dict(sorted(kinds.items(), key=lambda item: -item[1]))
     if rates.gap is None:
-        return Timed(on_device, dict(parts), dict(phases), dict(kinds.most_common()))
+        return Timed(on_device, parts, dict(phases), most_first)
     host = operators * rates.overhead
-    return Timed(max(on_device, host), dict(parts), dict(phases), dict(kinds.most_common()), host)
+    return Timed(max(on_device, host), parts, dict(phases), most_first, host)
 
 
 def _own(call: Calls, tables: dict[tuple[str, str], Rate]) -> float:
@@ -115,4 +112,4 @@ def _rate(rate: Rate, at: float) -> float:
         return points[-1][1]
     (x, low), (y, high) = points[index - 1], points[index]
     share = math.log(at / x) / math.log(y / x)
-    return low ** (1 - share) * high**share
+    return math.exp((1 - share) * math.log(low) + share * math.log(high))

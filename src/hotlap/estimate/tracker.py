@@ -66,9 +66,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     each number, and attention with dropout keeps no matrix.
     """
 
-    def __init__(
-        self, *, as_on_cuda: bool = False, hidden: Hidden | None = None, count: Count | None = None
-    ) -> None:
+    def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None, count: Count | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self._as_on_cuda, self._hidden = as_on_cuda, hidden
         #: Of the last step.

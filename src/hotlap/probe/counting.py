@@ -1,6 +1,6 @@
-"""Count what operators compute and move: floating-point operations by formula, bytes by the tensors that go in and out.
+"""Count what operators compute and move: operations by formula, bytes by the tensors that go in and out.
 
-    aten.addmm(bias, a, b) -> out    product, float32: 2 m n k operations; bias + a + b + out bytes; width min(m, n, k)
+    aten.addmm(bias, a, b) -> out    product: 2 m n k operations; bias + a + b + out bytes; width: the middle of m, n, k
     aten.add(a, b) -> out            elementwise: a + b + out bytes
     aten.transpose(a)                view: nothing but the call
 
@@ -17,63 +17,57 @@ from math import prod
 from typing import Any
 
 #: By the operator's name without "_backward", "_foreach_" and the "_" of those that write in place.
-KINDS: dict[str, frozenset[str]] = {
-    "product": frozenset({"mm", "addmm", "addmv", "mv", "_addmm_activation", "linear", "mkldnn_linear"}),
-    "batched": frozenset({"bmm", "baddbmm"}),
-    "convolution": frozenset({"convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution"}),
-    "attention": frozenset(
-        {
-            "_scaled_dot_product_flash_attention_for_cpu",
-            "_scaled_dot_product_flash_attention",
-            "_scaled_dot_product_efficient_attention",
-            "_scaled_dot_product_cudnn_attention",
-            "_flash_attention_forward",
-            "_efficient_attention_forward",
-        }
+KINDS: dict[str, str] = {
+    "product": "mm addmm addmv mv _addmm_activation linear mkldnn_linear",
+    "batched": "bmm baddbmm",
+    "convolution": "convolution _convolution cudnn_convolution mkldnn_convolution",
+    "attention": (
+        "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+        "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention _flash_attention_forward "
+        "_efficient_attention_forward"
     ),
-    "recurrent": frozenset({"mkldnn_rnn_layer", "_cudnn_rnn"}),
-    "heavy": frozenset(
-        "exp expm1 gelu tanh sigmoid silu mish softmax _softmax _log_softmax _safe_softmax log log1p log2 pow sin cos "
-        "erf softplus elu atan2 log_sigmoid log_sigmoid_forward binary_cross_entropy "
-        "binary_cross_entropy_with_logits".split()
+    "recurrent": "mkldnn_rnn_layer _cudnn_rnn",
+    "heavy": (
+        "exp expm1 gelu tanh sigmoid silu mish softmax _softmax _log_softmax _safe_softmax log log1p log2 pow sin "
+        "cos erf softplus elu atan2 log_sigmoid log_sigmoid_forward binary_cross_entropy "
+        "binary_cross_entropy_with_logits"
     ),
-    "random": frozenset(
-        "bernoulli uniform normal randn rand randint randperm native_dropout exponential randn_like rand_like".split()
-    ),
-    "normalization": frozenset(
+    "random": "bernoulli uniform normal randn rand randint randperm native_dropout exponential randn_like rand_like",
+    "normalization": (
         "native_layer_norm native_batch_norm native_group_norm _native_batch_norm_legit cudnn_batch_norm "
-        "_fused_rms_norm _batch_norm_with_update batch_norm".split()
+        "_fused_rms_norm _batch_norm_with_update batch_norm"
     ),
-    "reduction": frozenset(
-        "sum mean linalg_vector_norm norm amax amin max min argmax argmin any all var var_mean std cumsum logsumexp "
-        "nll_loss nll_loss_forward nll_loss2d nll_loss2d_forward mse_loss l1_loss smooth_l1_loss topk sort "
-        "embedding_dense index_add index_put scatter_add segment_reduce count_nonzero".split()
+    "reduction": (
+        "sum mean linalg_vector_norm norm amax amin max min argmax argmin any all var var_mean std cumsum "
+        "logsumexp nll_loss nll_loss_forward nll_loss2d nll_loss2d_forward mse_loss l1_loss smooth_l1_loss topk "
+        "sort embedding_dense index_add index_put scatter_add segment_reduce count_nonzero"
     ),
-    "copy": frozenset(
-        "clone copy _to_copy cat stack constant_pad_nd flip repeat roll slice select zeros new_zeros zeros_like ones "
-        "new_ones ones_like full full_like fill zero where masked_fill tril triu arange scalar_tensor slice_scatter "
-        "select_scatter im2col col2im pixel_shuffle pixel_unshuffle reflection_pad2d replication_pad2d lift "
-        "reflection_pad1d replication_pad1d native_channel_shuffle eye one_hot as_strided diagonal unfold".split()
+    "copy": (
+        "clone copy _to_copy cat stack constant_pad_nd flip repeat roll slice select zeros new_zeros zeros_like "
+        "ones new_ones ones_like full full_like fill zero where masked_fill tril triu arange scalar_tensor "
+        "slice_scatter select_scatter im2col col2im pixel_shuffle pixel_unshuffle reflection_pad2d "
+        "replication_pad2d lift reflection_pad1d replication_pad1d native_channel_shuffle eye one_hot as_strided "
+        "diagonal unfold"
     ),
-    "gather": frozenset("index index_select embedding gather scatter take masked_select nonzero".split()),
-    "sampling": frozenset(
+    "gather": "index index_select embedding gather scatter take masked_select nonzero",
+    "sampling": (
         "grid_sampler_2d grid_sampler_3d upsample_bilinear2d upsample_nearest2d upsample_bicubic2d "
         "upsample_trilinear3d upsample_nearest3d upsample_linear1d upsample_nearest1d _upsample_bicubic2d_aa "
-        "_upsample_bilinear2d_aa deform_conv2d".split()
+        "_upsample_bilinear2d_aa deform_conv2d"
     ),
-    "pooling": frozenset(
+    "pooling": (
         "max_pool2d_with_indices avg_pool2d avg_pool3d max_pool3d_with_indices _adaptive_avg_pool2d "
-        "adaptive_max_pool2d _adaptive_avg_pool3d".split()
+        "adaptive_max_pool2d _adaptive_avg_pool3d"
     ),
-    "view": frozenset(
+    "view": (
         "_unsafe_view empty empty_like new_empty new_empty_strided empty_strided lift_fresh detach alias "
         "_local_scalar_dense is_same_size _reshape_alias resize set sym_size sym_numel sym_stride item "
-        "_record_function_enter_new _record_function_exit record_stream is_pinned _assert_async".split()
+        "_record_function_enter_new _record_function_exit record_stream is_pinned _assert_async"
     ),
 }
-_KIND = {name: kind for kind, names in KINDS.items() for name in names}
-#: Of a step, in its order.
-PHASES = ("forward", "backward", "recompute", "optimizer")
+_KIND = {name: kind for kind, names in KINDS.items() for name in names.split()}
+#: Where the operations of a call are in its row: phase, kind, type, operations, bytes, width, how many.
+FLOPS = 3
 #: Only written, whatever was there.
 _WRITE_ONLY = frozenset({"zero_", "fill_", "normal_", "uniform_", "bernoulli_", "_foreach_zero_"})
 
@@ -168,10 +162,10 @@ class Count:
 
 
 def _shape(name: str, kind: str, args: Any) -> tuple[str, int]:
-    """The kind, and the narrowest side of what is multiplied."""
+    """The kind, and how wide it is: one narrow side of three makes a product wait for its bytes, two make it slow."""
     if kind in ("product", "batched"):
         one, other = args[1:3] if name in ("addmm", "baddbmm", "addmv", "_addmm_activation") else args[:2]
-        return kind, int(min(one.shape[-2], one.shape[-1], other.shape[-1]))
+        return kind, int(sorted((one.shape[-2], one.shape[-1], other.shape[-1]))[1])
     x, weight = args[1:3] if kind == "convolution_backward" else args[:2]
     groups = int(args[9] if kind == "convolution_backward" else args[8])
     last = kind if x.dim() != 4 else kind + "_last" * (_is_last(x) or _is_last(weight))
@@ -185,9 +179,7 @@ def _is_last(x: Any) -> bool:
 
 def _is_view(function: Any) -> bool:
     returned = function._schema.returns
-    return bool(returned) and all(
-        each.alias_info is not None and not each.alias_info.is_write for each in returned
-    )
+    return bool(returned) and all(each.alias_info is not None and not each.alias_info.is_write for each in returned)
 
 
 def _bytes(tensor: Any) -> int:

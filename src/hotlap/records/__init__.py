@@ -98,6 +98,7 @@ from hotlap.records.run import (
 from hotlap.records.sampled import Sampled, SampledLine, SampledPhase
 from hotlap.records.sites import LoaderSite, ModelSite, OptimizerSite, Site, Sites
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
+from hotlap.records.step_time import Band, Gap, GapRow, Horizon, Scaled, ScaledPart, StepTime
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
 from hotlap.records.threads import PythonThread, ThreadUse
@@ -126,6 +127,7 @@ __all__ = [
     "Ablation",
     "Ablations",
     "Allowance",
+    "Band",
     "Budget",
     "CacheUse",
     "Calibration",
@@ -152,12 +154,15 @@ __all__ = [
     "Figure",
     "Filled",
     "Finding",
+    "Gap",
+    "GapRow",
     "Goal",
     "GraphCount",
     "Growth",
     "Handover",
     "HeldByDataset",
     "HeldType",
+    "Horizon",
     "Judgement",
     "Known",
     "Larger",
@@ -205,6 +210,8 @@ __all__ = [
     "SampledLine",
     "SampledPhase",
     "Saved",
+    "Scaled",
+    "ScaledPart",
     "Series",
     "Setting",
     "Site",
@@ -216,6 +223,7 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "StepTime",
     "StreamGaps",
     "Surroundings",
     "Switches",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import msgspec
 
 
@@ -16,7 +19,7 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     #: Of one call: floating-point operations, 2 for each multiply-add; bytes that are read and written.
     flops: float = 0.0
     bytes: float = 0.0
-    #: The narrowest side of a product or convolution, on which its rate depends.
+    #: On which a rate depends: the middle side of a product, the fewer channels of a convolution, a head's numbers.
     width: int = 0
     count: float = 1.0
 
@@ -27,6 +30,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[Calls]
     #: Operators that are in no list: their bytes are counted, and their arithmetic is not.
     unknown: list[str] = []
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]], unknown: Iterable[str]) -> Work:
+        """Of rows as ``probe.counting`` has them: the fields of ``Calls`` in their order."""
+        return cls(
+            calls=[Calls(**dict(zip(Calls.__struct_fields__, row, strict=True))) for row in rows],
+            unknown=sorted(unknown),
+        )
 
     @property
     def flops(self) -> float:
