@@ -56,7 +56,7 @@ def calibration_here(cpu: str, threads: int = 0) -> Calibration:
         f"measure it with `hotlap estimate --calibrate{f' --threads {threads}' * (threads != torch.get_num_threads())}`"
     )
     if not path.is_file():
-        raise UsageError(f"this machine was not measured with {threads} threads: {again}")
+        raise UsageError(f"this machine was not measured with so many threads ({threads}): {again}")
     found = read_record(path, Calibration)
     if (found.cpu, found.torch) != (cpu, str(torch.__version__)):
         raise UsageError(

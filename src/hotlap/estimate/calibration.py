@@ -43,27 +43,25 @@ class Probe(NamedTuple):
     width: int | None = None
 
 
-def calibrate(say: Callable[[str], None] = lambda _: None, *, block: float = _BLOCK) -> Rates:
+def calibrate(say: Callable[[str], None] = lambda _: None) -> Rates:
     """Measure every kind of operator; it takes about half a minute, on a machine that does nothing else."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         one = torch.ones(1)
-        alone = _seconds(lambda: one.add(one), block)
+        alone = _seconds(lambda: one.add(one))
         found: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for probe in _probes():
-            kind, dtype, at, rate = _measured(probe, alone, block)
+            kind, dtype, at, rate = _measured(probe, alone)
             if (kind, dtype) not in found:
                 say(f"measuring {kind.replace('_', ' ')}, {dtype}")
             found.setdefault((kind, dtype), []).append((at, rate))
-    say("measuring what a call costs")
-    return Rates(
-        device="cpu",
-        table=[Rate(kind=kind, dtype=dtype, points=sorted(points)) for (kind, dtype), points in found.items()],
-        overhead=_overhead(block),
-    )
+        say("measuring what a call costs")
+        overhead = _overhead()
+    table = [Rate(kind=kind, dtype=dtype, points=sorted(points)) for (kind, dtype), points in found.items()]
+    return Rates(device="cpu", table=table, overhead=overhead)
 
 
-def _measured(probe: Probe, alone: float, block: float) -> tuple[str, str, float, float]:
+def _measured(probe: Probe, alone: float) -> tuple[str, str, float, float]:
     """Kind, type, what the rate goes by, and the rate."""
     count = Count(torch)
     first = probe.arguments()
@@ -80,20 +78,20 @@ def _measured(probe: Probe, alone: float, block: float) -> tuple[str, str, float
         turn = (turn + 1) % len(sets)
         probe.function(*sets[turn])
 
-    seconds = _seconds(call, block)
+    seconds = _seconds(call)
     own = max(seconds - alone, 0.05 * seconds)
     if kind in COMPUTING:
         return kind, dtype, float(width or 1), flops / own
     return kind, dtype, float(size), size / own
 
 
-def _seconds(work: Callable[[], Any], block: float) -> float:
+def _seconds(work: Callable[[], Any]) -> float:
     for _ in range(2):
         work()
     found = []
     for _ in range(_REPEATS):
         began, calls = _clock(), 0
-        while not calls or _clock() - began < block:
+        while not calls or _clock() - began < _BLOCK:
             work()
             calls += 1
         found.append((_clock() - began) / calls)
@@ -226,7 +224,7 @@ def _made(
     return made
 
 
-def _overhead(block: float) -> float:
+def _overhead() -> float:
     """Of an operator in a training step that computes next to nothing."""
     with torch.enable_grad():
         layer = nn.TransformerEncoderLayer(8, 2, 8, dropout=0.0, batch_first=True)
@@ -243,4 +241,4 @@ def _overhead(block: float) -> float:
         with mode(count, lambda: "forward"):
             step()
         operators: int = sum(row[-1] for row in count.lines())
-        return _seconds(step, block) / operators
+        return _seconds(step) / operators

@@ -23,7 +23,10 @@ def horizon(config: TrainConfig, *, ranks: int = 1, samples: int | None = None, 
         steps = None
     else:
         steps = min(number for number in (config.steps, by_epochs) if number)
-    return Horizon(samples=together, epoch_samples=found, epoch_from=source, steps=steps, price=price, ranks=ranks)
+    why = "it is a number of epochs" if steps is None else ""
+    return Horizon(
+        samples=together, epoch_samples=found, epoch_from=source, steps=steps, steps_from=why, price=price, ranks=ranks
+    )
 
 
 def _epoch_samples(config: TrainConfig) -> tuple[int | None, str]:

@@ -50,10 +50,10 @@ _COUNTED_AS = {
     "loss": "forward",
     "backward": "backward",
     "recompute": "recompute",
-    "gradient_clip": "optimizer",
+    "gradient_clip": "forward",
     "optimizer": "optimizer",
 }
-_NAMES = {"forward": "forward and loss", "optimizer": "clipping and optimizer"}
+_NAMES = {"forward": "forward, loss, clipping"}
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,9 +253,15 @@ def _horizon(run: Run, config: TrainConfig | None, samples: int | None, price: f
     together = next((step.samples for step in reversed(run.steps) if step.samples), None)
     if together is None:
         return None
-    source = "as given" if samples is not None else "give --samples"
     ranks = run.facts.world_size
-    return Horizon(samples=together * ranks, epoch_samples=samples, epoch_from=source, price=price, ranks=ranks)
+    return Horizon(
+        samples=together * ranks,
+        epoch_samples=samples,
+        epoch_from="as given" if samples is not None else "give --samples",
+        steps_from="a script does not say how long it trains",
+        price=price,
+        ranks=ranks,
+    )
 
 
 def _main(work: Work) -> str:

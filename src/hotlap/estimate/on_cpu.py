@@ -42,7 +42,7 @@ def estimate_here(
         memory=known,
         flops=found.work.flops,
         steps=config.steps,
-        card=f"this machine's processor ({calibration.cpu}, {calibration.threads} threads)",
+        card=f"this machine's processor ({calibration.cpu}, threads: {calibration.threads})",
         capacity=memory,
         verdict=_verdict(known.allocated, memory),
         compiled=config.compile_model,

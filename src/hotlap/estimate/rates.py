@@ -37,8 +37,8 @@ _INSTEAD = {
     "attention": "batched",
     "recurrent": "product",
 }
-#: What computes, what moves, what is called.
-PARTS = ("computing", "moving", "calls")
+#: Convolutions; products, attention and recurrent layers; all else; and what calls take.
+PARTS = ("convolving", "multiplying", "moving", "calls")
 
 
 def counted(count: Count) -> Work:
@@ -67,8 +67,9 @@ def timed(work: Work, rates: Rates) -> Timed:
     operators = 0.0
     for call in work.calls:
         operators += call.count
-        computes = call.kind in COMPUTING
-        part = "computing" if computes else "moving"
+        part = "moving"
+        if call.kind in COMPUTING:
+            part = "convolving" if call.kind.startswith("convolution") else "multiplying"
         own = call.count * factor[part] * (0.0 if call.kind == "view" else _own(call, tables))
         if rates.gap is None:
             each = call.count * factor["calls"] * rates.overhead

@@ -24,7 +24,7 @@ class StepTime(msgspec.Struct, frozen=True, kw_only=True):
     """Of one optimizer step with all its micro-batches."""
 
     step: Band
-    #: Of the likely step: computing, moving, calls; by phase; by kind of operator. On a GPU what the device takes.
+    #: Of the likely step: convolving, multiplying, moving, calls; by phase; by kind of operator. On a GPU what the device takes.
     parts: dict[str, float]
     phases: dict[str, float]
     kinds: dict[str, float]
@@ -40,8 +40,9 @@ class Horizon(msgspec.Struct, frozen=True, kw_only=True):
     #: Samples of an epoch; None: not known, and why.
     epoch_samples: int | None = None
     epoch_from: str = ""
-    #: Optimizer steps of the training; None: it is so many epochs, and those are not known.
+    #: Optimizer steps of the training; None: not known, and why.
     steps: int | None = None
+    steps_from: str = ""
     #: Of an hour of one GPU, in any currency, and how many there are.
     price: float | None = None
     ranks: int = 1

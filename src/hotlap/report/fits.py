@@ -100,14 +100,19 @@ def _needed(found: TrainingEstimate) -> list[tuple[str, str, str, str]]:
     rows = [
         ("least", "likely", "most", ""),
         ("", binary(known.allocated), "", "tensors at the peak (allocated)"),
-        ("", binary(known.reserved or known.allocated), "", "what is reserved for them"),
+        *([] if known.reserved is None else [("", binary(known.reserved), "", "what is reserved for them")]),
         *((binary(each.least), binary(each.likely), binary(each.most), each.name) for each in known.allowances),
-        (binary(least), binary(likely), binary(most), "all of it, with what is reserved"),
+        *(
+            []
+            if known.reserved is None
+            else [(binary(least), binary(likely), binary(most), "all of it, with what is reserved")]
+        ),
     ]
     if given_back := _given_back(found):
         rows.append(("", binary(given_back), "", "of it given back on this card, as cached"))
     if found.capacity is not None:
-        rows.append(("", binary(found.capacity), "", "memory of the card"))
+        of_what = "card" if known.device == "cuda" else "machine"
+        rows.append(("", binary(found.capacity), "", f"memory of the {of_what}"))
     return rows
 
 

@@ -10,10 +10,10 @@ from hotlap.report.blocks import Report, blank, heading, prose, table
 from hotlap.report.step_times import spread, training
 
 _GAP = (
-    "At best: each operator at the device's rate in a large product and at its bandwidth, the longer of both. Expected: "
-    "with what operators of such sizes reach, and what calls take; both are estimated, the step is measured. MFU is "
-    "model FLOPs utilization: operations of a step without recomputation, over what the device could compute meanwhile. "
-    "Operators without a formula count as none; their bytes are counted."
+    "At best: each operator at the device's rate in a large product and at its bandwidth, the longer of both. "
+    "Expected: with what operators of such sizes reach, and what calls take; both are estimated, the step is measured. "
+    "MFU is model FLOPs utilization: operations of a step without recomputation, over what the device could compute "
+    "meanwhile. Operators without a formula count as none; their bytes are counted."
 )
 _ON_GPU = (
     "On a GPU the phases are told by the host, which runs ahead of the device: their sum is the step, and the row in "

@@ -18,7 +18,12 @@ _OF_CPU = (
     "Estimated from the rates that `hotlap estimate --calibrate` measured on this machine; how wrong that was for "
     "other trainings than it was fitted on is in docs/estimate.md. Not in it: waiting for data, validation, saving."
 )
-_PARTS = {"computing": "products and convolutions", "moving": "all else, which moves bytes", "calls": "calls"}
+_PARTS = {
+    "convolving": "convolutions",
+    "multiplying": "products",
+    "moving": "all else, which moves bytes",
+    "calls": "calls",
+}
 
 
 def section(found: TrainingEstimate) -> list[RenderableType]:
@@ -55,7 +60,7 @@ def _sentences(step: Band, ahead: Horizon, dearest: int = 1) -> list[str]:
     else:
         said.append(f"An epoch of {ahead.epoch_samples:,} samples: {at_most}{text.seconds(epoch)}.")
     if whole is None:
-        said.append(f"Whole training: {text.NA}, because it is so many epochs.")
+        said.append(f"Whole training: {text.NA}, because {ahead.steps_from}.")
     else:
         cost = ahead.cost(step.likely)
         price = f", which costs {text.figure(cost)} at {ahead.price:g} an hour of a GPU" if cost is not None else ""
