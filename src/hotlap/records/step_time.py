@@ -24,7 +24,7 @@ class StepTime(msgspec.Struct, frozen=True, kw_only=True):
     """Of one optimizer step with all its micro-batches."""
 
     step: Band
-    #: Of the likely step: convolving, multiplying, moving, calls; by phase; by kind of operator. On a GPU what the device takes.
+    #: Of the likely step, on a GPU of the device: convolving, multiplying, moving, calls; by phase; by kind of call.
     parts: dict[str, float]
     phases: dict[str, float]
     kinds: dict[str, float]
