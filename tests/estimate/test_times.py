@@ -152,6 +152,7 @@ def test_the_gap_of_a_step() -> None:
     assert found.arithmetic == pytest.approx(0.8)
     assert found.moving == pytest.approx(WORK.bytes / 10e9)
     assert found.mfu == pytest.approx(60e9 / 2.0 / 100e9)
+    assert found.best_flops == {"products in float32": 100e9}
     assert sum(row.measured for row in found.rows) == pytest.approx(2.0)
     assert sum(row.expected for row in found.rows) == pytest.approx(EXPECTED)
     rows = {row.name: row for row in found.rows}

@@ -125,10 +125,11 @@ GAP = Gap(
     model_flops=60e9,
     bytes=2e9,
     operators=1200,
-    best_flops=100e9,
+    best_flops={"products in float32": 100e9},
     best_bandwidth=5e9,
     best_from="measured on this machine, 2026-01-02",
     arithmetic=0.9,
+    model_arithmetic=0.6,
     moving=0.4,
     rows=[
         GapRow(name="backward", measured=2.0, at_best=0.8, expected=1.5),
@@ -149,6 +150,8 @@ def test_a_gap() -> None:
     assert said.index("data wait") < said.index("backward")
     assert "MFU 10.0 %" in said
     assert "mine.op" in said
+    assert "100 GFLOP/s (products in float32), 5.00 GB/s" in said
+    assert "it must have been busy then" in words(scaled.gap(msgspec.structs.replace(GAP, model_arithmetic=7.0)))
     assert "phases are told by the host" in words(scaled.gap(msgspec.structs.replace(GAP, on_gpu=True)))
 
 

@@ -29,6 +29,7 @@ from hotlap.records import (
 from hotlap.records import (
     PHASES,
     Band,
+    Calls,
     Gap,
     GapRow,
     Horizon,
@@ -53,6 +54,8 @@ _COUNTED_AS = {
     "gradient_clip": "forward",
     "optimizer": "optimizer",
 }
+#: More waiting for cores than this, and somebody else was computing, too.
+_BUSY = 0.05
 _NAMES = {"forward": "forward, loss, clipping"}
 
 
@@ -72,7 +75,8 @@ class _On:
         if name.lower() == "cpu":
             calibration = calibration_here(cpu, threads)
             self.name, self.timer = f"this machine's processor ({calibration.cpu})", times.here(calibration)
-            self.best, self.best_from = calibration.rates, f"measured on this machine, {calibration.date[:10]}"
+            busy = ", while other programs computed" * ((calibration.pressure or 0.0) > _BUSY)
+            self.best, self.best_from = calibration.rates, f"measured on this machine, {calibration.date[:10]}{busy}"
             self.device: Device = "cpu"
         else:
             self.card = find(name)
@@ -101,21 +105,23 @@ def gap_of(run: Run, config: TrainConfig | None, cpu: str, say: Say = lambda _: 
         rows.append(
             GapRow(name=_NAMES.get(phase, phase), measured=measured_seconds, at_best=at_best, expected=expected)
         )
-    top = max(each.points[-1][1] for each in best.table if each.kind == "product" and each.dtype == _main(work))
+    bandwidth = next(each.points[-1][1] for each in best.table if each.kind == "elementwise")
+    once = [call for call in work.calls if call.phase != "recompute"]
     return Gap(
         device=on.name,
         on_gpu=on.card is not None,
         step=found.seconds,
         steps=found.steps,
         flops=work.flops,
-        model_flops=sum(each.flops * each.count for each in work.calls if each.phase != "recompute"),
+        model_flops=sum(call.flops * call.count for call in once),
         bytes=work.bytes,
         operators=work.operators,
-        best_flops=top,
-        best_bandwidth=next(each.points[-1][1] for each in best.table if each.kind == "elementwise"),
+        best_flops=_used(work, best),
+        best_bandwidth=bandwidth,
         best_from=on.best_from,
-        arithmetic=work.flops / top,
-        moving=work.bytes / next(each.points[-1][1] for each in best.table if each.kind == "elementwise"),
+        arithmetic=_arithmetic(work.calls, best),
+        model_arithmetic=_arithmetic(once, best),
+        moving=work.bytes / bandwidth,
         rows=rows,
         counted=counted,
         unknown=work.unknown,
@@ -264,23 +270,40 @@ def _horizon(run: Run, config: TrainConfig | None, samples: int | None, price: f
     )
 
 
-def _main(work: Work) -> str:
-    """The type in which most is computed."""
-    sums: dict[str, float] = {}
-    for each in work.calls:
-        if each.kind in COMPUTING:
-            sums[each.dtype] = sums.get(each.dtype, 0.0) + each.flops * each.count
-    return max(sums, key=sums.__getitem__, default="float32")
+def _arithmetic(calls: list[Calls], best: Rates) -> float:
+    """Seconds of the operations alone."""
+    alone = [msgspec.structs.replace(call, bytes=0.0) for call in calls if call.kind in COMPUTING and call.flops]
+    return timed(Work(calls=alone), best).seconds
+
+
+def _used(work: Work, best: Rates) -> dict[str, float]:
+    """The best rates of what the work has, in the type in which it computes most."""
+    sums: dict[tuple[str, str], float] = {}
+    for call in work.calls:
+        if call.kind in COMPUTING and call.flops:
+            key = (_family(call.kind), call.dtype)
+            sums[key] = sums.get(key, 0.0) + call.flops * call.count
+    found = {}
+    for family in ("product", "convolution"):
+        dtype = max((key for key in sums if key[0] == family), key=sums.__getitem__, default=(family, ""))[1]
+        rate = next((each for each in best.table if (each.kind, each.dtype) == (family, dtype)), None)
+        if rate is not None:
+            found[f"{family}s in {dtype}"] = rate.points[-1][1]
+    return found
+
+
+def _family(kind: str) -> str:
+    return "convolution" if kind.startswith("convolution") else "product"
 
 
 def _best(rates: Rates) -> Rates:
-    """The best of each: large products for all that computes, the highest bandwidth, and calls cost nothing."""
-    table = []
-    for dtype in {each.dtype for each in rates.table if each.kind == "product"}:
-        top = max(
-            rate for each in rates.table if each.kind == "product" and each.dtype == dtype for _, rate in each.points
-        )
-        table.append(Rate(kind="product", dtype=dtype, points=[(1.0, top)]))
+    """The best of each: of any product and of any convolution, the highest bandwidth; and calls cost nothing."""
+    tops: dict[tuple[str, str], float] = {}
+    for each in rates.table:
+        if each.kind in COMPUTING:
+            key = (_family(each.kind), each.dtype)
+            tops[key] = max(tops.get(key, 0.0), *(rate for _, rate in each.points))
+    table = [Rate(kind=kind, dtype=dtype, points=[(1.0, top)]) for (kind, dtype), top in tops.items()]
     moving = next(each for each in rates.table if (each.kind, each.dtype) == ("elementwise", "float32"))
     table.append(Rate(kind="elementwise", dtype="float32", points=[(1.0, max(rate for _, rate in moving.points))]))
     return Rates(device=rates.device, table=table, overhead=0.0)

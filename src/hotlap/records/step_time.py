@@ -87,11 +87,13 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     model_flops: float
     bytes: float
     operators: float
-    #: Of the device: FLOP/s of a large product and bytes a second; and where they are from.
-    best_flops: float
+    #: Of the device: FLOP/s by what computes, and bytes a second; and where they are from.
+    best_flops: dict[str, float]
     best_bandwidth: float
     best_from: str
+    #: Seconds of all operations at these rates, of those that are not computed again, and of all bytes.
     arithmetic: float
+    model_arithmetic: float
     moving: float
     rows: list[GapRow]
     #: Where the count is from.
@@ -100,8 +102,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mfu(self) -> float:
-        """Model FLOPs utilization: operations without recomputation, over what the device could do meanwhile."""
-        return self.model_flops / self.step / self.best_flops
+        """Model FLOPs utilization: the share of the step that its operations, without recomputation, need at best."""
+        return self.model_arithmetic / self.step
 
 
 class ScaledPart(msgspec.Struct, frozen=True, kw_only=True):

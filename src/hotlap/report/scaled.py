@@ -10,10 +10,10 @@ from hotlap.report.blocks import Report, blank, heading, prose, table
 from hotlap.report.step_times import spread, training
 
 _GAP = (
-    "At best: each operator at the device's rate in a large product and at its bandwidth, the longer of both. "
+    "At best: each operator at the device's best rate and at its bandwidth, the longer of both. "
     "Expected: with what operators of such sizes reach, and what calls take; both are estimated, the step is measured. "
-    "MFU is model FLOPs utilization: operations of a step without recomputation, over what the device could compute "
-    "meanwhile. Operators without a formula count as none; their bytes are counted."
+    "MFU is model FLOPs utilization: the share of the step that its operations, without recomputation, need at the "
+    "device's best rates. Operators without a formula count as none; their bytes are counted."
 )
 _ON_GPU = (
     "On a GPU the phases are told by the host, which runs ahead of the device: their sum is the step, and the row in "
@@ -55,6 +55,7 @@ def gap(found: Gap) -> Report:
     )
     recomputed = found.flops - found.model_flops
     again = f", of which {text.figure(recomputed / 1e9)} computed again" if recomputed else ""
+    rates = "".join(f"{text.figure(rate / 1e9)} GFLOP/s ({name}), " for name, rate in found.best_flops.items())
     parts: list[RenderableType] = [
         prose(
             f"This step takes {text.seconds(found.step)}. Its arithmetic needs {text.seconds(found.arithmetic)} at "
@@ -62,8 +63,7 @@ def gap(found: Gap) -> Report:
             style="bold",
         ),
         prose(
-            f"{found.device}: {text.figure(found.best_flops / 1e9)} GFLOP/s and "
-            f"{text.figure(found.best_bandwidth / 1e9)} GB/s, {found.best_from}. A step has "
+            f"{found.device}: {rates}{text.figure(found.best_bandwidth / 1e9)} GB/s, {found.best_from}. A step has "
             f"{text.figure(found.flops / 1e9)} GFLOP{again}, {text.size(found.bytes)} read and written, "
             f"{text.figure(found.operators)} operators ({found.counted}). Median of "
             f"{text.plural(found.steps, 'step')}.",
@@ -79,6 +79,15 @@ def gap(found: Gap) -> Report:
             indent=2,
         ),
     ]
+    if found.mfu > 1:
+        parts.append(
+            prose(
+                "That is more than the device was measured to do: it must have been busy then. Run `hotlap estimate "
+                "--calibrate` again when nothing else computes.",
+                indent=2,
+                style="yellow",
+            )
+        )
     if found.unknown:
         parts.append(prose(f"Not in any list, and counted by their bytes: {', '.join(found.unknown)}.", indent=2))
     words = _GAP if not found.on_gpu else f"{_GAP} {_ON_GPU}"
