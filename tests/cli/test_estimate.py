@@ -50,6 +50,8 @@ def test_the_example_of_the_guide_is_answered(capsys: pytest.CaptureFixture[str]
         (["nowhere.yaml", "--threads", "2"], "add --calibrate"),
         (["nowhere.yaml", "--gap"], "--from-run"),
         (["--from-run", "nowhere"], "name it with --gpu"),
+        (["--from-run", "nowhere", "--gpu", "RTX 4090", "--variants"], "leave out --variants"),
+        (["--calibrate", "--ranks", "2"], "leave out --ranks"),
         (["--from-run", "nowhere", "--gap"], "nowhere"),
         (["--from-run", "nowhere", "--gap", "--gpu", "RTX 4090"], "leave out --gpu"),
         (["--data", "nowhere.yaml", "--price", "2"], "--price is of the training on a GPU"),

@@ -124,6 +124,14 @@ def estimate(
         raise UsageError(f"{foreign[0]} is of the data side: add --data")
     if gap and from_run is None:
         raise UsageError("--gap is about a measured step: say of which run with --from-run")
+    if from_run is not None or calibrate:
+        single = {"--gpu-memory": gpu_memory, "--all": all_gpus, "--variants": variants, "--batch-size": batch_size}
+        unused = [option for option, value in single.items() if value] + ["--ranks"] * (ranks > 1)
+        if unused:
+            asked = (
+                "--calibrate measures this machine" if calibrate else "--from-run is about one step that was measured"
+            )
+            raise UsageError(f"{asked}: leave out {unused[0]}")
     if data:
         _data_side(config, samples, sample, batch_size, workers, prefetch, ranks, cache, cache_each, memory, json)
     elif calibrate:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hotlap.estimate.rates import COMPUTING
+from hotlap.estimate.rates import ARITHMETIC
 from hotlap.probe.counting import Count, mode
 from hotlap.records import Rate, Rates
 
@@ -80,7 +80,7 @@ def _measured(probe: Probe, alone: float) -> tuple[str, str, float, float]:
 
     seconds = _seconds(call)
     own = max(seconds - alone, 0.05 * seconds)
-    if kind in COMPUTING:
+    if kind in ARITHMETIC:
         return kind, dtype, float(width or 1), flops / own
     return kind, dtype, float(size), size / own
 

@@ -17,24 +17,20 @@ import msgspec
 
 from hotlap.errors import UsageError
 from hotlap.estimate import times
+from hotlap.estimate.best import arithmetic, best_of, used
 from hotlap.estimate.calibrated import calibration_here
 from hotlap.estimate.cards import Card, find
 from hotlap.estimate.epochs import horizon
 from hotlap.estimate.memory import Device
-from hotlap.estimate.rates import COMPUTING, timed
+from hotlap.estimate.rates import timed
 from hotlap.estimate.trained import follow
 from hotlap.records import (
-    COMPUTING as COMPUTED,
-)
-from hotlap.records import (
+    COMPUTING,
     PHASES,
     Band,
-    Calls,
     Gap,
     GapRow,
     Horizon,
-    Rate,
-    Rates,
     Run,
     Scaled,
     ScaledPart,
@@ -97,7 +93,7 @@ def gap_of(run: Run, config: TrainConfig | None, cpu: str, say: Say = lambda _: 
     config = config or _config_of(run)
     on = _device_of(run, cpu, config)
     work, counted = work_of(run, config, on.device, say)
-    took, best = on.timer(work), _best(on.best)
+    took, best = on.timer(work), best_of(on.best)
     flat = timed(work, best)
     rows = []
     for phase, measured_seconds in _grouped(found.phases).items():
@@ -116,11 +112,11 @@ def gap_of(run: Run, config: TrainConfig | None, cpu: str, say: Say = lambda _: 
         model_flops=sum(call.flops * call.count for call in once),
         bytes=work.bytes,
         operators=work.operators,
-        best_flops=_used(work, best),
+        best_flops=used(work, best),
         best_bandwidth=bandwidth,
         best_from=on.best_from,
-        arithmetic=_arithmetic(work.calls, best),
-        model_arithmetic=_arithmetic(once, best),
+        arithmetic=arithmetic(work.calls, best),
+        model_arithmetic=arithmetic(once, best),
         moving=work.bytes / bandwidth,
         rows=rows,
         counted=counted,
@@ -154,7 +150,7 @@ def scale(
         seconds = found.phases.get(name, 0.0)
         if not seconds:
             continue
-        scales = name in COMPUTED
+        scales = name in COMPUTING
         computed, kept = (computed + seconds, kept) if scales else (computed, kept + seconds)
         known = "derived" if scales else "measured"
         parts.append(ScaledPart(name=name, measured=seconds, scaled=seconds * (ratio if scales else 1), known=known))  # type: ignore[arg-type]
@@ -268,42 +264,3 @@ def _horizon(run: Run, config: TrainConfig | None, samples: int | None, price: f
         price=price,
         ranks=ranks,
     )
-
-
-def _arithmetic(calls: list[Calls], best: Rates) -> float:
-    """Seconds of the operations alone."""
-    alone = [msgspec.structs.replace(call, bytes=0.0) for call in calls if call.kind in COMPUTING and call.flops]
-    return timed(Work(calls=alone), best).seconds
-
-
-def _used(work: Work, best: Rates) -> dict[str, float]:
-    """The best rates of what the work has, in the type in which it computes most."""
-    sums: dict[tuple[str, str], float] = {}
-    for call in work.calls:
-        if call.kind in COMPUTING and call.flops:
-            key = (_family(call.kind), call.dtype)
-            sums[key] = sums.get(key, 0.0) + call.flops * call.count
-    found = {}
-    for family in ("product", "convolution"):
-        dtype = max((key for key in sums if key[0] == family), key=sums.__getitem__, default=(family, ""))[1]
-        rate = next((each for each in best.table if (each.kind, each.dtype) == (family, dtype)), None)
-        if rate is not None:
-            found[f"{family}s in {dtype}"] = rate.points[-1][1]
-    return found
-
-
-def _family(kind: str) -> str:
-    return "convolution" if kind.startswith("convolution") else "product"
-
-
-def _best(rates: Rates) -> Rates:
-    """The best of each: of any product and of any convolution, the highest bandwidth; and calls cost nothing."""
-    tops: dict[tuple[str, str], float] = {}
-    for each in rates.table:
-        if each.kind in COMPUTING:
-            key = (_family(each.kind), each.dtype)
-            tops[key] = max(tops.get(key, 0.0), *(rate for _, rate in each.points))
-    table = [Rate(kind=kind, dtype=dtype, points=[(1.0, top)]) for (kind, dtype), top in tops.items()]
-    moving = next(each for each in rates.table if (each.kind, each.dtype) == ("elementwise", "float32"))
-    table.append(Rate(kind="elementwise", dtype="float32", points=[(1.0, max(rate for _, rate in moving.points))]))
-    return Rates(device=rates.device, table=table, overhead=0.0)

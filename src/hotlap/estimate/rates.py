@@ -15,7 +15,7 @@ from typing import NamedTuple
 from hotlap.probe.counting import Count
 from hotlap.records import Calls, Rate, Rates, Work
 
-COMPUTING = frozenset(
+ARITHMETIC = frozenset(
     {
         "product",
         "batched",
@@ -68,7 +68,7 @@ def timed(work: Work, rates: Rates) -> Timed:
     for call in work.calls:
         operators += call.count
         part = "moving"
-        if call.kind in COMPUTING:
+        if call.kind in ARITHMETIC:
             part = "convolving" if call.kind.startswith("convolution") else "multiplying"
         own = call.count * factor[part] * (0.0 if call.kind == "view" else _own(call, tables))
         if rates.gap is None:
@@ -88,7 +88,7 @@ def timed(work: Work, rates: Rates) -> Timed:
 
 
 def _own(call: Calls, tables: dict[tuple[str, str], Rate]) -> float:
-    if call.kind not in COMPUTING:
+    if call.kind not in ARITHMETIC:
         return call.bytes / _rate(_table(call.kind, call.dtype, tables), call.bytes) if call.bytes else 0.0
     moved = call.bytes / _rate(_table("elementwise", call.dtype, tables), call.bytes) if call.bytes else 0.0
     if not call.flops:
