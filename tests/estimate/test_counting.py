@@ -133,6 +133,16 @@ def test_an_operator_that_nobody_knows_is_named() -> None:
     assert count.unknown == {"hotlap_tests.doubled"}
 
 
+def test_what_cannot_be_counted_goes_on() -> None:
+    """A sparse tensor has no storage: the step is computed all the same, and it is said."""
+    count = Count(torch)
+    sparse = torch.eye(3).to_sparse()
+    with mode(count, lambda: "forward"):
+        found = torch.sparse.mm(sparse, torch.ones(3, 2))
+    assert torch.equal(found, torch.ones(3, 2))
+    assert count.failed is not None
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("recurrent", "attention")])
 def test_names_are_operators(kind: str) -> None:
     """A misspelt name would never be met: some of each kind are there in this torch."""

@@ -114,6 +114,11 @@ def test_cards_by_their_time() -> None:
     said = shown(card=None, capacity=None, verdict=None, largest=None, time=None, cards=cards)
     assert said.index("2 h 30 min fast") < said.index("7 h 30 min slow")
     assert said.count("small") == 1
+    assert "the host decides" not in said
+    slow = [msgspec.structs.replace(card, time=msgspec.structs.replace(time(1.0), host=1.0)) for card in cards]
+    assert "On 2 of these 2 cards the host decides" in shown(
+        card=None, capacity=None, verdict=None, largest=None, time=None, cards=slow
+    )
 
 
 GAP = Gap(

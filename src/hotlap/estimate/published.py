@@ -68,7 +68,13 @@ SHARES = {
         "V100: scale 788, triad 844 of the listed 900 GB/s (gpu-benches, cuda-stream); PyTorch's kernels stay below",
     ),
     "gap": Share(5e-6, 2e-6, 1e-6, "seconds from a kernel to the next: no publication, an assumption"),
-    "overhead": Share(20e-6, 8e-6, 3e-6, "seconds of the host for an operator: no publication, an assumption"),
+    "overhead": Share(
+        12e-6,
+        5e-6,
+        2.5e-6,
+        "seconds of the host for an operator, views included: an assumption; one of tiny tensors took 3.9 µs on a CPU "
+        "(benchmarks/results/estimate/time.json), launching comes on top",
+    ),
 }
 
 

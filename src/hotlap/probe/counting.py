@@ -82,6 +82,8 @@ class Count:
         self._kinds: dict[Any, tuple[str, str]] = {}
         self.calls: Counter[tuple[str, str, str, int, int, int]] = Counter()
         self.unknown: set[str] = set()
+        #: An operator that could not be counted, so that the rest is not the whole.
+        self.failed: str | None = None
 
     def restart(self) -> None:
         self.calls.clear()
@@ -203,7 +205,10 @@ def mode(count: Count, phase: Callable[[], str]) -> Any:
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             out = function(*args, **kwargs)
-            count.add(function, args, kwargs, out, phase())
+            try:
+                count.add(function, args, kwargs, out, phase())
+            except Exception:  # of a kind of tensor without strides or storage: it is the script's step that goes on
+                count.failed = str(function._overloadpacket)
             return out
 
     return Counting()

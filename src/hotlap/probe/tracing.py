@@ -161,7 +161,9 @@ class Counting:
     def end(self) -> None:
         count, self.count = self.count, None
         self.undo()
-        if count is not None:
+        if count is not None and count.failed is not None:
+            self.seen = {"uncounted": f"{count.failed} works on tensors that cannot be counted"}
+        elif count is not None:
             rows = count.lines()
             flops = sum(row[FLOPS] * row[-1] for row in rows)
             self.seen = {"flops": flops, "work": rows, "unknown": sorted(count.unknown)}
