@@ -167,8 +167,8 @@ def of_cards(found: TrainingEstimate) -> list[RenderableType]:
     times = [each.time for each in timed if each.time is not None]
     slow = sum(time.host is not None and time.host >= time.step.likely for time in times)
     words = (
-        f"On {slow} of these {text.plural(len(timed), 'card')} the host decides: it has to launch every operator, and that "
-        "takes longer than the card needs."
+        f"On {slow} of these {text.plural(len(timed), 'card')} the host decides: it has to launch every operator, and "
+        "that takes longer than the card needs."
     )
     return [
         *heading("Time on the cards that it fits on"),
