@@ -186,6 +186,11 @@ def test_what_is_not_known(changed: dict[str, Any], words: str) -> None:
         from_run.gap_of(run(**changed), None, "A Processor")
 
 
+def test_the_same_device_is_no_other() -> None:
+    with pytest.raises(UsageError, match="name another device"):
+        from_run.scale(run(trace=COUNTED), None, "cpu", "A Processor")
+
+
 def test_a_calibration_is_of_its_machine() -> None:
     """Another processor, another torch or another number of threads has to be measured."""
     assert calibrated.calibration_here("A Processor", 1) == KNOWN

@@ -139,6 +139,8 @@ def scale(
     config = config or _config_of(run)
     source = _device_of(run, cpu, config)
     target = _On(gpu, cpu, config)
+    if target.name == source.name:
+        raise UsageError(f"{run.info.name} was measured on {source.name}: name another device, or ask for its --gap")
     work, counted = work_of(run, config, source.device, say)
     other = work
     if target.device != source.device and config is not None and run.trace is None:
@@ -215,10 +217,14 @@ def work_of(run: Run, config: TrainConfig | None, device: Device, say: Say) -> t
     if run.trace is not None and run.trace.work is not None:
         return run.trace.work, "counted in a step of the run"
     if config is None:
-        why = f" ({run.trace.uncounted})" if run.trace is not None and run.trace.uncounted else ""
+        why = run.trace.uncounted if run.trace is not None else None
+        what = (
+            "was not counted: profile it with --trace"
+            if why is None
+            else f"could not be counted, because {why}: undo that"
+        )
         raise UsageError(
-            f"what a step of {run.info.name} computes was not counted{why}: profile it with --trace, which counts one "
-            "step, or give the configuration of `hotlap train` that it ran"
+            f"what a step of {run.info.name} computes {what}, or give the configuration of `hotlap train` that it ran"
         )
     say("going through a step of the configuration")
     return follow(config, device=device).work, "counted in the configuration's step, gone through without memory"
