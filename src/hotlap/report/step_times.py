@@ -103,8 +103,8 @@ def variants(found: TrainingEstimate) -> list[RenderableType]:
 
 
 _VARIANTS = (
-    "Estimated as above, with the same band: settings of one card compare better than their times are known. Another "
-    "optimizer's bits are not in the time."
+    "Estimated as above: settings of one device compare better than their times are known, but a difference of a tenth "
+    "or two decides nothing. In which bits an optimizer keeps its state is not in the time."
 )
 
 
