@@ -44,6 +44,17 @@ def test_the_example_of_the_guide_is_answered(capsys: pytest.CaptureFixture[str]
         (["nowhere.yaml", "--all", "--gpu", "RTX 4090"], "--all asks about every card"),
         (["nowhere.yaml", "--all", "--variants"], "--variants is about one card"),
         (["nowhere.yaml", "--batch-size", "0"], "--batch-size 0"),
+        (["nowhere.yaml", "--all", "--price", "2"], "--price is of one card"),
+        (["nowhere.yaml", "--price", "0"], "--price 0"),
+        (["nowhere.yaml", "--calibrate"], "takes no configuration"),
+        (["nowhere.yaml", "--threads", "2"], "add --calibrate"),
+        (["nowhere.yaml", "--gap"], "--from-run"),
+        (["--from-run", "nowhere"], "name it with --gpu"),
+        (["--from-run", "nowhere", "--gpu", "RTX 4090", "--variants"], "leave out --variants"),
+        (["--calibrate", "--ranks", "2"], "leave out --ranks"),
+        (["--from-run", "nowhere", "--gap"], "nowhere"),
+        (["--from-run", "nowhere", "--gap", "--gpu", "RTX 4090"], "leave out --gpu"),
+        (["--data", "nowhere.yaml", "--price", "2"], "--price is of the training on a GPU"),
         (["--data"], "--samples and --sample"),
         (["--data", "--samples", "0", "--sample", "3"], "--samples 0"),
         (["--data", "--samples", "9", "--sample", "3;4"], "is no shape"),
@@ -76,7 +87,8 @@ def config(tmp_path: Path) -> str:
 
 def test_whether_a_configuration_fits(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is gone through on no card at all; the largest micro-batch is that of an epoch."""
-    code, out, err = run(["estimate", config, "--gpu", "rtx 4090", "--variants", "--json"], capsys)
+    words = ["estimate", config, "--gpu", "rtx 4090", "--variants", "--price", "2.5", "--json"]
+    code, out, err = run(words, capsys)
     assert code == 0
     found = json.loads(out)
     assert (found["verdict"], found["card"]) == ("fits", "NVIDIA GeForce RTX 4090")
@@ -85,6 +97,19 @@ def test_whether_a_configuration_fits(config: str, capsys: pytest.CaptureFixture
     assert len(settings) == 2 * 2 * 2
     assert ["on", "bfloat16", "adam8bit"] in settings
     assert "micro-batch of 2" in err
+    assert found["horizon"]["epoch_samples"] == 1024
+    steps = [variant["time"]["step"] for variant in [found, *found["variants"]]]
+    assert all(step["least"] < step["likely"] < step["most"] for step in steps)
+
+
+def test_this_machine_has_to_be_measured(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a calibration it says how to make one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, out, err = run(["estimate", config, "--gpu", "cpu"], capsys)
+    assert (code, out) == (2, "")
+    assert "measure it with `hotlap estimate --calibrate" in err
 
 
 def test_ranks_share_an_epoch(config: str, capsys: pytest.CaptureFixture[str]) -> None:

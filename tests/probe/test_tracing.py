@@ -35,6 +35,9 @@ def test_a_trace_and_the_operations_of_a_step(record: Callable[..., Recorded]) -
     trace = recorded.run.trace
     assert trace is not None
     assert trace.flops == 2 * 32 * (2 * 8 * 16 + 3 * 16 * 4)
+    assert trace.work is not None
+    assert trace.work.flops == trace.flops
+    assert {call.phase for call in trace.work.calls} == {"forward", "backward", "optimizer"}
     assert "aten::addmm" in {operator.name for operator in trace.operators}
     assert {operator.calls for operator in trace.operators if operator.name == "aten::addmm"} == {2.0}
     with gzip.open(recorded.directory / "trace.json.gz") as file:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from hotlap.cli import times
 from hotlap.cli.options import Json, app
 from hotlap.errors import UsageError
 from hotlap.records import DataPlan
@@ -16,6 +17,8 @@ from hotlap.terminal import Progress, as_bytes, print_json, print_view
 _NO = ""  # as a flag's negative: there is none
 _GPU = Parameter(group="On a GPU")
 _DATA = Parameter(group="The data side")
+_TIME = Parameter(group="Time")
+_TIME_FLAG = Parameter(negative=_NO, group="Time")
 
 
 @app.command(usage="Usage: hotlap estimate CONFIG --gpu NAME [OPTIONS]")
@@ -29,8 +32,13 @@ def estimate(
     variants: Annotated[bool, Parameter(negative=_NO, group="On a GPU")] = False,
     batch_size: int | None = None,
     ranks: int = 1,
+    samples: int | None = None,
+    price: Annotated[float | None, _TIME] = None,
+    calibrate: Annotated[bool, _TIME_FLAG] = False,
+    threads: Annotated[int | None, _TIME] = None,
+    from_run: Annotated[Path | None, _TIME] = None,
+    gap: Annotated[bool, _TIME_FLAG] = False,
     data: Annotated[bool, Parameter(negative=_NO, group="The data side")] = False,
-    samples: Annotated[int | None, _DATA] = None,
     sample: Annotated[str | None, _DATA] = None,
     workers: Annotated[int | None, _DATA] = None,
     prefetch: Annotated[int | None, _DATA] = None,
@@ -39,11 +47,13 @@ def estimate(
     memory: Annotated[str | None, _DATA] = None,
     json: Json = False,
 ) -> None:
-    """Say what a training will take, before it runs: whether it fits on a GPU, or what its data side holds.
+    """Say what a training will take before it runs: whether it fits on a GPU, how fast, or what its data side holds.
 
     `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`
 
-    `hotlap estimate configs/vrt_spike.yaml --gpu-memory 48GiB --variants`
+    `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090" --variants --price 2.5`
+
+    `hotlap estimate --from-run .hotlap/runs/profile-... --gpu "RTX 4090"`
 
     `hotlap estimate --data configs/vrt_spike.yaml --ranks 3`
 
@@ -55,7 +65,7 @@ def estimate(
     config
         A configuration of `hotlap train`, which knows the rest; what is given besides wins.
     gpu
-        The card, as in "RTX 4090". [default: this machine's]
+        The card, as in "RTX 4090"; cpu is this machine's processor. [default: this machine's card]
     gpu_memory
         What the card has, e.g. 48GiB, where that is another than usual or no name is given.
     all_gpus
@@ -66,10 +76,20 @@ def estimate(
         Samples of a micro-batch. [default: the configuration's, else 1]
     ranks
         Processes of the node that train: its GPUs.
+    samples
+        How many there are, of an epoch or of the data side. [default: what the configuration's data have]
+    price
+        Of an hour of one GPU, in any currency: what the training costs.
+    calibrate
+        Measure this machine's processor, in half a minute; kept in the user's cache directory, for --gpu cpu.
+    threads
+        That operators use, of the calibration. [default: torch's]
+    from_run
+        A run directory of `hotlap profile`: its measured step, on the card of --gpu.
+    gap
+        With --from-run: what its step takes beyond what its work needs.
     data
         The data side: samples, what caches of them come to, batches on their way.
-    samples
-        How many there are.
     sample
         What one holds, as shapes: `720x1280x3:uint8,32x720x1280`. Without a type it is float32.
     workers
@@ -83,10 +103,18 @@ def estimate(
     memory
         Of the node, e.g. 512GiB. [default: this machine's]
     """
-    _check(batch_size=batch_size, ranks=ranks, samples=samples, prefetch=prefetch, workers=workers)
-    of_data = {"--samples": samples, "--sample": sample, "--workers": workers, "--prefetch": prefetch}
-    of_data |= {"--cache": cache, "--cache-each": cache_each or None, "--memory": memory}
-    of_gpu = {"--gpu": gpu, "--gpu-memory": gpu_memory, "--all": all_gpus or None, "--variants": variants or None}
+    _check(batch_size=batch_size, ranks=ranks, samples=samples, prefetch=prefetch, workers=workers, threads=threads)
+    if price is not None and not 0 < price < float("inf"):
+        raise UsageError(f"--price {price:g}: give what an hour of a GPU costs, above 0")
+    of_data = {"--sample": sample, "--workers": workers, "--prefetch": prefetch, "--cache": cache}
+    of_data |= {"--cache-each": cache_each or None, "--memory": memory}
+    of_gpu: dict[str, object] = {
+        "--gpu": gpu,
+        "--gpu-memory": gpu_memory,
+        "--all": all_gpus or None,
+        "--variants": variants or None,
+    }
+    of_gpu |= {"--price": price, "--calibrate": calibrate or None, "--threads": threads, "--from-run": from_run}
     foreign = [option for option, value in (of_gpu if data else of_data).items() if value is not None]
     if foreign and data:
         raise UsageError(
@@ -94,16 +122,39 @@ def estimate(
         )
     if foreign:
         raise UsageError(f"{foreign[0]} is of the data side: add --data")
+    if gap and from_run is None:
+        raise UsageError("--gap is about a measured step: say of which run with --from-run")
+    if from_run is not None or calibrate:
+        single = {"--gpu-memory": gpu_memory, "--all": all_gpus, "--variants": variants, "--batch-size": batch_size}
+        unused = [option for option, value in single.items() if value] + ["--ranks"] * (ranks > 1)
+        if unused:
+            asked = (
+                "--calibrate measures this machine" if calibrate else "--from-run is about one step that was measured"
+            )
+            raise UsageError(f"{asked}: leave out {unused[0]}")
     if data:
         _data_side(config, samples, sample, batch_size, workers, prefetch, ranks, cache, cache_each, memory, json)
+    elif calibrate:
+        times.calibrate(config, threads, json)
+    elif from_run is not None:
+        times.from_run(from_run, config, gpu, gap=gap, samples=samples, price=price, json=json)
+    elif threads is not None:
+        raise UsageError("--threads is of the calibration: add --calibrate")
     else:
-        _on_gpu(config, gpu, gpu_memory, all_gpus, variants, batch_size, ranks, json)
+        _on_gpu(config, gpu, gpu_memory, all_gpus, variants, batch_size, ranks, samples, price, json)
 
 
 def _check(
-    *, batch_size: int | None, ranks: int, samples: int | None, prefetch: int | None, workers: int | None
+    *,
+    batch_size: int | None,
+    ranks: int,
+    samples: int | None,
+    prefetch: int | None,
+    workers: int | None,
+    threads: int | None,
 ) -> None:
-    for option, number in (("--samples", samples), ("--batch-size", batch_size), ("--prefetch", prefetch)):
+    counts = {"--samples": samples, "--batch-size": batch_size, "--prefetch": prefetch, "--threads": threads}
+    for option, number in counts.items():
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: give a number of at least 1")
     if ranks < 1 or (workers is not None and workers < 0):
@@ -118,6 +169,8 @@ def _on_gpu(
     variants: bool,
     batch_size: int | None,
     ranks: int,
+    samples: int | None,
+    price: float | None,
     json: bool,
 ) -> None:
     if config is None:
@@ -129,6 +182,8 @@ def _on_gpu(
         raise UsageError("--all asks about every card, and --gpu or --gpu-memory about one: leave one out")
     if all_gpus and variants:
         raise UsageError("--variants is about one card: leave out --all, and name it with --gpu")
+    if all_gpus and price is not None:
+        raise UsageError("--price is of one card: leave out --all, and name it with --gpu")
     from hotlap.estimate.device import device_of
     from hotlap.report import fits
     from hotlap.train.config import load_config
@@ -137,12 +192,17 @@ def _on_gpu(
     if batch_size is not None:
         training = msgspec.structs.replace(training, batch_size=batch_size)
     size = None if gpu_memory is None else as_bytes("--gpu-memory", gpu_memory)
+    if gpu is not None and gpu.lower() == "cpu":
+        times.on_cpu(training, size, variants=variants, ranks=ranks, samples=samples, price=price, json=json)
+        return
     device = None if all_gpus else device_of(gpu, size)
-    # It imports torch, which a wrong configuration or card need not wait for.
+    # They import torch, which a wrong configuration or card need not wait for.
+    from hotlap.estimate.epochs import horizon
     from hotlap.estimate.on_cards import estimate_training
 
+    ahead = horizon(training, ranks=ranks, samples=samples, price=price)
     with Progress() as progress:
-        found = estimate_training(training, device, ranks=ranks, variants=variants, say=progress)
+        found = estimate_training(training, device, ranks=ranks, variants=variants, ahead=ahead, say=progress)
     print_json(found) if json else print_view(fits.training(found))
 
 

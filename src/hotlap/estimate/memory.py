@@ -37,6 +37,7 @@ from hotlap.estimate.imitation import imitation
 from hotlap.estimate.timeline import Block, Timeline
 from hotlap.estimate.tracker import Hidden, Kind, Tracker
 from hotlap.estimate.workspace import allowances
+from hotlap.probe.counting import Count
 from hotlap.records import MemoryEstimate, Moment
 
 #: A step of a training; what it returns is not looked at.
@@ -115,13 +116,17 @@ def track(
 
 
 def track_one(
-    build: Callable[[], tuple[Step, Step]], *, as_on_cuda: bool = False, hidden: Hidden | None = None
+    build: Callable[[], tuple[Step, Step]],
+    *,
+    as_on_cuda: bool = False,
+    hidden: Hidden | None = None,
+    count: Count | None = None,
 ) -> tuple[Timeline, dict[Kind, int]]:
     """As two steps, gone through once: ``build`` returns what makes the optimizer's state, and the step.
 
-    Returns the timeline, and the floating-point operations of a step.
+    Returns the timeline, and the floating-point operations of a step; ``count`` has what else it computes and moves.
     """
-    tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
+    tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden, count=count)
     with _undisturbed(), tracker:
         for each in build():
             tracker.next_step()

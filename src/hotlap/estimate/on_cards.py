@@ -22,9 +22,10 @@ from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.fitting import Line, Need, Room, holds, largest_batch, reserved_within, verdict
 from hotlap.estimate.memory import on_card, summed
 from hotlap.estimate.timeline import Timeline
+from hotlap.estimate.times import step_time
 from hotlap.estimate.trained import Followed, follow
 from hotlap.estimate.workspace import of_ranks
-from hotlap.records import CardFit, Setting, TrainingEstimate, Variant
+from hotlap.records import CardFit, Horizon, Setting, StepTime, TrainingEstimate, Variant
 from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig
 from hotlap.train.config.restoration import EPOCH_SAMPLES
 
@@ -36,9 +37,15 @@ Say = Callable[[str], None]
 
 
 def estimate_training(
-    config: TrainConfig, device: Device | None, *, ranks: int = 1, variants: bool = False, say: Say = lambda _: None
+    config: TrainConfig,
+    device: Device | None,
+    *,
+    ranks: int = 1,
+    variants: bool = False,
+    ahead: Horizon | None = None,
+    say: Say = lambda _: None,
 ) -> TrainingEstimate:
-    """Estimate a configuration on a card, or on every card of the catalogue (None).
+    """Estimate a configuration on a card, or on every card of the catalogue (None); ``ahead``: what there is to train.
 
     Raises:
         CannotBeTraced: what the training does depends on values.
@@ -64,19 +71,20 @@ def estimate_training(
         sample=here.sample,
         ranks=ranks,
         parameters=sum(here.parameters),
-        setting=_setting(config),
+        setting=setting_of(config),
         memory=known,
         flops=sum(here.flops.values()),
         steps=config.steps,
         compiled=config.compile_model,
-        perceptual_every=_perceptual_every(config),
+        perceptual_every=perceptual_every(config),
+        horizon=ahead,
         seconds=0.0,
     )
     changed: dict[str, Any]
     if device is None:
         shared = of_ranks(gradients) if ranks > 1 else []
         changed = {
-            "cards": _every_card(followed, gradients, ranks),
+            "cards": _every_card(followed, gradients, ranks, config),
             "memory": msgspec.structs.replace(known, allowances=[*known.allowances, *shared]),
         }
     else:
@@ -89,6 +97,7 @@ def estimate_training(
             "verdict": found_verdict,
             "reserved": reserved_within(timeline, replayed, room, found_verdict),
             "seconds_at_peak": seconds_at_peak(here.flops, device.card, config),
+            "time": step_time(here.work, device.card, config),
             "memory": msgspec.structs.replace(known, allowances=room.allowances),
             "largest": largest_batch(
                 config.batch_size, followed.need(room.left("most")), room.left("most"), followed.limit
@@ -128,7 +137,7 @@ class _Followed:
         return first, 2 * first if 2 * first <= self.limit else max(first // 2, 1)
 
 
-def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit]:
+def _every_card(followed: _Followed, gradients: int, ranks: int, config: TrainConfig) -> list[CardFit]:
     one, other = followed.two()
     timelines = {batch: on_card(followed(batch).timeline) for batch in (one, other)}
     line, replayed = _line(timelines), replay(timelines[one])
@@ -143,6 +152,7 @@ def _every_card(followed: _Followed, gradients: int, ranks: int) -> list[CardFit
             memory=device.memory,
             verdict=verdict(timelines[one], replayed, room),
             largest=line.largest(room.left("most"), followed.limit),
+            time=step_time(followed(one).work, card, config),
         )
         found.append(fit)
     return found
@@ -162,22 +172,30 @@ def _line(timelines: dict[int, Timeline]) -> Line:
 def _variants(config: TrainConfig, device: Device, room: Room, limit: int, say: Say) -> list[Variant]:
     found = []
     in_full = msgspec.structs.replace(config, optimizer=config.optimizer.removesuffix("8bit"))
-    for changed in _settings(in_full):
-        setting = _setting(changed)
+    for changed in settings(in_full):
+        setting = setting_of(changed)
         in_words = f", checkpointing {setting.checkpointing}, {setting.precision}"
         followed = _Followed(changed, say, limit, in_words=in_words)
         traced = {batch: followed(batch) for batch in followed.two()}
         least = seconds_at_peak(traced[config.batch_size].flops, device.card, changed)
+        took = step_time(traced[config.batch_size].work, device.card, changed)
         timelines = {batch: each.timeline for batch, each in traced.items()}
-        found.append(_variant(setting, timelines, room, limit, least))
+        found.append(_variant(setting, timelines, room, limit, least, took))
         if changed.optimizer != "sgd":
             small = msgspec.structs.replace(setting, optimizer=f"{setting.optimizer}8bit")
             timelines = {batch: in_eight_bits(each.timeline, each.parameters) for batch, each in traced.items()}
-            found.append(_variant(small, timelines, room, limit, least))
+            found.append(_variant(small, timelines, room, limit, least, took))
     return found
 
 
-def _variant(setting: Setting, timelines: dict[int, Timeline], room: Room, limit: int, least: float | None) -> Variant:
+def _variant(
+    setting: Setting,
+    timelines: dict[int, Timeline],
+    room: Room,
+    limit: int,
+    least: float | None,
+    took: StepTime | None,
+) -> Variant:
     """Of two micro-batches, the configuration's first."""
     timelines = {batch: on_card(timeline) for batch, timeline in timelines.items()}
     now = next(iter(timelines.values()))
@@ -188,6 +206,7 @@ def _variant(setting: Setting, timelines: dict[int, Timeline], room: Room, limit
         reserved=replayed.reserved,
         verdict=verdict(now, replayed, room),
         seconds_at_peak=least,
+        time=took,
         largest=_line(timelines).largest(room.left("most"), limit),
     )
 
@@ -205,7 +224,7 @@ def _checkpointing(config: TrainConfig) -> dict[str, dict[str, bool]]:
     return {"off": {"use_checkpoint": False}, "on": {"use_checkpoint": True}}
 
 
-def _setting(config: TrainConfig) -> Setting:
+def setting_of(config: TrainConfig) -> Setting:
     chosen = next(
         name
         for name, keys in _checkpointing(config).items()
@@ -215,13 +234,13 @@ def _setting(config: TrainConfig) -> Setting:
     return Setting(checkpointing=chosen, precision=precision, optimizer=config.optimizer)
 
 
-def _settings(config: TrainConfig) -> Iterator[TrainConfig]:
+def settings(config: TrainConfig) -> Iterator[TrainConfig]:
     for keys in _checkpointing(config).values():
         for mixed in (False, True):
             yield msgspec.structs.replace(config, use_mixed_precision=mixed, **keys)
 
 
-def _perceptual_every(config: TrainConfig) -> int:
+def perceptual_every(config: TrainConfig) -> int:
     if isinstance(config, (RestorationConfig, VrtSpikeConfig)) and config.use_perceptual:
         return config.perceptual_every
     return 1

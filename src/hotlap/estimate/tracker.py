@@ -33,6 +33,7 @@ from torch.utils.flop_counter import flop_registry
 
 from hotlap.estimate import onednn
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline
+from hotlap.probe.counting import Count
 
 _aten = torch.ops.aten
 _RECURRENT = _aten.mkldnn_rnn_layer.default
@@ -65,9 +66,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     each number, and attention with dropout keeps no matrix.
     """
 
-    def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None) -> None:
+    def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None, count: Count | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self._as_on_cuda, self._hidden = as_on_cuda, hidden
+        #: Of the last step.
+        self._count = count
         self._attention = _Attention()
         self._blocks: list[Block] = []
         #: Births of what was there before, and then all that happened.
@@ -123,6 +126,8 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self._step += 1
         self._starts.append(len(self._events))
         self._last = "forward"
+        if self._count is not None:
+            self._count.restart()
 
     def __enter__(self) -> Tracker:
         self._handles = [
@@ -162,10 +167,17 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         if func is _aten.bernoulli_.float and self._as_on_cuda:
             self._is_mask(args[0])
         if func in _WRITES and isinstance(args[0], FakeTensor):
-            return args[0]
-        if func in _WRITES_ALL and isinstance(args[0][0], FakeTensor):
-            return None
-        out = func(*args, **(kwargs or {}))
+            out: Any = args[0]
+        elif func in _WRITES_ALL and isinstance(args[0][0], FakeTensor):
+            out = None
+        else:
+            out = self._run(func, args, kwargs or {}, phase)
+        if self._count is not None and self._step:
+            self._count.add(func, args, kwargs or {}, out, phase)
+        return out
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], phase: Phase) -> Any:
+        out = func(*args, **kwargs)
         if func is _RECURRENT and isinstance(out[0], FakeTensor):
             # Its meta function leaves out what is kept for backward.
             out = (*out[:3], torch.empty(onednn.kept_by_recurrent(out[0]), dtype=torch.uint8))
@@ -174,7 +186,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             kind: Kind = "convolution" if func._overloadpacket in _CONVOLUTIONS else "product"
-            self._flops[self._step, kind] += int(formula(*args, **(kwargs or {}), out_val=out))
+            self._flops[self._step, kind] += int(formula(*args, **kwargs, out_val=out))
         if self._hidden is not None:
             size = self._hidden(func, args, out)
             if size:

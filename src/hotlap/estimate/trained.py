@@ -19,8 +19,11 @@ import torch
 from hotlap.estimate.eight_bit import imitated_optimizer
 from hotlap.estimate.imitation import imitation
 from hotlap.estimate.memory import Device, Step, as_on, track_one
+from hotlap.estimate.rates import counted
 from hotlap.estimate.timeline import Timeline
 from hotlap.estimate.tracker import Kind
+from hotlap.probe.counting import Count
+from hotlap.records import Work
 from hotlap.train.config import TrainConfig
 from hotlap.train.ranks import Ranks
 from hotlap.train.step import Trained
@@ -39,6 +42,8 @@ class Followed(NamedTuple):
     sample: list[list[int]]
     #: Floating-point operations of a step with all its micro-batches.
     flops: dict[Kind, float]
+    #: What else it computes and moves.
+    work: Work
     seconds: float
 
 
@@ -54,10 +59,12 @@ def follow(config: TrainConfig, *, device: Device = "cuda") -> Followed:
         return steps
 
     with imitation():
-        timeline, flops = track_one(build, **as_on(device))
+        count = Count(torch)
+        timeline, flops = track_one(build, **as_on(device), count=count)
     micro_batches = config.accumulation_steps / min(config.accumulation_steps, _MICRO_BATCHES)
     whole = {kind: number * micro_batches for kind, number in flops.items()}
-    return Followed(timeline, **known, flops=whole, seconds=time.monotonic() - began)
+    work = counted(count).times(micro_batches)
+    return Followed(timeline, **known, flops=whole, work=work, seconds=time.monotonic() - began)
 
 
 def _made(config: TrainConfig) -> tuple[Task, Trained, tuple[Step, Step]]:

@@ -32,6 +32,7 @@ from hotlap.records import (
     Step,
     Syncs,
     Trace,
+    Work,
     read_record,
 )
 
@@ -180,7 +181,11 @@ def trace_of(lines: list[dict[str, Any]]) -> Trace | None:
     for line in lines:
         if line["k"] in ("trace", "flops", "peak"):
             found.update(line)
-    return msgspec.convert(found, Trace) if found else None
+    rows, unknown = found.pop("work", None), found.pop("unknown", [])
+    if not found:
+        return None
+    trace = msgspec.convert(found, Trace)
+    return trace if rows is None else msgspec.structs.replace(trace, work=Work.of(rows, unknown))
 
 
 def add_peak(directory: Path, run: Run, peak: float | None, dtype: str) -> Run:

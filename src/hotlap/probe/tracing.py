@@ -1,7 +1,8 @@
 """A closer look on request: a few warm steps under torch.profiler, and one whose floating-point operations are counted.
 
     step 6 ... 8   Tracing    operators and kernels, saved as ``trace.json.gz`` in the run directory
-    step 10        Counting   2 for each multiply-add of matrix products, convolutions and attention, by their shapes
+    step 10        Counting   2 for each multiply-add of matrix products, convolutions and attention, by their shapes;
+                              and the bytes that all operators read and write, see ``counting``
 
 Neither changes what is computed. A compiled model is not counted: its kernels do not pass by where one could count.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hotlap.probe.compiled import has_compiled
+from hotlap.probe.counting import FLOPS, Count, mode
 from hotlap.probe.looking import Look
 
 STEPS = 3
@@ -25,7 +27,7 @@ _MOST_EVENTS = 300_000
 
 def looks(torch: Any, run_dir: str, rank: int) -> list[Look]:
     """One rank is enough: the others do the same."""
-    return [Tracing(torch, run_dir), Counting(has_compiled)] if rank == 0 else []
+    return [Tracing(torch, run_dir), Counting(torch, has_compiled)] if rank == 0 else []
 
 
 class Tracing:
@@ -118,11 +120,15 @@ def _named(event: Any) -> bool:
 
 
 class Counting:
-    """Implements ``looking.Look``: the floating-point operations of one step, forward, backward and all."""
+    """Implements ``looking.Look``: what one step computes and moves, forward, backward and all."""
 
-    def __init__(self, compiled: Callable[[], bool]) -> None:
+    def __init__(self, torch: Any, compiled: Callable[[], bool]) -> None:
+        self.torch = torch
         self.compiled = compiled
         self.mode: Any = None
+        self.count: Count | None = None
+        self.hooks: list[Any] = []
+        self.optimizing = False
         self.seen: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -135,42 +141,46 @@ class Counting:
             # One that the script leaves in this step would take ours off in its place.
             self.seen = {"uncounted": "the script has a dispatch mode of its own"}
             return
-        self.mode = _mode()
+        optimizer = importlib.import_module("torch.optim.optimizer")
+        self.hooks = [
+            optimizer.register_optimizer_step_pre_hook(lambda *_: self._optimizes(True)),
+            optimizer.register_optimizer_step_post_hook(lambda *_: self._optimizes(False)),
+        ]
+        self.count = Count(self.torch)
+        self.mode = mode(self.count, self._phase)
         self.mode.__enter__()
 
     def undo(self) -> None:
-        mode, self.mode = self.mode, None
-        if mode is not None:
-            mode.__exit__(None, None, None)
+        entered, self.mode = self.mode, None
+        if entered is not None:
+            entered.__exit__(None, None, None)
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks, self.optimizing = [], False
 
     def end(self) -> None:
-        mode = self.mode
+        count, self.count = self.count, None
         self.undo()
-        if mode is not None:
-            self.seen = {"flops": mode.flops}
+        if count is not None and count.failed is not None:
+            self.seen = {"uncounted": f"{count.failed} works on tensors that cannot be counted"}
+        elif count is not None:
+            rows = count.lines()
+            flops = sum(row[FLOPS] * row[-1] for row in rows)
+            self.seen = {"flops": flops, "work": rows, "unknown": sorted(count.unknown)}
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         return [("flops", self.seen)] if self.seen else []
 
+    def _optimizes(self, begins: bool) -> None:
+        self.optimizing = begins
 
-def _mode() -> Any:
-    registry = importlib.import_module("torch.utils.flop_counter").flop_registry
-    dispatch = importlib.import_module("torch.utils._python_dispatch").TorchDispatchMode
-
-    class Count(dispatch):  # type: ignore[misc, valid-type]
-        """Calls what is called, and counts by torch's own formulas."""
-
-        flops = 0
-
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            kwargs = kwargs or {}
-            result = function(*args, **kwargs)
-            formula = registry.get(function._overloadpacket)
-            if formula is not None:
-                self.flops += int(formula(*args, **kwargs, out_val=result))
-            return result
-
-    return Count()
+    def _phase(self) -> str:
+        if self.optimizing:
+            return "optimizer"
+        if self.torch._C._current_graph_task_id() == -1:
+            return "forward"
+        # Backward computes without gradients, unless it runs a forward again.
+        return "recompute" if self.torch.is_grad_enabled() else "backward"
 
 
 def union(intervals: list[tuple[int, int]]) -> int:

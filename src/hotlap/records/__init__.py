@@ -50,6 +50,7 @@ from hotlap.records.memory import (
 from hotlap.records.optimized import Choice, Filled, Larger, Optimized
 from hotlap.records.process import Compilation, LoaderStart, Startup
 from hotlap.records.ranks import DataParallel, Rank, RankMeans
+from hotlap.records.rates import Calibration, Known, Rate, Rates
 from hotlap.records.reading import (
     CacheUse,
     Counted,
@@ -97,6 +98,7 @@ from hotlap.records.run import (
 from hotlap.records.sampled import Sampled, SampledLine, SampledPhase
 from hotlap.records.sites import LoaderSite, ModelSite, OptimizerSite, Site, Sites
 from hotlap.records.stages import Stage, StageRow, Stages, StageTree
+from hotlap.records.step_time import Band, Gap, GapRow, Horizon, Scaled, ScaledPart, StepTime
 from hotlap.records.stored import Differing, FindingShift, StoredComparison, StoredRun
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Sync, Syncs
@@ -116,6 +118,7 @@ from hotlap.records.traced import (
     TracedStep,
     TraceReading,
 )
+from hotlap.records.work import Calls, Work
 
 __all__ = [
     "BETWEEN",
@@ -126,8 +129,11 @@ __all__ = [
     "Ablation",
     "Ablations",
     "Allowance",
+    "Band",
     "Budget",
     "CacheUse",
+    "Calibration",
+    "Calls",
     "CardFit",
     "Change",
     "Choice",
@@ -152,13 +158,17 @@ __all__ = [
     "Filled",
     "Finding",
     "FindingShift",
+    "Gap",
+    "GapRow",
     "Goal",
     "GraphCount",
     "Growth",
     "Handover",
     "HeldByDataset",
     "HeldType",
+    "Horizon",
     "Judgement",
+    "Known",
     "Larger",
     "LargestBatch",
     "Launches",
@@ -189,6 +199,8 @@ __all__ = [
     "PythonThread",
     "Rank",
     "RankMeans",
+    "Rate",
+    "Rates",
     "Reading",
     "Remedy",
     "RemedyKind",
@@ -202,6 +214,8 @@ __all__ = [
     "SampledLine",
     "SampledPhase",
     "Saved",
+    "Scaled",
+    "ScaledPart",
     "Series",
     "Setting",
     "Site",
@@ -213,6 +227,7 @@ __all__ = [
     "Stages",
     "Startup",
     "Step",
+    "StepTime",
     "StoredComparison",
     "StoredRun",
     "StreamGaps",
@@ -241,6 +256,7 @@ __all__ = [
     "Verdict",
     "WallStep",
     "WillNotHelp",
+    "Work",
     "busy",
     "differences",
     "read_record",

@@ -8,6 +8,7 @@ import msgspec
 
 from hotlap.records.effect import SCHEMA
 from hotlap.records.estimate import Verdict
+from hotlap.records.step_time import Horizon, StepTime
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +89,10 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     #: What a step's operations take at the card's peak; None: its rates are not known.
     seconds_at_peak: float | None = None
-    #: The largest micro-batch that fits, from two that were gone through; nobody went through this one.
-    largest: int
+    #: Estimated; that of an optimizer in 8 bits is not told from the other's. None: the card's rates are not known.
+    time: StepTime | None = None
+    #: The largest micro-batch that fits, from two that were gone through; nobody went through this one. None: of a CPU.
+    largest: int | None
 
 
 class CardFit(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +101,7 @@ class CardFit(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     #: As in ``Variant``.
     largest: int
+    time: StepTime | None = None
 
 
 class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +133,9 @@ class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
     perceptual_every: int = 1
     #: As in ``Variant``.
     seconds_at_peak: float | None = None
+    time: StepTime | None = None
+    #: What there is to train; None: nobody asked.
+    horizon: Horizon | None = None
     largest: LargestBatch | None = None
     variants: list[Variant] = []
     cards: list[CardFit] = []

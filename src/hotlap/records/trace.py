@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hotlap.records.work import Work
+
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
     """An operator or kernel, with what it takes itself in a step: what it calls is not in it."""
@@ -29,6 +31,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None = None
     #: Floating-point operations of a step, 2 for each multiply-add; or why they were not counted.
     flops: float | None = None
+    #: All that the step computes and moves.
+    work: Work | None = None
     uncounted: str | None = None
     #: FLOP/s that this machine reaches in a large matrix product of this type.
     peak: float | None = None

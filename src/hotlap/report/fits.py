@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import RenderableType
 
 from hotlap.records import CardFit, MemoryEstimate, TrainingEstimate, Variant
-from hotlap.report import text
+from hotlap.report import step_times, text
 from hotlap.report.blocks import Report, blank, heading, prose, table
 from hotlap.report.estimates import VERDICT_STYLES, binary
 
@@ -48,14 +48,15 @@ def training(found: TrainingEstimate) -> Report:
         parts += [*heading("The modules whose activations these are"), *table(_holders(known), ">><")]
     if found.seconds_at_peak is not None:
         parts += [*heading("Time, at the card's peak"), prose(_time(found, found.seconds_at_peak), indent=2)]
+    parts += step_times.section(found)
     if found.largest is not None:
         parts += [*heading("Largest micro-batch"), prose(_largest(found), indent=2)]
     if found.variants:
         parts += [*heading("In other settings"), *table(_variants(found), "<<<><>>", header=True)]
-        parts += [prose(_VARIANTS, indent=2, style="dim")]
+        parts += [prose(_VARIANTS, indent=2, style="dim"), *step_times.variants(found)]
     if found.cards:
         parts += [*heading("On every card"), *table(_cards(found.cards), "><><", header=True)]
-        parts += [prose(_CARDS, indent=2, style="dim")]
+        parts += [prose(_CARDS, indent=2, style="dim"), *step_times.of_cards(found)]
     compiled = " Compiled code needs another amount, mostly less: this is of the model as it stands."
     return Report([*parts, blank(), prose(_LIMITS + compiled * found.compiled, indent=2, style="dim")])
 
@@ -99,14 +100,19 @@ def _needed(found: TrainingEstimate) -> list[tuple[str, str, str, str]]:
     rows = [
         ("least", "likely", "most", ""),
         ("", binary(known.allocated), "", "tensors at the peak (allocated)"),
-        ("", binary(known.reserved or known.allocated), "", "what is reserved for them"),
+        *([] if known.reserved is None else [("", binary(known.reserved), "", "what is reserved for them")]),
         *((binary(each.least), binary(each.likely), binary(each.most), each.name) for each in known.allowances),
-        (binary(least), binary(likely), binary(most), "all of it, with what is reserved"),
+        *(
+            []
+            if known.reserved is None
+            else [(binary(least), binary(likely), binary(most), "all of it, with what is reserved")]
+        ),
     ]
     if given_back := _given_back(found):
         rows.append(("", binary(given_back), "", "of it given back on this card, as cached"))
     if found.capacity is not None:
-        rows.append(("", binary(found.capacity), "", "memory of the card"))
+        of_what = "card" if known.device == "cuda" else "machine"
+        rows.append(("", binary(found.capacity), "", f"memory of the {of_what}"))
     return rows
 
 
@@ -168,7 +174,7 @@ def _variant(each: Variant, *, is_this: bool) -> tuple[str, ...]:
         binary(each.allocated),
         each.verdict,
         text.seconds(each.seconds_at_peak),
-        str(each.largest),
+        text.NA if each.largest is None else str(each.largest),
     )
 
 
@@ -180,8 +186,7 @@ def _time(found: TrainingEstimate, at_peak: float) -> str:
     whole = f", and {found.steps:,} steps {at_most}{text.seconds(found.steps * at_peak)}" if found.steps else ""
     return (
         f"{which} has {text.figure(found.flops / 1e12)} TFLOP in products and convolutions. At the peak that the card "
-        f"is sold with they take {text.seconds(at_peak)} ({text.figure(samples / at_peak)} samples/s){whole}. How far "
-        "below its peak the card stays is not known before it is measured (`hotlap profile`)."
+        f"is sold with they take {text.seconds(at_peak)} ({text.figure(samples / at_peak)} samples/s){whole}."
     )
 
 
