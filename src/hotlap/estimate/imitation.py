@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class CannotBeTraced(HotlapError):
-    """The training does something whose memory depends on values, or is not known to torch."""
+    """The training does something whose memory depends on values or is not known to torch, or that CUDA refuses."""
 
 
 #: What torch says where somebody wants what imitated tensors have not, and what to do.

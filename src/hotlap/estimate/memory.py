@@ -11,10 +11,10 @@
 
 The second step is there because the optimizer's state is born in the first.
 
-What is followed are a CPU's operators, with the differences of CUDA's that the tracker knows. Others it does not know:
-cuDNN's recurrent networks and batch norms keep a reserve, autocast has another list of operators that stay in float32,
-and attention that cannot be fused keeps its scores. Buckets of ``DistributedDataParallel`` are not in it either: as
-large as the gradients, unless they are views of them.
+What is followed are a CPU's operators, with the differences of CUDA's that the tracker and ``on_cuda`` know. Others
+they do not know: cuDNN's recurrent networks and batch norms keep a reserve, and attention that cannot be fused keeps
+its scores. Buckets of ``DistributedDataParallel`` are not in it either: as large as the gradients, unless they are
+views of them.
 """
 
 from __future__ import annotations
