@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 from hotlap.estimate import on_cuda as lists
 from hotlap.estimate.imitation import CannotBeTraced, imitation
@@ -229,3 +230,26 @@ def test_networks_of_the_workloads_take_their_way_on_cuda() -> None:
     wide = 2 * 16 * 24 * 2
     assert [block.size for block in imitated(lambda: step).blocks].count(wide) >= 3
     assert seen == [False]
+
+
+def test_what_is_computed_again_is_computed_as_before() -> None:
+    """Inside of backward too, where checkpointing compares: heads are filled up, and dropout has no matrix."""
+
+    def attention(x: Tensor) -> Tensor:
+        out = attend(x, x, x, None, None, None)[0]  # type: ignore[arg-type]
+        return F.scaled_dot_product_attention(out, x[0], x[0], dropout_p=0.5)
+
+    def build() -> Step:
+        layer = nn.Linear(20, 20)
+
+        def step() -> None:
+            with torch.autocast("cuda", LOW):
+                x = layer(torch.ones(1, 1, 2, 100, 20))
+                out = checkpoint(attention, x, use_reentrant=False)
+            out.float().sum().backward()
+
+        return step
+
+    again = [block.size for block in imitated(build).blocks if block.phase == "recompute"]
+    assert 2 * 100 * 24 * 2 in again
+    assert not {2 * 100 * 100 * number for number in (1, 2, 4)} & set(again)

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hotlap.errors import UsageError
 from hotlap.estimate import onednn
 from hotlap.estimate import timeline as lives
 from hotlap.estimate.allocator import replay
@@ -108,6 +109,8 @@ def track(
     tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
     with _undisturbed(), tracker:
         step = build()
+        if not callable(step):
+            raise UsageError(f"{step!r} is no step: what builds the training has to return a function that makes one")
         for _ in range(steps):
             tracker.next_step()
             step()

@@ -19,10 +19,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.amp.autocast_mode import autocast
-from torch.overrides import TorchFunctionMode
 
 from hotlap.estimate.imitation import CannotBeTraced
 
@@ -62,7 +60,7 @@ PROMOTED = _names("addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler in
 REFUSED = ["binary_cross_entropy"]
 
 _SOFTMAX = {"softmax.int": _aten._softmax.default, "log_softmax.int": _aten._log_softmax.default}
-_IS_CUDA = torch.Tensor.is_cuda.__get__  # type: ignore[attr-defined]  # of a property in C
+_ATTENTION = _aten.scaled_dot_product_attention.default
 #: Networks that are hotlap's own.
 _WORKLOADS = "hotlap.workloads."
 Kernel = Callable[..., Any]
@@ -79,9 +77,10 @@ def on_cuda() -> Iterator[None]:
             warnings.filterwarnings("ignore", "Warning only once for all operators")
             for name, kernel in kernels.all():
                 library.impl(name, kernel, "AutocastCPU")  # type: ignore[no-untyped-call]
+            library.impl("scaled_dot_product_attention", _without_dropout, "AutogradCPU")  # type: ignore[no-untyped-call]
         torch.clear_autocast_cache = kernels.clear_after(clear)
         autocast.__init__ = _whichever_is_meant(usual)  # type: ignore[method-assign]
-        with _Differences():
+        with _workloads_see_cuda():
             yield
     finally:
         torch.clear_autocast_cache, autocast.__init__ = clear, usual  # type: ignore[method-assign]
@@ -190,22 +189,34 @@ class _Kernels:
         return kernel
 
 
-class _Differences(TorchFunctionMode):
-    """Attention, and what the workloads' networks ask."""
+def _without_dropout(*args: Any, **kwargs: Any) -> Any:
+    """Attention, made of other operators."""
+    at = 4  # of dropout_p
+    if len(args) > at:
+        args = (*args[:at], 0.0, *args[at + 1 :])
+    else:
+        kwargs = kwargs | {"dropout_p": 0.0}
+    return _ATTENTION.decompose(*args, **kwargs)
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            at = 4  # of dropout_p
-            if len(args) > at:
-                args = (*args[:at], 0.0, *args[at + 1 :])
-            else:
-                kwargs = kwargs | {"dropout_p": 0.0}
-        elif func == _IS_CUDA and sys._getframe(1).f_globals.get("__name__", "").startswith(_WORKLOADS):
-            return True
-        return func(*args, **kwargs)
+
+@contextmanager
+def _workloads_see_cuda() -> Iterator[None]:
+    """Not by a mode for functions: none is active where checkpointing computes again, inside of backward."""
+    usual = torch._C.TensorBase.is_cuda.__get__  # type: ignore[attr-defined]  # of a property in C
+
+    def is_cuda(tensor: Tensor) -> bool:
+        asking = sys._getframe(1).f_globals.get("__name__", "")
+        return bool(asking.startswith(_WORKLOADS) or usual(tensor))
+
+    shadowed = vars(Tensor).get("is_cuda")  # an estimate inside of another
+    Tensor.is_cuda = property(is_cuda)  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        if shadowed is None:
+            del Tensor.is_cuda
+        else:
+            Tensor.is_cuda = shadowed
 
 
 def _whichever_is_meant(usual: Callable[..., None]) -> Callable[..., None]:
