@@ -12,8 +12,10 @@ import pytest
 from hotlap.cli import main
 from hotlap.diagnose import Machine
 from hotlap.estimate.device import Device
+from hotlap.estimate.of_changes import changed
 from hotlap.launch import environment
 from hotlap.records import Change, DryRun, Environment, Facts, RunInfo, write_record
+from hotlap.train.config import VrtSpikeConfig
 from hotlap.tune.dry_run import dry_run
 from hotlap.tune.foreseen import unseen
 from hotlap.tune.journal import open_journal
@@ -119,8 +121,7 @@ def card(memory: int) -> Device:
 
 def test_what_does_not_fit_is_not_tried(folder: Path) -> None:
     """Of a configuration each change that moves memory is estimated; on the card that is named, as if it were here."""
-    card = Device(name="Card", memory=2**26, capability=(8, 9), reported=True)
-    found = plan(Target.of_config(Path("small.yaml")), card)
+    found = plan(Target.of_config(Path("small.yaml")), card(2**26))
     assert found.fits is not None
     needed = {each.change: each for each in found.fits.changes}
     assert {"", "precision=bf16", "precision=fp16", "micro_batch=1x2", "checkpointing=all"} <= needed.keys()
@@ -132,6 +133,13 @@ def test_what_does_not_fit_is_not_tried(folder: Path) -> None:
     assert "and the Card has 0.1 (estimated)" in changes["precision=fp16"].why
     assert changes["optimizer=fused"].prospect == "tried"
     assert changes["pin_memory=true"].prospect == "tried"
+
+
+def test_a_key_may_stand_for_several() -> None:
+    """Checkpointing of VRT-Spike has two keys, and a tuning knows one for both."""
+    config = changed(VrtSpikeConfig(), {"use_checkpoint": False, "batch_size": 7})
+    assert (config.use_checkpoint_attn, config.use_checkpoint_ffn, config.batch_size) == (False, False, 7)
+    assert changed(config, {"use_checkpoint": True}).use_checkpoint_ffn is True
 
 
 def test_a_tuning_leaves_out_what_cannot_fit(folder: Path) -> None:

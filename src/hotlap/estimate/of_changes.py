@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from hotlap.records import FitOfChange, Fits
 from hotlap.train.config import TrainConfig
 
 _FLOAT_BYTES = 4
+T = TypeVar("T", bound=TrainConfig)
 
 
 def fits_of(
@@ -33,8 +34,14 @@ def fits_of(
     found = []
     for change, values in edits.items():
         say(f"estimating the memory of {change or 'the training as it is'}")
-        found.append(_fit(change, follow(msgspec.structs.replace(config, **values)), device))
+        found.append(_fit(change, follow(changed(config, values)), device))
     return Fits(card=device.name, memory=device.memory, changes=found)
+
+
+def changed(config: T, values: Mapping[str, Any]) -> T:
+    """With values of keys as a tuning knows them: one may stand for several of this configuration."""
+    fields = {field: value for key, value in values.items() for field in config.together.get(key, (key,))}
+    return msgspec.structs.replace(config, **fields)
 
 
 def _fit(change: str, followed: Followed, device: Device) -> FitOfChange:
