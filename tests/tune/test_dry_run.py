@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from hotlap.cli import main
 from hotlap.diagnose import Machine
@@ -15,6 +17,7 @@ from hotlap.estimate.device import Device
 from hotlap.estimate.of_changes import changed
 from hotlap.launch import environment
 from hotlap.records import Change, DryRun, Environment, Facts, RunInfo, write_record
+from hotlap.report import dry_run as views
 from hotlap.train.config import VrtSpikeConfig
 from hotlap.tune.dry_run import dry_run
 from hotlap.tune.foreseen import unseen
@@ -115,6 +118,14 @@ def test_an_unfinished_tuning_goes_on(folder: Path) -> None:
     assert found.writes[0].path == f".hotlap/runs/{journal.directory.name}"
 
 
+def shown(found: DryRun) -> str:
+    console = Console(width=80, file=io.StringIO())
+    console.print(views.dry_run(found))
+    page = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, page.splitlines())) <= 80
+    return str(page)
+
+
 def card(memory: int) -> Device:
     return Device(name="Card", memory=memory, capability=(8, 9), reported=True)
 
@@ -133,6 +144,9 @@ def test_what_does_not_fit_is_not_tried(folder: Path) -> None:
     assert "and the Card has 0.1 (estimated)" in changes["precision=fp16"].why
     assert changes["optimizer=fused"].prospect == "tried"
     assert changes["pin_memory=true"].prospect == "tried"
+    page = shown(found)
+    assert "no GPU; as on a machine with Card" in " ".join(page.split())
+    assert "does not fit there, so a tuning would have nothing to measure" in " ".join(page.split())
 
 
 def test_a_key_may_stand_for_several() -> None:

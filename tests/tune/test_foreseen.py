@@ -55,7 +55,7 @@ def test_what_the_machine_lacks() -> None:
     """A GPU, a library, other ranks: each says what is missing."""
     found = of()
     assert found["precision=fp16"].why == "there is no GPU here"
-    assert found["optimizer=8bit"].why == "there is no GPU here and bitsandbytes is not installed"
+    assert found["optimizer=8bit"].why == "there is no GPU here and the package bitsandbytes is not installed"
     assert found["bucket_view=true"].why == "the command starts one process"
     assert {found[name].prospect for name in ("precision=fp16", "optimizer=8bit")} == {"not tried"}
     # Two ranks have half of the cores each, which is no reason to name other numbers of workers.
@@ -66,10 +66,10 @@ def test_what_the_machine_has() -> None:
     """On a GPU, and where libraries are installed, the same is tried."""
     found = of(GPU)
     assert found["precision=fp16"].prospect == "tried"
-    assert found["optimizer=8bit"].why == "bitsandbytes is not installed"
+    assert found["optimizer=8bit"].why == "the package bitsandbytes is not installed"
     found = of(GPU, importable=("bitsandbytes",))
     assert found["optimizer=8bit"].prospect == "if"
-    assert found["optimizer=8bit-torchao"].why == "torchao is not installed"
+    assert found["optimizer=8bit-torchao"].why == "the package torchao is not installed"
     several = of(GPU, ranks=2)["bucket_view=true"]
     assert (several.prospect, several.why) == ("if", "it is DistributedDataParallel")
 

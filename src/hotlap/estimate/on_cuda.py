@@ -209,7 +209,7 @@ def _workloads_see_cuda() -> Iterator[None]:
         return bool(asking.startswith(_WORKLOADS) or usual(tensor))
 
     shadowed = vars(Tensor).get("is_cuda")  # an estimate inside of another
-    Tensor.is_cuda = property(is_cuda)  # type: ignore[assignment, misc]
+    Tensor.is_cuda = property(is_cuda)  # type: ignore[assignment]
     try:
         yield
     finally:

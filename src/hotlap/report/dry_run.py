@@ -11,7 +11,7 @@ from hotlap.report import text
 from hotlap.report.blocks import Report, bullets, heading, labelled, prose, table
 from hotlap.report.estimates import binary
 
-_VERDICTS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit: not tried"}
+_VERDICTS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
 
 
 def dry_run(found: DryRun) -> Report:
@@ -116,9 +116,12 @@ def _memory(fits: Fits | None, no_fits: str | None) -> list[RenderableType]:
     for each in fits.changes:
         least, likely, most = map(binary, each.total)
         rows.append((least, likely, most, each.change or "as it is", _VERDICTS[each.verdict]))
+    nothing = fits.changes[0].verdict == "does not fit"
+    baseline = "The training as it is does not fit there, so a tuning would have nothing to measure against."
     return [
         prose(f"Of the {binary(fits.memory)} of {fits.card}, estimated (docs/estimate.md):", indent=2),
         *table(rows, ">>><<", header=True),
+        *([prose(baseline, indent=2, style="bold red")] if nothing else []),
     ]
 
 

@@ -203,7 +203,7 @@ def _not_here(situation: Situation) -> Iterator[Foreseen]:
             # Other ranks divide the cores otherwise, which is no other change.
             known = {each.name for each in there} if "world_size" in case.facts else {each.id for each in there}
             library = change.inject.get("eight_bit") or ("bitsandbytes" if change.name == "optimizer_8bit" else None)
-            missing = f"{library} is not installed" if library and library not in facts.importable else ""
+            missing = f"the package {library} is not installed" if library and library not in facts.importable else ""
             reasons = [each for each in (case.when, missing) if each]
             if not known & {change.id, change.name} and reasons:
                 yield Foreseen(change=_unmeasured(change), prospect="not tried", why=" and ".join(reasons))
