@@ -6,7 +6,7 @@ VRT-Spike as published (13 depths, deformable convolutions) and with the documen
 documents' first crop, with and without each kind of checkpointing, in float32 or bfloat16, with Adam's state in 32 and
 in 8 bits: each estimated for CUDA, as ``hotlap estimate`` does. What is estimated is kept in
 ``results/estimate/account.json``; the command goes on from there, and stops before another estimate after N seconds.
-``account.md`` shows what is there.
+``account.md`` shows what is there, and says how much is still missing.
 """
 
 from __future__ import annotations
@@ -88,19 +88,19 @@ def estimated(network: str, crop: int, batch: int, precision: str, checkpointing
     return found
 
 
-def page(figures: dict[str, Any]) -> str:
+def page(figures: dict[str, Any], wanted: int) -> str:
     rows = figures["estimates"]
     numbers = {name.partition(",")[0]: row["parameters"] for name, row in rows.items()}
+    networks = " and ".join(f"{name} ({number:,} parameters)" for name, number in numbers.items())
     lines = [
         "# The documents' account of GPU memory, for the real network",
         "",
         sentence(figures),
         "",
-        f"VRT-Spike as published ({numbers['published']:,} parameters) and with the documents' depths "
-        f"({numbers['documents']:,}), 5 frames, 32 voxel bins, AdamW, one of 3 GPUs with 48 GiB. GiB, estimated for "
-        "CUDA. *State*: of the optimizer, in 32 or 8 bits. *Activations*: what forward keeps for backward and still "
-        "lives at the peak. *Needed*: reserved, context, workspace and buckets of DistributedDataParallel, likely and "
-        "at most.",
+        f"VRT-Spike: {networks}; the second has the documents' depths. 5 frames, 32 voxel bins, AdamW, one of 3 GPUs "
+        "with 48 GiB. GiB, estimated for CUDA. *State*: of the optimizer, in 32 or 8 bits. *Activations*: what forward "
+        "keeps for backward and still lives at the peak. *Needed*: reserved, context, workspace and buckets of "
+        "DistributedDataParallel, likely and at most.",
         "",
         "| network | crop | batch | precision | checkpointing | bits | state | activations | allocated | reserved "
         "| needed | on 48 GiB |",
@@ -114,6 +114,8 @@ def page(figures: dict[str, Any]) -> str:
             cells = " | ".join(f"{size / GIB:.2f}" for size in sizes)
             needed = f"{of['total'][1] / GIB:.1f} to {of['total'][2] / GIB:.1f}"
             lines.append(f"| {setting} | {bits.split()[0]} | {cells} | {needed} | {of['verdict']} |")
+    if len(rows) < wanted:
+        lines += ["", f"Not estimated yet: {wanted - len(rows)} of {wanted} settings. The same command goes on."]
     return "\n".join(lines) + "\n"
 
 
@@ -124,7 +126,8 @@ def main() -> None:
     began = time.monotonic()
     figures: dict[str, Any] = json.loads(RAW.read_text()) if RAW.is_file() else {**circumstances(), "estimates": {}}
     known, order = figures["estimates"], []
-    for each in [(*size, checkpointing) for size, checkpointing in itertools.product(SIZES, CHECKPOINTING)]:
+    wanted = [(*size, checkpointing) for size, checkpointing in itertools.product(SIZES, CHECKPOINTING)]
+    for each in wanted:
         name = ", ".join(map(str, each))
         if name not in known and time.monotonic() - began > args.seconds:
             print(f"{name} is still to do: the same command goes on", file=sys.stderr)
@@ -137,7 +140,7 @@ def main() -> None:
         RAW.write_text(json.dumps(figures, indent=1) + "\n")
     figures["estimates"] = {name: known[name] for name in order}
     RAW.write_text(json.dumps(figures, indent=1) + "\n")
-    RAW.with_suffix(".md").write_text(page(figures))
+    RAW.with_suffix(".md").write_text(page(figures, len(wanted)))
 
 
 if __name__ == "__main__":

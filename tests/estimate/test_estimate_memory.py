@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 import torch
@@ -130,10 +132,28 @@ class NeedsGpu(nn.Linear):
         return super().forward(x.to("cuda"))
 
 
+class MixesDevices(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.ones(4, device="cuda")
+
+
+class Sparse(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sparse.mm(torch.eye(len(x)).to_sparse(), super().forward(x))
+
+
+class Pins(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.ones(4).pin_memory()
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (UsesNumpy, "given to numpy"),
+        (Sparse, "sparse tensors cannot be imitated"),
+        (Pins, "torch cannot imitate pin_memory: leave it out"),
+        (MixesDevices, "make everything on the CPU"),
         pytest.param(
             NeedsGpu,
             "make everything on the CPU",
@@ -159,13 +179,33 @@ def test_is_a_function_of_the_package() -> None:
     assert known.reserved is not None
 
 
-def test_unknown_operator_is_refused() -> None:
-    """An operator of somebody's own, of which torch does not know what it gives, is named."""
+@pytest.mark.parametrize("device", ["CPU", "CUDA"])
+def test_unknown_operator_is_refused(device: str) -> None:
+    """An operator of somebody's own, of which torch does not know what it gives, is named; be it for CUDA alone."""
     with torch.library._scoped_library("hotlap_test", "FRAGMENT") as library:
         library.define("twice(Tensor x) -> Tensor")
-        library.impl("twice", lambda x: x * 2, "CPU")
+        library.impl("twice", lambda x: x * 2, device)
         with pytest.raises(HotlapError, match=r"register_fake\(\"hotlap_test::twice\"\)"):
             estimate(lambda: lambda: torch.ops.hotlap_test.twice(torch.ones(3)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_compiled_is_gone_through_as_it_stands() -> None:
+    """Compilers do not take imitated tensors; the estimate is that of the model itself."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+
+    def build(call: Callable[[Tensor], Tensor]) -> Step:
+        return lambda: call(torch.ones(4, 8)).sum().backward()
+
+    assert (
+        estimate(lambda: build(torch.compile(model, backend="eager"))).allocated
+        == estimate(lambda: build(model)).allocated
+    )
+
+
+def test_what_is_no_step_is_refused() -> None:
+    with pytest.raises(HotlapError, match="None is no step"):
+        estimate(lambda: None)  # type: ignore[arg-type, return-value]  # as somebody forgot to return it
 
 
 def test_a_gradient_scaler_is_answered() -> None:

@@ -90,7 +90,6 @@ def test_it_fits() -> None:
         ({"capacity": 9 * GIB, "reserved": 8 * GIB, "verdict": "tight"}, "given back: 8.00 GiB to 10.00 GiB of 9.00"),
         ({"perceptual_every": 10}, "The dearest step, one in 10 with the perceptual loss, has 6.00 TFLOP"),
         ({"perceptual_every": 10}, "and 1,000 steps at most 100 s"),
-        ({"setting": msgspec.structs.replace(SETTING, precision="bfloat16")}, "a card may need more than this"),
     ],
 )
 def test_every_verdict_is_said(changed: dict[str, Any], words: str) -> None:

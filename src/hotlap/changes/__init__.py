@@ -31,7 +31,7 @@ from hotlap.changes import (
     switches,
     threads,
 )
-from hotlap.changes.conflicts import conflicts
+from hotlap.changes.conflicts import conflicts, incompatible
 from hotlap.changes.memory import predicted
 from hotlap.changes.situation import Situation
 from hotlap.records import Change, Trial
@@ -63,7 +63,12 @@ FAMILIES = (
 #: Changes that could give less than this come after all others.
 WORTH_IT = 1.1
 
-__all__ = ["FAMILIES", "Situation", "asked", "conflicts", "predicted", "propose"]
+__all__ = ["FAMILIES", "Situation", "asked", "conflicts", "incompatible", "possible", "predicted", "propose"]
+
+
+def possible(situation: Situation) -> list[Change]:
+    """Return what the families have for this training, worth a trial or not."""
+    return [change for family in FAMILIES for change in family.propose(situation)]
 
 
 def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Trial]]:
@@ -73,18 +78,17 @@ def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Tr
     """
     wanted: list[Change] = []
     skipped: list[Trial] = []
-    for family in FAMILIES:
-        for proposed in family.propose(situation):
-            change = msgspec.structs.replace(proposed, memory=predicted(proposed, situation))
-            obstacle = conflicts([change], situation)
-            if obstacle:
-                skipped.append(_skipped(change, f"not tried: {obstacle}"))
-            elif change.bound is not None and change.bound < 1 + minimum:
-                least = f"a gain counts from {1 + minimum:.3f}x on"
-                why = f"not tried: it could give at most {change.bound:.3f}x, and {least}"
-                skipped.append(_skipped(change, why))
-            else:
-                wanted.append(change)
+    for proposed in possible(situation):
+        change = msgspec.structs.replace(proposed, memory=predicted(proposed, situation))
+        obstacle = conflicts([change], situation)
+        if obstacle:
+            skipped.append(_skipped(change, f"not tried: {obstacle}"))
+        elif change.bound is not None and change.bound < 1 + minimum:
+            least = f"a gain counts from {1 + minimum:.3f}x on"
+            why = f"not tried: it could give at most {change.bound:.3f}x, and {least}"
+            skipped.append(_skipped(change, why))
+        else:
+            wanted.append(change)
     # With little time, what can hardly pay must not take it from what can.
     wanted.sort(key=lambda change: change.bound is not None and change.bound < WORTH_IT)
     return wanted, skipped
@@ -96,7 +100,7 @@ def asked(name: str, value: str, situation: Situation) -> Change:
     Raises:
         ValueError: there is none, or it cannot be here; the reason.
     """
-    proposed = [change for family in FAMILIES for change in family.propose(situation)]
+    proposed = possible(situation)
     found = next((change for change in proposed if (change.name, change.value) == (name, value)), None)
     found = found or precision.asked(name, value, situation)
     if found is None:

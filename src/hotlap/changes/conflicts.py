@@ -146,8 +146,15 @@ def conflicts(changes: Sequence[Change], situation: Situation) -> str | None:
     for lacking, reason in _LACKING:
         if lacking(changes, situation):
             return reason
-    for pair in combinations(changes, 2):
-        for together, reason in _TOGETHER:
-            if together(*pair) or together(*reversed(pair)):
-                return f"{pair[0].id} and {pair[1].id}: {reason}"
+    for one, other in combinations(changes, 2):
+        if why := incompatible(one, other):
+            return f"{one.id} and {other.id}: {why}"
+    return None
+
+
+def incompatible(one: Change, other: Change) -> str | None:
+    """Return why these two cannot be tried together in any training, or None."""
+    for together, reason in _TOGETHER:
+        if together(one, other) or together(other, one):
+            return reason
     return None

@@ -145,6 +145,9 @@ def tune(
     planned_steps: int | None = None,
     engine: Literal["local", "ray"] = "local",
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="", allow_leading_hyphen=True)] = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    gpu: str | None = None,
+    gpu_memory: str | None = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     report: Page = None,
     force: Force = False,
@@ -183,9 +186,16 @@ def tune(
     set_
         Try these values of a key or a flag of your own, too: `--set TRAIN.BATCH_SIZE=1,2,4` or
         `--set=--batch-size=16,32`. Can be given several times.
+    dry_run
+        Say what would be tried and what not, how the time is divided and what is written; start nothing.
+    gpu
+        With --dry-run, of a configuration: what fits on this card, as in "RTX 4090". [default: this machine's]
+    gpu_memory
+        What the card has, e.g. 48GiB, where that is another than usual or no name is given.
     output
         Write the faster configuration to this file instead.
     """
+    from hotlap.cli import dry_runs
     from hotlap.records import write_whole
     from hotlap.tune.asked import asked
     from hotlap.tune.search import tune as search
@@ -196,6 +206,7 @@ def tune(
             "give either a configuration (`hotlap tune configs/restoration.yaml`) or, after `--`, a training command "
             "(`hotlap tune -- python train.py`)"
         )
+    dry_runs.check(dry_run, gpu, gpu_memory, config)
     if config is None:
         if output is not None:
             raise UsageError("--output is for a tuned configuration; with a command use `hotlap run --with RESULT`")
@@ -213,6 +224,9 @@ def tune(
         engine=engine,
         asked=asked(set_ or [], target),
     )
+    if dry_run:
+        dry_runs.show(target, options, output, gpu, gpu_memory, json)
+        return
     with Progress() as progress:
         for line in target.told():
             progress.say(line)

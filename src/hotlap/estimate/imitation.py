@@ -6,10 +6,12 @@ What depends on values cannot be gone through, and says so.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -28,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class CannotBeTraced(HotlapError):
-    """The training does something whose memory depends on values, or is not known to torch."""
+    """The training does something whose memory depends on values or is not known to torch, or that CUDA refuses."""
 
 
 #: What torch says where somebody wants what imitated tensors have not, and what to do.
@@ -40,19 +42,31 @@ _WITHOUT_MEMORY = {
     "numpy() is not supported": (
         "a tensor is given to numpy, and an estimate has shapes alone: leave that out of the step that is estimated"
     ),
+    "storage of SparseTensor": (
+        "a tensor here is sparse, and sparse tensors cannot be imitated: leave them out of the step that is estimated, "
+        "or measure the training itself"
+    ),
     "with support for cuda": (
         "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
         "for a GPU all the same"
     ),
 }
-_WITHOUT_MEMORY["with CUDA enabled"] = _WITHOUT_MEMORY["with support for cuda"]
+for _words in ("with CUDA enabled", "found at least two devices", "FakeTensor Device Propagation"):
+    _WITHOUT_MEMORY[_words] = _WITHOUT_MEMORY["with support for cuda"]
+#: How torch names an operator that it does not imitate yet.
+_NOT_YET = re.compile(r"NYI: aten\.(\w+)")
 
 
 @contextmanager
 def imitation() -> Iterator[FakeTensorMode]:
-    """All tensors that are made inside have no memory. Raises ``CannotBeTraced``."""
+    """All tensors that are made inside have no memory, and nothing is compiled. Raises ``CannotBeTraced``."""
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode, _copies_with_one_storage(), _modules_can_be_moved():
+        with (
+            FakeTensorMode(allow_non_fake_inputs=True) as mode,
+            _copies_with_one_storage(),
+            _modules_can_be_moved(),
+            _as_it_stands(),
+        ):
             yield mode
     except DataDependentOutputException as error:
         raise CannotBeTraced(
@@ -76,6 +90,8 @@ def imitation() -> Iterator[FakeTensorMode]:
         ) from error
     except (RuntimeError, AssertionError) as error:
         known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
+        if known is None and (missing := _NOT_YET.search(str(error))):
+            known = f"torch cannot imitate {missing[1].strip('_')}: leave it out of the step that is estimated"
         if known is None:
             raise
         raise CannotBeTraced(known) from error
@@ -86,6 +102,12 @@ def imitate(mode: FakeTensorMode, value: _T) -> _T:
     # Nobody shall follow what is done to the originals.
     with _disable_current_modes(), FakeCopyMode(mode):
         return copy.deepcopy(value)
+
+
+def _as_it_stands() -> AbstractContextManager[None]:
+    """What was handed to ``torch.compile`` runs uncompiled: compilers do not take imitations."""
+    force: Any = getattr(torch.compiler, "set_stance", None)  # from torch 2.6 on
+    return nullcontext() if force is None else force("force_eager")
 
 
 @contextmanager

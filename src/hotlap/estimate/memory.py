@@ -11,10 +11,10 @@
 
 The second step is there because the optimizer's state is born in the first.
 
-What is followed are a CPU's operators, with the differences of CUDA's that the tracker knows. Others it does not know:
-cuDNN's recurrent networks and batch norms keep a reserve, autocast has another list of operators that stay in float32,
-and attention that cannot be fused keeps its scores. Buckets of ``DistributedDataParallel`` are not in it either: as
-large as the gradients, unless they are views of them.
+What is followed are a CPU's operators, with the differences of CUDA's that the tracker and ``on_cuda`` know. Others
+they do not know: cuDNN's recurrent networks and batch norms keep a reserve, and attention that cannot be fused keeps
+its scores. Buckets of ``DistributedDataParallel`` are not in it either: as large as the gradients, unless they are
+views of them.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hotlap.errors import UsageError
 from hotlap.estimate import onednn
 from hotlap.estimate import timeline as lives
 from hotlap.estimate.allocator import replay
@@ -109,6 +110,8 @@ def track(
     tracker = Tracker(as_on_cuda=as_on_cuda, hidden=hidden)
     with _undisturbed(), tracker:
         step = build()
+        if not callable(step):
+            raise UsageError(f"{step!r} is no step: what builds the training has to return a function that makes one")
         for _ in range(steps):
             tracker.next_step()
             step()

@@ -14,11 +14,11 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -27,11 +27,11 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from hotlap.estimate import onednn
+from hotlap.estimate.on_cuda import on_cuda
 from hotlap.estimate.timeline import Block, Category, Phase, Timeline
 from hotlap.probe.counting import Count
 
@@ -63,7 +63,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     """While it is entered, what this thread does is written down; enter it inside of a ``FakeTensorMode``, if any.
 
     ``as_on_cuda``: optimizers that leave the choice to torch work on all parameters at once, dropout keeps a byte for
-    each number, and attention with dropout keeps no matrix.
+    each number, and what ``on_cuda`` says.
     """
 
     def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None, count: Count | None = None) -> None:
@@ -71,7 +71,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         self._as_on_cuda, self._hidden = as_on_cuda, hidden
         #: Of the last step.
         self._count = count
-        self._attention = _Attention()
+        self._differences = ExitStack()
         self._blocks: list[Block] = []
         #: Births of what was there before, and then all that happened.
         self._earlier: list[int] = []
@@ -138,12 +138,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         ]
         super().__enter__()  # type: ignore[no-untyped-call]  # of torch
         if self._as_on_cuda:
-            self._attention.__enter__()  # type: ignore[no-untyped-call]  # of torch
+            self._differences.enter_context(on_cuda())
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._as_on_cuda:
-            self._attention.__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
+        self._differences.close()
         super().__exit__(*error)  # type: ignore[no-untyped-call]  # of torch
         for handle in self._handles:
             handle.remove()
@@ -325,22 +324,6 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
                 for name, value in optimizer.state.get(parameter, {}).items():
                     # The number of the step is kept by the CPU, unless a kernel on the device reads it.
                     self._claim(_tensors(value), "host" if name == "step" and not on_device else "optimizer")
-
-
-class _Attention(TorchFunctionMode):
-    """Attention goes without dropout, which CUDA's fused kernels do on the way and a CPU's only with all scores."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            at = 4  # of dropout_p
-            if len(args) > at:
-                args = (*args[:at], 0.0, *args[at + 1 :])
-            else:
-                kwargs = kwargs | {"dropout_p": 0.0}
-        return func(*args, **kwargs)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

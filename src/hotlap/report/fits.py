@@ -26,10 +26,6 @@ _LIMITS = (
     "were checked against real ones on a CPU, and on no card (docs/estimate.md). Not in it: validation, which may use "
     "larger pictures, and other programs on the card."
 )
-_MIXED = (
-    "In mixed precision a card may need more than this: CUDA's autocast computes layer norms, softmax and some other "
-    "operators in float32, and attention pads heads that are no multiple of 8 wide; neither is counted."
-)
 
 
 def training(found: TrainingEstimate) -> Report:
@@ -38,7 +34,6 @@ def training(found: TrainingEstimate) -> Report:
     parts: list[RenderableType] = [
         prose(headline(found), style="bold" if found.verdict is None else VERDICT_STYLES[found.verdict]),
         prose(_what(found), indent=2, style="dim"),
-        *([] if found.setting.precision == "float32" else [prose(_MIXED, indent=2, style="dim")]),
         blank(),
         *table(_needed(found), ">>><", header=True),
         *heading(f"What the tensors are, at the peak (in {_moment(known)})"),

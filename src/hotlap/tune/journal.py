@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -47,13 +47,8 @@ class Journal:
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
             os.truncate(self.path, len(whole))
-        self.entries: dict[str, Any] = {}
-        self._spent = 0.0
+        self.entries, self._spent = _read(whole)
         self._opened = time.monotonic()
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            self.entries[entry["key"]] = entry["value"]
-            self._spent = entry["spent"]
         self.resumed = len(self.entries)
         if renewed:
             self._spent = 0.0
@@ -95,8 +90,38 @@ class Journal:
         self._file.close()
 
 
-def open_journal(name: str, root: Path | None, fresh: bool) -> Journal:
-    """The last measurement of this name where it is unfinished, or a new one."""
+def _read(whole: bytes) -> tuple[dict[str, Any], float]:
+    """Entries of whole lines, and the seconds that they took."""
+    entries, spent = {}, 0.0
+    for line in whole.splitlines():
+        entry = json.loads(line)
+        entries[entry["key"]] = entry["value"]
+        spent = entry["spent"]
+    return entries, spent
+
+
+def recorded(directory: Path) -> dict[str, Any]:
+    """What the journal in a directory holds; nothing where there is none, or where it cannot be read."""
+    try:
+        data = (directory / "journal.jsonl").read_bytes()
+        return _read(data[: data.rfind(b"\n") + 1])[0]
+    except (OSError, ValueError, LookupError):
+        return {}
+
+
+class JournalPlace(NamedTuple):
+    """Where a measurement goes."""
+
+    directory: Path
+    #: An unfinished one of this name goes on there; its budget is a new one.
+    resumes: bool
+    renewed: bool
+    #: Earlier ones of this name, the last first.
+    earlier: list[Path]
+
+
+def place_of(name: str, root: Path | None, fresh: bool) -> JournalPlace:
+    """The last measurement of this name where it is unfinished, or a new one; nothing is made."""
     root = (root or DEFAULT_ROOT).absolute()
     numbers = [
         int(path.name.rpartition("-")[2]) for path in root.glob(f"{name}-*") if path.name[len(name) + 1 :].isdigit()
@@ -105,9 +130,16 @@ def open_journal(name: str, root: Path | None, fresh: bool) -> Journal:
     begun = (last / "journal.jsonl").exists()
     result = last / "result.json"
     renewed = result.exists() and not fresh and _unfinished(result)
-    if (result.exists() and not renewed) or (fresh and begun):
+    another = (result.exists() and not renewed) or (fresh and begun)
+    if another:
         last = root / f"{name}-{max(numbers) + 1}"
-    return Journal(last, renewed=renewed)
+    earlier = [root / f"{name}-{number}" for number in sorted(numbers, reverse=True)]
+    return JournalPlace(last, resumes=begun and not another, renewed=renewed, earlier=earlier)
+
+
+def open_journal(name: str, root: Path | None, fresh: bool) -> Journal:
+    place = place_of(name, root, fresh)
+    return Journal(place.directory, renewed=place.renewed)
 
 
 def _unfinished(result: Path) -> bool:

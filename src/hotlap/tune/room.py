@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from hotlap.changes import Situation
 from hotlap.diagnose import Machine
-from hotlap.records import Change, Environment, Facts, Trial
+from hotlap.errors import HotlapError
+from hotlap.records import Change, Environment, Facts, FitOfChange, Trial
 from hotlap.tune.arms import MEMORY_SHARE
+from hotlap.tune.journal import Journal
 from hotlap.tune.proof import peak
 from hotlap.tune.target import Target
+
+#: Of the keys of a configuration, those that its memory on a device depends on.
+MOVES_MEMORY = frozenset(
+    {
+        *("batch_size", "accumulation_steps", "use_checkpoint", "use_checkpoint_attn", "use_checkpoint_ffn"),
+        *("use_mixed_precision", "mixed_precision_dtype", "optimizer", "channels_last", "patch_size", "crop_size"),
+        *("window_size", "depths", "fuse_chunk_size", "spike_chunk_size", "max_batch_tokens", "perceptual_layers"),
+    }
+)
 
 
 def memory_limit(asked: int | None, facts: Facts, environment: Environment, machine: Machine) -> int | None:
@@ -46,6 +59,42 @@ def too_large(changes: Sequence[Change], situation: Situation) -> str | None:
         f"it would take at least {(peak + sum(least)) / gib:.2f} GiB ({peak / gib:.2f} now), "
         f"and there is room for {limit / gib:.2f}"
     )
+
+
+def unfit(
+    after: Sequence[Change], changes: Sequence[Change], situation: Situation, target: Target, journal: Journal
+) -> str | None:
+    """Why these changes, with which the set is ``after``, do not fit on the GPU by the estimate of the configuration.
+
+    Only what may need more than there is, is estimated: that takes seconds. Where even what is least taken up by others
+    leaves too little, it does not fit; what may just fit is tried.
+    """
+    limit, peak, memory = situation.memory_limit, situation.peak, situation.machine.device_memory
+    most = [change.memory[1] if change.memory is not None else None for change in changes]
+    known = [each for each in most if each is not None]
+    if target.config is None or situation.on_cpu or limit is None or peak is None or memory is None:
+        return None
+    if (len(known) == len(most) and peak + sum(known) <= limit) or not MOVES_MEMORY & target.edits(after).keys():
+        return None
+    key = f"fits {' + '.join(sorted(change.id for change in after))}"
+    found = journal.once(key, list[FitOfChange], lambda: _estimated(after, situation, target, int(memory)))
+    if not found or found[0].verdict != "does not fit":
+        return None
+    gib = 2**30
+    return f"it would need at least {found[0].total[0] / gib:.2f} GiB, and there are {memory / gib:.2f} (estimated)"
+
+
+def _estimated(after: Sequence[Change], situation: Situation, target: Target, memory: int) -> list[FitOfChange]:
+    from hotlap.estimate.device import Device
+    from hotlap.estimate.of_changes import fits_of
+    from hotlap.train.config import load_config
+
+    assert target.config is not None
+    capability = situation.facts.switches.capability
+    device = Device(name="GPU", memory=memory, capability=capability, reported=True)
+    with suppress(HotlapError):  # what cannot be estimated is tried
+        return fits_of(load_config(Path(target.config)), {"": target.edits(after)}, device).changes
+    return []
 
 
 def too_large_before(changes: Sequence[Change], trials: Sequence[Trial]) -> str | None:

@@ -31,13 +31,13 @@ from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb
 from hotlap.tune.conclusions import earned_back, median_peaks, never_tried, shown
-from hotlap.tune.costs import Costs
+from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, reserved
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.options import Options
 from hotlap.tune.proof import first_look_seconds
-from hotlap.tune.room import measured_peaks, memory_limit, same_key, too_large, too_large_before, uncounted
+from hotlap.tune.room import measured_peaks, memory_limit, same_key, too_large, too_large_before, uncounted, unfit
 from hotlap.tune.screening import Wanted, trial_of
 from hotlap.tune.statistics import ALPHA, least_gain, too_noisy
 from hotlap.tune.target import Target
@@ -53,14 +53,8 @@ from hotlap.tune.work import (
     unheeded,
 )
 
-#: Shares of the budget that are the proof's: at least, and at most.
-RESERVED = (0.25, 0.4)
-#: Of the time that the search has left, so that one candidate that stays unclear does not take it from all others.
-SHARE_OF_A_TRIAL = 0.25
-
-
 REFUSED = "not tried here: "
-_OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
+OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
 
 
 Progress = Callable[[str], None]
@@ -74,7 +68,7 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
         RunError: the run directory cannot be written.
     """
     here = environment()
-    journal = open_journal(f"tune-{_fingerprint(target, options, here)}", options.run_dir, options.fresh)
+    journal = open_journal(name_of(target, options, here), options.run_dir, options.fresh)
     if journal.resumed:
         progress(f"going on with {journal.directory.name}: {journal.resumed} measurements are there already")
     search = _Search(target, options, progress, journal, here)
@@ -108,8 +102,7 @@ class _Search:
         baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
         self.check_noise(baseline)
         needed = first_look_seconds(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
-        least, most = (share * self.options.budget for share in RESERVED)
-        self.reserved = min(most, max(least, needed))
+        self.reserved = reserved(self.options.budget, needed)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
         self.asked = [resolved(change, situation) for change in self.options.asked]
         # Of several ranks all would have to switch at the same moment. Peaks of memory belong to processes.
@@ -235,7 +228,7 @@ class _Search:
                 changes = list(self.asked)
             others = [change for change in changes if (change.numerics == "trajectory") != trajectory]
             if not trajectory:
-                skipped += [trial_of(best, [change], "unclear", _OTHER_TRAINING) for change in others]
+                skipped += [trial_of(best, [change], "unclear", OTHER_TRAINING) for change in others]
             return [change for change in changes if change not in others], skipped
 
         climb = Climb(propose_on_top, partial(self.attempt, baseline, machine), start, slots=self.engine.slots)
@@ -279,6 +272,7 @@ class _Search:
                 or uncounted(changes, situation)
                 or too_large(changes, situation)
                 or too_large_before(changes, self.trials)
+                or unfit(after, changes, situation, self.target, self.journal)
             )
             if obstacle:
                 refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{obstacle}")
@@ -393,7 +387,7 @@ class _Search:
         self.journal.close()
 
 
-def _fingerprint(target: Target, options: Options, here: Environment) -> str:
-    """What is measured, and what it is judged by: with another goal it is another tuning."""
+def name_of(target: Target, options: Options, here: Environment) -> str:
+    """By what is measured, and what it is judged by: with another goal it is another tuning."""
     judged_by = json.dumps([options.goal, options.quality, options.minimum, options.limits.memory])
-    return hashlib.sha256(f"{target.fingerprint(here)} {judged_by}".encode()).hexdigest()[:12]
+    return f"tune-{hashlib.sha256(f'{target.fingerprint(here)} {judged_by}'.encode()).hexdigest()[:12]}"

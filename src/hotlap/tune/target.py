@@ -62,14 +62,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """Changes when the command does, the files that it names, the modules beside its script, or the machine."""
         here = environment
         parts = [json.dumps([self.command, here.hotlap, here.torch, here.cpu, here.cores, here.gpus]), self.text]
-        words = [part for word in self.command[1:] for part in {word, word.rpartition("=")[2]}]
-        named = {path.absolute() for path in map(Path, words) if _size_and_time(path)}
-        folders = {path.parent for path in named if path.suffix == ".py"} | ({Path.cwd()} if "-m" in words else set())
+        named = self.files()
+        folders = {path.parent for path in named if path.suffix == ".py"}
+        folders |= {Path.cwd()} if "-m" in self.command else set()
         if self.config is not None:
             folders = set()  # the trainer is hotlap's own
         files = sorted(named.union(*map(_modules, folders)))
         parts += [f"{path} {_size_and_time(path)}" for path in files]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+    def files(self) -> set[Path]:
+        """Those that the command names."""
+        words = [part for word in self.command[1:] for part in {word, word.rpartition("=")[2]}]
+        return {path.absolute() for path in map(Path, words) if _size_and_time(path)}
 
     def edits(self, changes: Sequence[Change]) -> dict[str, object]:
         """Edits of keys for those changes that the training has keys for."""
