@@ -175,6 +175,8 @@ def test_a_tuning_leaves_out_what_cannot_fit(folder: Path) -> None:
     assert "and there are 1.00 (estimated)" in why
     assert journal.entries.keys() == {"fits b=1"}
     assert unfit([smaller], [smaller], it, target, journal) is None
+    compiled = msgspec.structs.replace(it, facts=msgspec.structs.replace(it.facts, compiled=True))
+    assert unfit([larger], [larger], compiled, target, journal) is None
     on_cpu = msgspec.structs.replace(it, facts=Facts(device="cpu", peak_memory=2**28))
     assert unfit([larger], [larger], on_cpu, target, journal) is None
     assert journal.entries.keys() == {"fits b=1"}
@@ -209,6 +211,7 @@ def test_as_a_user_types_it(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         (["tune", "--dry-run", "--gpu", "RTX 4090", "--", "python", "train.py"], "for a configuration of hotlap train"),
         (["tune", "small.yaml", "--dry-run", "--gpu", "RTX 4O90"], "RTX 4090"),
         (["tune", "small.yaml", "--dry-run", "-o", "train.py"], "train.py exists already"),
+        (["tune", "small.yaml", "--dry-run", "--report", "page.html"], "--dry-run measures nothing"),
         (["tune", "gone.yaml", "--dry-run"], "gone.yaml"),
     ],
 )

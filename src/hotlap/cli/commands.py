@@ -206,7 +206,7 @@ def tune(
             "give either a configuration (`hotlap tune configs/restoration.yaml`) or, after `--`, a training command "
             "(`hotlap tune -- python train.py`)"
         )
-    dry_runs.check(dry_run, gpu, gpu_memory, config)
+    dry_runs.check(dry_run, gpu, gpu_memory, config, report)
     if config is None:
         if output is not None:
             raise UsageError("--output is for a tuned configuration; with a command use `hotlap run --with RESULT`")

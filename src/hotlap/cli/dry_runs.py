@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from hotlap.tune.target import Target
 
 
-def check(dry: bool, gpu: str | None, gpu_memory: str | None, config: Path | None) -> None:
-    """Raises UsageError for a card where none is asked about."""
+def check(dry: bool, gpu: str | None, gpu_memory: str | None, config: Path | None, report: Path | None) -> None:
+    """Raises UsageError for a card where none is asked about, and for a page of what was not measured."""
+    if dry and report is not None:
+        raise UsageError("--report is the page of a tuning, and --dry-run measures nothing: leave one out")
     given = "--gpu" if gpu is not None else "--gpu-memory" if gpu_memory is not None else None
     if given is not None and not dry:
         raise UsageError(f"{given} is for --dry-run: a tuning measures on the machine that it runs on")
@@ -45,6 +48,9 @@ def _device(target: Target, gpu: str | None, gpu_memory: str | None) -> Device |
 
     if target.config is None:
         return None
-    if gpu is None and gpu_memory is None and not environment().gpus:
+    if gpu is None and gpu_memory is None:
+        # A driver may know of a GPU that PyTorch has no build for.
+        with suppress(UsageError):
+            return device_of(None, None) if environment().gpus else None
         return None
     return device_of(gpu, None if gpu_memory is None else as_bytes("--gpu-memory", gpu_memory))

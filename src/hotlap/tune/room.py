@@ -74,6 +74,8 @@ def unfit(
     known = [each for each in most if each is not None]
     if target.config is None or situation.on_cpu or limit is None or peak is None or memory is None:
         return None
+    if situation.facts.compiled or any(change.name == "compile" for change in after):
+        return None  # the estimate is of the model as it stands, and compiled code may need less
     if (len(known) == len(most) and peak + sum(known) <= limit) or not MOVES_MEMORY & target.edits(after).keys():
         return None
     key = f"fits {' + '.join(sorted(change.id for change in after))}"

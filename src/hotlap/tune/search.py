@@ -54,7 +54,7 @@ from hotlap.tune.work import (
 )
 
 REFUSED = "not tried here: "
-OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
+_OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
 
 
 Progress = Callable[[str], None]
@@ -228,7 +228,7 @@ class _Search:
                 changes = list(self.asked)
             others = [change for change in changes if (change.numerics == "trajectory") != trajectory]
             if not trajectory:
-                skipped += [trial_of(best, [change], "unclear", OTHER_TRAINING) for change in others]
+                skipped += [trial_of(best, [change], "unclear", _OTHER_TRAINING) for change in others]
             return [change for change in changes if change not in others], skipped
 
         climb = Climb(propose_on_top, partial(self.attempt, baseline, machine), start, slots=self.engine.slots)
