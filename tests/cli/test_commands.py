@@ -81,6 +81,11 @@ OPTIONS = {
         "--cache",  # what is kept,
         "--cache-each",  # and whose it is: a size by itself was misread by a factor of 108
         "--memory",  # the training will run on another machine
+        "--price",  # of an hour
+        "--calibrate",  # this machine's own rates: a measurement, which takes the machine for half a minute
+        "--threads",  # of an operator: a calibration is for so many
+        "--from-run",  # a step that was measured
+        "--gap",  # another question about it: where the rest of it goes
         "--json",
     },
     "lint": {
