@@ -20,16 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import torch.nn.functional as F
+from counting import work_of
 from machine import RESULTS, circumstances, sentence
 from torch import Tensor, nn
 
 from hotlap.estimate.cards import find
-from hotlap.estimate.imitation import imitation
-from hotlap.estimate.memory import Step, as_on, track_one, training
+from hotlap.estimate.memory import Step, training
 from hotlap.estimate.published import CASES, published
-from hotlap.estimate.rates import counted, timed
-from hotlap.probe.counting import Count
-from hotlap.records import Work
+from hotlap.estimate.rates import timed
 
 
 class Bottleneck(nn.Module):
@@ -120,23 +118,11 @@ POINTS: list[tuple[str, str, Callable[[], Step], int, float, str]] = [
 ]
 
 
-def work_of(build: Callable[[], Step]) -> Work:
-    count = Count(torch)
-
-    def twice() -> tuple[Step, Step]:
-        step = build()
-        return step, step
-
-    with imitation():
-        track_one(twice, **as_on("cuda"), count=count)
-    return counted(count)
-
-
 def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, on, build, samples, rate, source in POINTS:
         card = find(on)
-        work = work_of(build)
+        work = work_of(build, "cuda")
         if card.bf16 is None:  # float16 is what such a card is mixed with
             card = type(card)(**{field: getattr(card, field) for field in card.__struct_fields__} | {"bf16": card.fp16})
         seconds = {}

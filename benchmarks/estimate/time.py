@@ -26,15 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import msgspec
 import torch
+from counting import work_of
 from machine import RESULTS, circumstances, sentence
 
 from cases import BF16, Adam, AdamW, Fused, Sgd, apt, cnn, encoder, gan, lstm, perceptron, restoration, vrt_spike
 from hotlap.estimate.calibration import calibrate
-from hotlap.estimate.imitation import imitation
-from hotlap.estimate.memory import Step, as_on, track_one
-from hotlap.estimate.rates import PARTS, counted, timed
-from hotlap.probe.counting import Count
-from hotlap.records import Work
+from hotlap.estimate.memory import Step
+from hotlap.estimate.rates import PARTS, timed
 
 #: By the model, and then by what is different.
 CASES: dict[str, Callable[[], Step]] = {
@@ -57,18 +55,6 @@ CASES: dict[str, Callable[[], Step]] = {
 WARM, SECONDS, LEAST, MOST = 2, 4.0, 3, 60
 #: What is tried for each: 0.38 to 2.67.
 FACTORS = [1.04**n for n in range(-25, 26)]
-
-
-def work_of(build: Callable[[], Step]) -> Work:
-    count = Count(torch)
-
-    def twice() -> tuple[Step, Step]:
-        step = build()
-        return step, step
-
-    with imitation():
-        track_one(twice, **as_on("cpu"), count=count)
-    return counted(count)
 
 
 def measured(build: Callable[[], Step]) -> dict[str, Any]:
@@ -122,7 +108,7 @@ def main() -> None:
     for name, build in CASES.items():
         if only not in name:
             continue
-        work = work_of(build)
+        work = work_of(build, "cpu")
         gc.collect()
         run = measured(build)
         parts = timed(work, rates).parts
