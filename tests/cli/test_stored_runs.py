@@ -162,6 +162,8 @@ def test_fail_on_of_stored_runs(call: Call, recording: Path) -> None:
         (["export", "three", "--to", "csv"], "there is no run three"),
         (["export", "ones", "--to", "csv"], "did you mean 'one'?"),
         (["report", "three"], "there is no run three"),
+        (["run", "--with", "three"], "there is no run three"),
+        (["run", "--with", "one"], "one is not the result of a tuning"),
         (["report", "train.py"], "logs and traces are for `hotlap read`"),
         (["export", ".", "--to", "csv"], "holds no record of hotlap"),
         (["export", "train.py", "--to", "csv"], "is no record of hotlap"),

@@ -91,10 +91,18 @@ def explain(code: str | None = None, /, *, json: Json = False) -> None:
     from hotlap.diagnose import explain as explain_code
 
     if code is None:
+        # In the order of the families, and in each by number: that of the rules is the order in which they apply.
+        families = list(dict.fromkeys(rule.code.rstrip("0123456789") for rule in everything()))
+        titles = {
+            rule.code: rule.title
+            for rule in sorted(
+                everything(), key=lambda rule: (families.index(rule.code.rstrip("0123456789")), rule.code)
+            )
+        }
         if json:
-            print_json({rule.code: rule.title for rule in everything()})
+            print_json(titles)
         else:
-            print("\n".join(f"{rule.code:13} {rule.title}" for rule in everything()))
+            print("\n".join(f"{each:13} {title}" for each, title in titles.items()))
         return
     text = explain_code(code)
     print_json({"code": code.strip().upper(), "text": text}) if json else print(text, end="")
