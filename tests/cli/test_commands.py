@@ -117,7 +117,7 @@ OPTIONS = {
         "--run-dir",
         "--json",
     },
-    "report": {"--md", "--png", "--output", "--force", "--json"},
+    "report": {"--md", "--png", "--output", "--force", "--run-dir", "--json"},
     "export": {
         "--to",  # each tool has its own format
         "--output",
@@ -209,6 +209,9 @@ def test_explain_prints_the_finding_and_lists_all(hotlap: Hotlap) -> None:
     """In capitals or not."""
     assert "How it is measured" in hotlap("explain", "data01").stdout
     listed = hotlap("explain").stdout.splitlines()
+    codes = [line.split()[0] for line in listed]
+    data = [code for code in codes if code.startswith("DATA")]
+    assert codes[: len(data)] == data == sorted(data)
     assert any(line.startswith("DATA01") for line in listed)
     assert json.loads(hotlap("explain", "--json").stdout).keys() >= {"DATA01"}
     assert json.loads(hotlap("explain", "data01", "--json").stdout)["code"] == "DATA01"

@@ -126,6 +126,16 @@ def test_secrets_among_changes_are_masked(call: Call, recording: Path) -> None:
     assert changes == [("change wandb.api_key", "***"), ("change workers", "2")]
 
 
+def test_a_report_of_a_name(call: Call, recording: Path) -> None:
+    """A name is looked for below the run directories, where the page then lies; a path works as well."""
+    code, named, _ = call("report", "one", "--md")
+    assert (code, named) == (0, call("report", recording / ".hotlap/runs/one", "--md")[1])
+    code, out, _ = call("report", "one")
+    assert (code, Path(out.strip())) == (0, Path(".hotlap/runs/one/report.html"))
+    assert (recording / out.strip()).is_file()
+    assert call("report", "one", "--md", "--run-dir", "elsewhere")[0] == 2
+
+
 def test_fail_on_of_stored_runs(call: Call, recording: Path) -> None:
     """B's steps are made twice as long in the record: exit code 1, with the reason."""
     slow = recording / ".hotlap/runs/slow"
@@ -150,6 +160,11 @@ def test_fail_on_of_stored_runs(call: Call, recording: Path) -> None:
     [
         (["export", "one", "--to", "perfeto"], "did you mean 'perfetto'?"),
         (["export", "three", "--to", "csv"], "there is no run three"),
+        (["export", "ones", "--to", "csv"], "did you mean 'one'?"),
+        (["report", "three"], "there is no run three"),
+        (["run", "--with", "three"], "there is no run three"),
+        (["run", "--with", "one"], "one is not the result of a tuning"),
+        (["report", "train.py"], "logs and traces are for `hotlap read`"),
         (["export", ".", "--to", "csv"], "holds no record of hotlap"),
         (["export", "train.py", "--to", "csv"], "is no record of hotlap"),
         (["export", "one", "--to", "csv", "-o", "train.py"], "train.py exists already"),
@@ -163,6 +178,7 @@ def test_fail_on_of_stored_runs(call: Call, recording: Path) -> None:
         (["compare", "one", "two", "--fail-on", "sad"], "use one or more of"),
         (["compare"], "or name two stored runs"),
         (["compare", "--b", "true"], "with --a and --b"),
+        (["compare", "--a", "", "--b", "true"], "--a is empty: give it a training command in quotes"),
     ],
 )
 def test_wrong_input(call: Call, words: list[str], said: str) -> None:

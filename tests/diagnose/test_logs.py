@@ -52,6 +52,21 @@ def mmengine(
     return read_text(folder, lines)
 
 
+def test_parts_that_are_a_small_part_of_the_wall_clock(tmp_path: Path) -> None:
+    """The bar's clock is the step, and what the printed parts leave out is said; parts that fill it say nothing."""
+    bar = "Training:  12%|#2 | 18/150 [00:{:02d}<00:25, loss=3.2101, fw=12.3ms, bw=20.1ms]\n"
+    parts = "[诊断 Batch 10] 数据加载: 10.0ms | 前向(APT): 30.0ms | 反向(DBC): 50.0ms | 更新: 10.0ms\n"
+    reading = read_text(tmp_path, bar.format(9) + parts)
+    assert reading.step_seconds.value == pytest.approx(0.5)
+    evidence = said(diagnose_log(reading), "LOG12")
+    assert "The parts that are printed are 100 ms of it: 20 %." in evidence
+    assert "Where the other 400 ms go is in no line." in evidence
+    whole = read_text(tmp_path, bar.format(2) + parts)
+    assert found(whole, "LOG12") is None
+    alone = read_text(tmp_path, parts)
+    assert (alone.step_seconds.value, found(alone, "LOG12")) == (pytest.approx(0.1), None)
+
+
 def test_the_documents_log(tmp_path: Path) -> None:
     """6 s a step and 1.8 s of it seen; the total counts 1805 ms twice; data loading is not ruled out."""
     reading = read_text(tmp_path, DOCUMENTS, SHORT_TIMING, batch_size=1, world_size=3)

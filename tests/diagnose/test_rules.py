@@ -1032,7 +1032,7 @@ def test_explain_takes_any_case_and_is_markdown() -> None:
 def test_explain_suggests_the_nearest_code() -> None:
     with pytest.raises(UsageError, match=r"no finding 'DATA1'; did you mean 'DATA01'\?"):
         explain("DATA1")
-    with pytest.raises(UsageError, match="the codes are DATA01, "):
+    with pytest.raises(UsageError, match="`hotlap explain` lists them"):
         explain("?")
 
 

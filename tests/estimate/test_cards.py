@@ -244,6 +244,11 @@ def test_unknown_name_is_an_error_that_offers_the_nearest(typed: str, offered: s
     assert repr(offered) in str(error.value)
 
 
+def test_a_name_like_no_other_says_where_they_are() -> None:
+    with pytest.raises(UsageError, match=r"docs/cards\.md lists them"):
+        find("qqqq")
+
+
 @pytest.mark.parametrize("typed", ["", " ", "NVIDIA", "GPU", "???", "10GB", "laptop", "D"])
 def test_no_name_is_an_error(typed: str) -> None:
     with pytest.raises(UsageError):

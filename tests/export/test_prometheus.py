@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from recorded import STEP, recorded, steps
 
@@ -48,6 +49,17 @@ def parsed(text: str) -> tuple[dict[str, str], Samples]:
 def value(samples: Samples, metric: str, **labels: str) -> float:
     (found,) = [each for each in samples if each[0] == metric and labels.items() <= each[1].items()]
     return found[2]
+
+
+@pytest.mark.parametrize("count", [40, 41])
+def test_the_middle_quantile_is_the_median(tmp_path: Path, count: int) -> None:
+    """The one that the profile shows, also of an even number of steps."""
+    walls = {i: STEP * (1 + 0.01 * (i % 7)) for i in range(count)}
+    run, _ = recorded(tmp_path, count=count)
+    run = msgspec.structs.replace(run, steps=[msgspec.structs.replace(each, wall=walls[each.i]) for each in run.steps])
+    diagnosis = diagnose(run)
+    _, samples = parsed(prometheus.render(run, diagnosis))
+    assert value(samples, "hotlap_step_seconds", quantile="0.5") == pytest.approx(diagnosis.step_seconds)
 
 
 def test_what_is_said(tmp_path: Path) -> None:

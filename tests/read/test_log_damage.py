@@ -245,11 +245,13 @@ def test_kind(content: bytes, expected: str, tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     """Each in a sentence."""
     (tmp_path / "empty").touch()
+    (tmp_path / "bad.gz").write_bytes(b"\x1f\x8b\x08\x00garbage")
     (tmp_path / "other").write_text("hello\n")
     for path, words in (
         (tmp_path / "absent", "No such file"),
         (tmp_path, "is a folder"),
         (tmp_path / "empty", "nothing in it"),
+        (tmp_path / "bad.gz", "cut off or damaged.*copy it again"),
         (tmp_path / "other", "no line of it"),
     ):
         with pytest.raises(RunError, match=words):

@@ -150,6 +150,14 @@ def test_a_run_is_told_for_a_pull_request() -> None:
         assert expected in words
 
 
+def test_a_run_that_was_ended_early_is_ended_there_again() -> None:
+    """By as many steps; what ran to its end does so again."""
+    run = made_up.run(60)
+    assert "hotlap profile -- python" in markdown.render(run)
+    stopped = made_up.replace(run, info=made_up.replace(run.info, outcome="stopped"))
+    assert "hotlap profile --steps 60 -- python" in markdown.render(stopped)
+
+
 def test_secrets_are_not_in_it() -> None:
     """Keys and passwords of a command are masked, and the reader is told to put his own in."""
     source = markdown.render(made_up.comparison(a=["python", "t.py", "--api-key=sesame"]))

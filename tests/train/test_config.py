@@ -138,6 +138,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         ("steps:\t10\n\ta: 1\n", ["line 1", "tabs"]),
         ("\tsteps: 10\n", ["line 1", "tabs"]),
         ("steps: [10\nlr: 1", ["line 2", "not YAML"]),
+        ("steps: [10,\n", ["not YAML", "it ends before it is complete"]),
         ("lr: [1, 2]\n", ["line 1", "lr is [1, 2]", "a number above 0"]),
         ("\nbatch_size: [8]\n", ["line 2", "batch_size is [8]", "from 1 to 1024"]),
         ("batch_size: 2.5\n", ["batch_size is 2.5"]),

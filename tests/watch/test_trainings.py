@@ -106,6 +106,7 @@ def test_a_run_that_is_over_cannot_be_watched(tmp_path: Path) -> None:
 def test_without_a_name_there_must_be_exactly_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """None: what to do. Several: which they are."""
     one = Training(7, ["python", "a.py"], None)
+    lines = Training(9, ["python", "-c", "a\nb"], None)
     two = Training(8, ["python", "b.py", "--api-key", "sk-abcdefghijklmnop"], Path("runs/profile-1"))
     for there, words in (
         ([], "no running training was found: start one in another terminal with `hotlap profile -- python train.py`"),
@@ -114,6 +115,10 @@ def test_without_a_name_there_must_be_exactly_one(monkeypatch: pytest.MonkeyPatc
             "2 trainings are running; say which one:\n"
             "  hotlap watch 7          python a.py\n"
             "  hotlap watch profile-1  python b.py",
+        ),
+        (
+            [one, lines],
+            "2 trainings are running; say which one:\n  hotlap watch 7  python a.py\n  hotlap watch 9  python -c 'a b'",
         ),
     ):
         monkeypatch.setattr(trainings, "running", lambda there=there: there)

@@ -365,13 +365,14 @@ def run(
     Parameters
     ----------
     with_
-        The result of a tuning: its result.json, or its directory.
+        The result of a tuning: its name, its directory, or its result.json.
     """
     from hotlap import api
     from hotlap.records import Tuning
     from hotlap.report import load
+    from hotlap.report.loading import locate
 
-    result = load(with_)
+    result = load(locate(with_, run_dir))
     if not isinstance(result, Tuning):
         raise RunError(f"{with_} is not the result of a tuning: `hotlap tune` writes one")
     if not result.adopted:

@@ -56,4 +56,6 @@ def quoted_words(option: str, command: str) -> list[str]:
         words = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"{option} {command!r}: {error}") from None
-    return training_words(words, f'hotlap compare {option} "python train.py" ...')
+    if not words:
+        raise UsageError(f'{option} is empty: give it a training command in quotes, as in {option} "python train.py"')
+    return words

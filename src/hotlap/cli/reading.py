@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hotlap.cli.options import Force, Json, app
+from hotlap.cli.options import Force, Json, RunDir, app
 from hotlap.errors import UsageError
 from hotlap.terminal import may_write, print_json
 
@@ -22,6 +22,7 @@ def report(
     png: Annotated[bool, Parameter(negative="")] = False,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     force: Force = False,
+    run_dir: RunDir = None,
     json: Json = False,
 ) -> None:
     """Make one HTML page of a run, a tuning or a comparison; it needs no network.
@@ -31,7 +32,7 @@ def report(
     Parameters
     ----------
     path
-        A run directory, or a result.json.
+        The name of a run, a tuning or a comparison, its directory, or its run.json or result.json.
     md
         Print it as Markdown for a pull request instead.
     png
@@ -41,12 +42,14 @@ def report(
     """
     from hotlap.records import write_whole
     from hotlap.report import load
+    from hotlap.report.loading import locate
 
     if md and png:
         raise UsageError("--md and --png are two reports: ask for one after the other")
     if md and json and output is None:
         raise UsageError("--md and --json would both go to stdout: give the Markdown a file with -o")
     may_write("--output", output, force=force)
+    path = locate(path, run_dir)
     record = load(path)
     made: str | bytes
     if md:
@@ -88,10 +91,18 @@ def explain(code: str | None = None, /, *, json: Json = False) -> None:
     from hotlap.diagnose import explain as explain_code
 
     if code is None:
+        # In the order of the families, and in each by number: that of the rules is the order in which they apply.
+        families = list(dict.fromkeys(rule.code.rstrip("0123456789") for rule in everything()))
+        titles = {
+            rule.code: rule.title
+            for rule in sorted(
+                everything(), key=lambda rule: (families.index(rule.code.rstrip("0123456789")), rule.code)
+            )
+        }
         if json:
-            print_json({rule.code: rule.title for rule in everything()})
+            print_json(titles)
         else:
-            print("\n".join(f"{rule.code:13} {rule.title}" for rule in everything()))
+            print("\n".join(f"{each:13} {title}" for each, title in titles.items()))
         return
     text = explain_code(code)
     print_json({"code": code.strip().upper(), "text": text}) if json else print(text, end="")

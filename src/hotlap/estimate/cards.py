@@ -143,7 +143,7 @@ def find(name: str, memory: int | None = None) -> Card:
         size = f"{memory / GIB:.1f} GiB of memory"
         raise UsageError(f"no {name!r} with {size} is in the catalogue of GPUs, only {_listed(matches)}")
     near = _nearest(name)
-    offered = f"; the nearest are {_listed(near)}" if near else ""
+    offered = f"; the nearest are {_listed(near)}" if near else ": docs/cards.md lists them"
     raise UsageError(f"{name!r} is not in the catalogue of GPUs{offered}")
 
 

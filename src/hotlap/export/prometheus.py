@@ -6,7 +6,7 @@ Every sample has the label ``run``, so that files of several runs may lie in one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from hotlap.diagnose import core
@@ -72,10 +72,17 @@ def _steps(run: Run) -> Family:
     walls = sorted(core(step) for step in Context(run).steps)
     samples: list[tuple[str, dict[str, str], float]] = []
     if walls:
-        quantiles = [(q, walls[min(len(walls) - 1, math.ceil(q * len(walls)) - 1)]) for q in _QUANTILES]
-        samples = [("", {"quantile": f"{q:g}"}, wall) for q, wall in quantiles]
+        samples = [("", {"quantile": f"{q:g}"}, _quantile(walls, q)) for q in _QUANTILES]
         samples += [("_sum", {}, math.fsum(walls)), ("_count", {}, len(walls))]
     return Family("hotlap_step_seconds", "summary", "Wall time of a steady step.", samples)
+
+
+def _quantile(ordered: Sequence[float], q: float) -> float:
+    """Between two values where it falls between them, so that 0.5 is the median that the profile shows."""
+    place = q * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 def _one(name: str, told: str, value: float | None) -> Family:

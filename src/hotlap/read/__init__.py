@@ -71,5 +71,8 @@ def _input(path: Path) -> Iterator[Source]:
 def _nothing(state: State) -> str:
     names = ", ".join(source.name for source in state.sources)
     if not any(source.bytes for source in state.sources):
+        damaged = [note for source in state.sources for note in source.notes]
+        if damaged:
+            return f"{names}: nothing could be read ({damaged[0].partition(':')[0]}); copy it again"
         return f"{names}: there is nothing in it"
     return f"{names}: no line of it is of a format that hotlap knows (docs/logs.md lists them)"

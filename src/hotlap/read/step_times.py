@@ -47,10 +47,11 @@ def step_times(state: State, samples: float | None, accumulation: float | None) 
         tracks = sorted(state.tracks.values(), key=lambda track: not track.format.training)
         rates = (_rate(track, samples, accumulation) for track in tracks)
         found.append(next((rate for rate in rates if rate is not None), None))
-    if main is not None:
-        found.append(_sum_of_parts(main))
     if bar is not None:
         found += [_bar(bar), _bar_rate(bar)]
+    if main is not None:
+        # What no part was timed of is missing in it, so whatever else there is comes first.
+        found.append(_sum_of_parts(main))
     found.append(_runtime(state.remarks.runtime))
     return [each for each in found if each is not None and each.seconds > 0 and math.isfinite(each.seconds)]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 
-from hotlap.records import Comparison, Environment, RunInfo, Tuning
+from hotlap.records import Comparison, Environment, Run, Tuning
 from hotlap.report import text
 
 
-def run(info: RunInfo) -> list[str]:
-    return [f"cd {shlex.quote(text.printable(info.cwd))}", f"hotlap profile -- {text.command(info.command)}"]
+def run(run: Run) -> list[str]:
+    """Return the commands; a run that hotlap ended, after so many steps or so much time, ends after as many steps."""
+    info = run.info
+    steps = f" --steps {len(run.steps)}" if info.outcome == "stopped" and run.steps else ""
+    return [f"cd {shlex.quote(text.printable(info.cwd))}", f"hotlap profile{steps} -- {text.command(info.command)}"]
 
 
 def tuning(tuning: Tuning) -> list[str]:

@@ -121,7 +121,7 @@ def _run(run: Run) -> Card:
         figure=f"{text.seconds(diagnosis.step_seconds)} a step" if diagnosis else "",
         headline=_steady(diagnosis, run.facts) if diagnosis else "The run took no training step.",
         good=False,
-        bars=[("a step", view.leaves(diagnosis.phases))] if diagnosis else [],
+        bars=[("mean", view.leaves(diagnosis.phases))] if diagnosis else [],
         title="What was found",
         points=_found(diagnosis.findings) if diagnosis else [],
         caution=view.trouble(run) or "",

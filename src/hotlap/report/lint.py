@@ -55,8 +55,9 @@ def _judged(found: Lint) -> str:
     )
     judged += f"; against {found.against}." if found.against else "."
     if found.workload is None:
+        many = "was" if len(found.recognised) == 1 else "were"
         return (
-            f"It is another project's, of which only {', '.join(found.recognised)} were recognised, so most rules "
+            f"It is another project's, of which only {', '.join(found.recognised)} {many} recognised, so most rules "
             f"had nothing to look at. {judged}"
         )
     return judged

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.errors import RunError, UsageError
+from hotlap.errors import RunError, UsageError, did_you_mean
 from hotlap.launch.rundir import DEFAULT_ROOT, read_run
 from hotlap.records import SCHEMA, Comparison, Run, Tuning, read_record
 
@@ -45,6 +45,25 @@ def load(path: str | Path) -> Run | Tuning | Comparison:
     )
 
 
+def locate(target: Path, root: Path | None = None) -> Path:
+    """Return where the record lies that ``target`` names: a path, or a name below ``root``.
+
+    Raises:
+        RunError: there is neither.
+    """
+    root = root or DEFAULT_ROOT
+    try:
+        path = target if target.exists() or not (root / target).is_dir() else root / target
+        if not path.exists() and len(target.parts) == 1:
+            names = [each.name for each in root.iterdir()] if root.is_dir() else []
+            raise RunError(
+                f"there is no run {target}: it is neither a path nor below {root}{did_you_mean(str(target), names)}"
+            )
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {target}: {getattr(error, 'strerror', None) or error}") from error
+    return path
+
+
 def load_run(target: Path, root: Path | None = None) -> tuple[Run, Path]:
     """Read the run that ``target`` names: its directory, its run.json, or its name below ``root``; with its directory.
 
@@ -52,16 +71,13 @@ def load_run(target: Path, root: Path | None = None) -> tuple[Run, Path]:
         UsageError: it is a tuning or a comparison, which holds several.
         RunError: nothing is there, it is no run, or it was written by a newer hotlap.
     """
-    below = (root or DEFAULT_ROOT) / target
-    path = target if target.exists() or not below.is_dir() else below
-    if not path.exists() and len(target.parts) == 1:
-        raise RunError(f"there is no run {target}: it is neither a path nor below {root or DEFAULT_ROOT}")
+    path = locate(target, root)
     record = load(path)
     directory = path if path.is_dir() else path.parent
     if isinstance(record, Run):
         return record, directory
     arms = sorted(each.parent for each in directory.glob("arms/*/run.json"))
-    named = f", as in {arms[0]}" if arms else ""
+    named = f", as in {arms[0]}" if arms else ", which lie in the directory that it was written to, below arms"
     kind = "tuning" if isinstance(record, Tuning) else "comparison"
     raise UsageError(f"{target} is a {kind}, which holds several runs: name one of its arms{named}")
 
@@ -102,7 +118,10 @@ def _fields(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"cannot read {file}: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise RunError(f"{file} is no record of hotlap: {error}") from error
+        raise RunError(
+            f"{file} is no record of hotlap ({error}): name a directory below .hotlap/runs; logs and traces are for "
+            "`hotlap read`"
+        ) from error
     schema = raw.get("schema", 0)
     if not isinstance(schema, int):
         raise RunError(f"{file} is no record of hotlap: its schema is {schema!r}, not a number")

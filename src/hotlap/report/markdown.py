@@ -64,7 +64,7 @@ def _run(run: Run) -> list[Lines]:
     ]
     if diagnosis is not None:
         parts += [pieces.phases(diagnosis), *pieces.findings(diagnosis.findings), *pieces.without_it(diagnosis)]
-    parts += pieces.reproduce(again.run(info), run.facts, info.environment)
+    parts += pieces.reproduce(again.run(run), run.facts, info.environment)
     if diagnosis is not None:
         parts += [
             pieces.will_not_help(diagnosis),

@@ -89,8 +89,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         config: dict[str, Any] = msgspec.json.decode((folder / "config.json").read_bytes())
         text = (folder / "log.jsonl").read_bytes()
     except (OSError, msgspec.DecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"{folder} holds no training of `hotlap train` ({error}): give the output_dir of one, which has "
+            f"{folder} holds no training of `hotlap train` ({reason}): give the output_dir of one, which has "
             "config.json and log.jsonl"
         ) from None
     lines = []

@@ -79,7 +79,7 @@ def _only(trainings: list[Training]) -> Training:
         names = [str(each.pid if each.directory is None else each.directory.name) for each in trainings]
         width = max(map(len, names))
         rows = [
-            f"  hotlap watch {name:{width}}  {text.shorten(text.command(each.command), 60)}"
+            f"  hotlap watch {name:{width}}  {text.shorten(' '.join(text.command(each.command).split()), 60)}"
             for name, each in zip(names, trainings, strict=True)
         ]
         raise UsageError("\n".join([f"{len(trainings)} trainings are running; say which one:", *rows]))

@@ -175,7 +175,7 @@ def described(code: str) -> Described:
     try:
         return known[code.strip().upper()]
     except KeyError:
-        hint = did_you_mean(code.strip().upper(), known) or f"; the codes are {', '.join(known)}"
+        hint = did_you_mean(code.strip().upper(), known) or "; `hotlap explain` lists them"
         raise UsageError(f"there is no finding {code!r}{hint}") from None
 
 

@@ -58,7 +58,10 @@ class PartOfStep(LogRule):
         "What was timed is shorter than a step is by its wall clock or its throughput. What dominates the part that "
         "was timed need not dominate the step."
     )
-    evidence_needed = "The outermost spans of the timing log, and the time of a step from the training log."
+    evidence_needed = (
+        "The outermost spans of the timing log, and the time of a step from the training log; or the sum of the parts "
+        "that lines print, and the time of a step by the clock on the wall."
+    )
     remedy = "Have the whole step broken down: `hotlap profile -- python train.py`."
     limits = (
         "The two logs may be of different runs. Where gradients are accumulated, the timing log is taken to see one "
@@ -68,7 +71,9 @@ class PartOfStep(LogRule):
 
     def check(self, reading: Reading) -> Finding | None:
         timing, step = reading.timing, reading.step_seconds.value
-        if timing is None or not step:
+        if timing is None:
+            return self._printed_parts(reading)
+        if not step:
             return None
         times = int(reading.accumulation.value or 1)
         seen = times * timing.seen
@@ -84,6 +89,19 @@ class PartOfStep(LogRule):
                 f"A step takes {about(reading.step_seconds)}: {reading.step_seconds.how}.",
                 f"The timing log sees {time(seen)} of it{of}{what}: {percent(seen / step)}.",
                 f"Where the other {time(step - seen)} go is in neither log.{candidates}",
+            ]
+        )
+
+    def _printed_parts(self, reading: Reading) -> Finding | None:
+        parts = next((each for each in reading.step_times if "printed parts" in each.how), None)
+        wall = next((each for each in reading.step_times if each.wall), None)
+        if parts is None or wall is None or parts.seconds >= (1 - CLOCKS_DIFFER) * (wall.low or wall.seconds):
+            return None
+        return self.note(
+            [
+                f"A step takes {time(wall.seconds)}: {wall.how}.",
+                f"The parts that are printed are {time(parts.seconds)} of it: {percent(parts.seconds / wall.seconds)}.",
+                f"Where the other {time(wall.seconds - parts.seconds)} go is in no line.",
             ]
         )
 

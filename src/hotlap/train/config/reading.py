@@ -158,7 +158,8 @@ def _read_mapping(path: Path) -> tuple[dict[Any, Any], dict[tuple[Any, ...], int
             raise ConfigError(
                 f"{path}, line {line}: YAML does not allow tabs here, put spaces in their place"
             ) from None
-        raise ConfigError(f"{path}, line {line} is not YAML ({error.problem}): correct {content.strip()!r}") from None
+        remedy = f"correct {content.strip()!r}" if content.strip() else "it ends before it is complete"
+        raise ConfigError(f"{path}, line {line} is not YAML ({error.problem}): {remedy}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML ({str(error).splitlines()[0]}): remove the unusual characters") from None
 
