@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import cast
 
 #: What may be a number; ``number`` says whether it is one.
 LOOSE = rb"(?:[-+]?\d[\d.eE+-]*|[-+]?(?:nan|NaN|NAN|inf|Infinity))"
@@ -39,7 +40,9 @@ def number(text: bytes) -> float | None:
 def numbers(column: Sequence[bytes | None]) -> list[float | None]:
     """What ``number`` says of each, or None where nothing was printed."""
     try:
-        return [None if each is None else float(each) for each in column]
+        if None in column:
+            return [None if each is None else float(each) for each in column]
+        return list(map(float, cast("Sequence[bytes]", column)))
     except ValueError:
         return [None if each is None else number(each) for each in column]
 
