@@ -127,7 +127,8 @@ def test_ranks_in_turns(tmp_path: Path) -> None:
 def test_statistics_without_their_figures(tmp_path: Path) -> None:
     """The beginning of a cache's lines, without what may follow, is no error."""
     found = read_text(tmp_path, "[Set] Cache Stats:\nCache stats: hits=850/1000 (85.0%)\n")
-    assert found.cache is not None and found.cache.hit_rate == 0.85
+    assert found.cache is not None
+    assert found.cache.hit_rate == 0.85
 
 
 @pytest.mark.parametrize(

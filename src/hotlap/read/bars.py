@@ -55,8 +55,8 @@ _SHORT = 1.0
 #: A bar with so much of the time of the longest may be within that one, as the steps are within the epochs.
 _WITHIN = 0.5
 _PERCENT = b"0123456789. \t"
-#: Lines from which those of one layout are taken together.
-_LONG = 4
+#: Lines that are taken together where they have one layout.
+_TOGETHER = 512
 #: Descriptions, times and layouts that are remembered.
 _MEMORY = 10_000
 _UNITS = {"memory": "bytes", "loss": "", "gpu_utilization": "", "rate_steps": "steps/s"}
@@ -79,14 +79,9 @@ class _Rows(NamedTuple):
     seconds: list[bytes | None]
     added: list[bytes]
 
-    def between(self, start: int, end: int) -> _Rows:
-        return _Rows(
-            self.at[start:end],
-            self.clock[start:end],
-            self.rate[start:end],
-            self.seconds[start:end],
-            self.added[start:end],
-        )
+    def only(self, rows: list[int]) -> tuple[list[bytes | None], list[bytes | None], list[bytes]]:
+        """Rate, seconds and what is added, of these."""
+        return [self.rate[at] for at in rows], [self.seconds[at] for at in rows], [self.added[at] for at in rows]
 
 
 class _Layout(NamedTuple):
@@ -209,9 +204,15 @@ class Bars:
             columns = [list(compress(column, new)) for column in columns]
         before, ats, totals, *rest = columns
         rows = _Rows(list(map(int, ats)), *rest)
+        #: Lines of each bar on which it moves, and the steps that they are at.
+        moves: dict[Bar, tuple[list[int], list[float]]] = {}
         for start, end in _runs(before, totals, rows.at):
-            self._run(before[start], int(totals[start]), rows, start, end)
-        for bar in self.bars.values():
+            self._run(before[start], int(totals[start]), rows, range(start, end), moves)
+        for bar, (lines, steps) in moves.items():
+            rates, each_seconds, added = rows.only(lines)
+            _note_rates(bar, steps, rates, each_seconds)
+            for at in range(0, len(lines), _TOGETHER):
+                self._note_added(bar, steps[at : at + _TOGETHER], added[at : at + _TOGETHER])
             bar.flush()
         self.lines += len(prefixes)
         return left
@@ -222,7 +223,9 @@ class Bars:
         long = [bar for bar in self.bars.values() if bar.spent >= _WITHIN * most]
         return max(long, key=lambda bar: (bar.done, bar.spent), default=None)
 
-    def _run(self, before: bytes, total: int, rows: _Rows, start: int, end: int) -> None:
+    def _run(
+        self, before: bytes, total: int, rows: _Rows, run: range, moves: dict[Bar, tuple[list[int], list[float]]]
+    ) -> None:
         """Take lines of one description whose positions rise."""
         name = self._name(before)
         if name is None:
@@ -230,19 +233,19 @@ class Bars:
         bar = self.bars.get((name.counted, total))
         if bar is None:
             bar = self.bars[name.counted, total] = Bar()
-        for first in range(start, end):
+        for first in run:
             if bar.draw(rows.at[first], total, self._clock(rows.clock[first]), name.epoch):
                 break
         else:
             return
-        rows = rows.between(first, end)
-        if len(rows.at) > 1:
-            bar.go_on(rows.at[1:], self._clock(rows.clock[-1]))
-        steps = [float(bar.steps + at) for at in rows.at]
-        _note_rates(bar, steps, rows)
+        if first + 1 < run.stop:
+            bar.go_on(rows.at[first + 1 : run.stop], self._clock(rows.clock[run.stop - 1]))
+        steps = [float(bar.steps + at) for at in rows.at[first : run.stop]]
         if name.memory is not None:
             bar.note("memory", steps, [name.memory] * len(steps), [b""] * len(steps))
-        self._note_added(bar, steps, rows.added)
+        lines, all_steps = moves.setdefault(bar, ([], []))
+        lines += range(first, run.stop)
+        all_steps += steps
 
     def _clock(self, text: bytes) -> float:
         """Seconds; the same ones are drawn many times."""
@@ -253,8 +256,8 @@ class Bars:
         return self._clocks[text]
 
     def _note_added(self, bar: Bar, steps: list[float], added: list[bytes]) -> None:
-        """Lines of a run nearly always have the same words between their numbers as its first."""
-        layout = self._layout(added[0]) if len(added) >= _LONG else None
+        """Lines nearly always have the same words between their numbers as the first."""
+        layout = self._layout(added[0])
         found = layout.pattern.findall(b"\n".join(added)) if layout is not None else []
         if layout is not None and len(found) == len(added):
             for at, figure, factor in layout.figures:
@@ -302,11 +305,11 @@ def _runs(before: list[bytes], totals: list[bytes | None], ats: list[int]) -> It
     yield start, len(ats)
 
 
-def _note_rates(bar: Bar, steps: list[float], rows: _Rows) -> None:
-    printed = [rate or seconds for rate, seconds in zip(rows.rate, rows.seconds, strict=True)]
+def _note_rates(bar: Bar, steps: list[float], rates: list[bytes | None], seconds: list[bytes | None]) -> None:
+    printed = [rate or each for rate, each in zip(rates, seconds, strict=True)]
     values = [value or None for value in numbers(printed)]
-    if None in rows.rate:
-        values = [1 / value if value and not rate else value for value, rate in zip(values, rows.rate, strict=True)]
+    if None in rates:
+        values = [1 / value if value and not rate else value for value, rate in zip(values, rates, strict=True)]
     bar.note("rate_steps", steps, values, printed)
 
 
