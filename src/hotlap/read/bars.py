@@ -57,7 +57,8 @@ _WITHIN = 0.5
 _PERCENT = b"0123456789. \t"
 #: Lines that are taken together where they have one layout.
 _TOGETHER = 512
-#: Descriptions, times and layouts that are remembered.
+_LAYOUTS = 100
+#: Descriptions and times that are remembered.
 _MEMORY = 10_000
 _UNITS = {"memory": "bytes", "loss": "", "gpu_utilization": "", "rate_steps": "steps/s"}
 
@@ -204,7 +205,7 @@ class Bars:
             columns = [list(compress(column, new)) for column in columns]
         before, ats, totals, *rest = columns
         rows = _Rows(list(map(int, ats)), *rest)
-        #: Lines of each bar on which it moves, and the steps that they are at.
+        # Lines of each bar on which it moves, and the steps that they are at.
         moves: dict[Bar, tuple[list[int], list[float]]] = {}
         for start, end in _runs(before, totals, rows.at):
             self._run(before[start], int(totals[start]), rows, range(start, end), moves)
@@ -276,7 +277,7 @@ class Bars:
         ends = [0, *(at for match in matches for at in match.span(2)), len(text)]
         between = tuple(text[ends[at] : ends[at + 1]] for at in range(0, len(ends), 2))
         if between not in self._layouts:
-            if len(self._layouts) > _MEMORY:
+            if len(self._layouts) > _LAYOUTS:
                 self._layouts.clear()
             known = [(_FIGURES.get(match[1].lower(), ("", {})), match[3] or b"") for match in matches]
             figures = [(at, name, units[unit]) for at, ((name, units), unit) in enumerate(known) if unit in units]
