@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import compress
-from operator import ne
+from operator import eq, ne
 from typing import NamedTuple, cast
 
 from hotlap.read.numbers import LOOSE, duration, number, numbers
@@ -198,10 +198,10 @@ class Bars:
         prefixes, left = split_gaps(parts[0::width])
         before = [prefix.rstrip(_PERCENT) for prefix in prefixes]
         columns = [before, *(parts[at::width] for at in range(1, width))]
-        drawn = list(zip(*columns[:4], strict=True))
-        # Ranks that draw the same: a bar that has not moved says nothing new.
-        new = [True, *map(ne, drawn, drawn[1:])]
-        if not all(new):
+        if any(map(eq, columns[1], columns[1][1:])):
+            # Ranks that draw the same: a bar that has not moved says nothing new.
+            drawn = list(zip(*columns[:4], strict=True))
+            new = [True, *map(ne, drawn, drawn[1:])]
             columns = [list(compress(column, new)) for column in columns]
         before, ats, totals, *rest = columns
         rows = _Rows(list(map(int, ats)), *rest)
