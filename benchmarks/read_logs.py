@@ -106,7 +106,8 @@ FORMATS: dict[str, Line] = {
 READ = """
 import json, resource, sys, time
 from pathlib import Path
-from hotlap.read.lines import Text, opened
+from hotlap.read.lines import Text
+from hotlap.read.opening import opened
 from hotlap.read.state import State
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -157,6 +157,22 @@ def test_ranks_that_draw_one_bar_in_turns(name: str, tmp_path: Path) -> None:
     assert read_text(tmp_path, text).steps.value == 100
 
 
+def test_what_a_script_adds_to_its_bar(tmp_path: Path) -> None:
+    """Is read line by line where its words change, and where two of them are the same figure."""
+    bar = "Epoch 0: 10%|#  | {}/100 [00:{:02d}<00:50, {}{}]\n"
+    rates = ["?it/s", "2.00it/s", "4.00s/it", "0.00it/s", *["2.00it/s"] * 6]
+    plain = "".join(bar.format(at, at, rate, f", loss=0.{at}, fw=3.0ms") for at, rate in enumerate(rates, 1))
+    changing = plain.replace(", loss=0.4,", ", eta=1:20, loss=0.4,").replace(", loss=0.7", "")
+    twice = plain.replace("fw=3.0ms", "train_loss=2.0")
+    series = [read_text(tmp_path, text).series for text in (plain, changing, twice)]
+    losses = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.10]
+    assert series[0]["loss"].value == losses
+    assert series[0]["steps per second"].value == [2.0, 0.25, *[2.0] * 6]
+    assert series[0]["steps per second"].step == [2, 3, *range(5, 11)]
+    assert series[1]["loss"].value == losses[:6] + losses[7:]
+    assert series[2]["loss"].value == [value for loss in losses for value in (loss, 2.0)]
+
+
 def test_steps_within_a_bar_of_epochs(tmp_path: Path) -> None:
     """Are the training's steps, and not the epochs."""
     text = ""

@@ -124,6 +124,24 @@ def test_ranks_in_turns(tmp_path: Path) -> None:
     assert found.series["throughput"].lines == 39
 
 
+def test_statistics_without_their_figures(tmp_path: Path) -> None:
+    """The beginning of a cache's lines, without what may follow, is no error."""
+    found = read_text(tmp_path, "[Set] Cache Stats:\nCache stats: hits=850/1000 (85.0%)\n")
+    assert found.cache is not None
+    assert found.cache.hit_rate == 0.85
+
+
+@pytest.mark.parametrize(
+    "keys", ['"mode": "train", "epoch": 1, "iter": {}', '"iter": {}, "epoch": 1', '"lr": 0.1, "iter": {}']
+)
+def test_json_in_any_order(keys: str, tmp_path: Path) -> None:
+    """Of the keys; lines of an evaluation are left out."""
+    lines = [f'{{{keys.format(at)}, "time": 0.{at}}}' for at in (1, 2, 3)]
+    lines.insert(2, '{"mode": "val", "epoch": 1, "iter": 9, "time": 0.9}')
+    found = read_text(tmp_path, "\n".join(lines) + "\n").series["step time"]
+    assert (found.step, found.value) == ([1, 2, 3], [0.1, 0.2, 0.3])
+
+
 def test_layouts_in_turns(tmp_path: Path) -> None:
     """Lines with and without a field keep their order: nothing looks like a restart."""
     line = "iter {}: loss 3.98, time {}.00ms\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 #: What may be a number; ``number`` says whether it is one.
 LOOSE = rb"(?:[-+]?\d[\d.eE+-]*|[-+]?(?:nan|NaN|NAN|inf|Infinity))"
@@ -28,10 +29,22 @@ UNITS = {
 
 def number(text: bytes) -> float | None:
     """Return the number, or None where it is not certain what was printed."""
+    if b"," in text:
+        return float(text.replace(b",", b"")) if _THOUSANDS.fullmatch(text) else None
     try:
         return float(text)
     except ValueError:
-        return float(text.replace(b",", b"")) if _THOUSANDS.fullmatch(text) else None
+        return None
+
+
+def numbers(column: Sequence[bytes | None]) -> list[float | None]:
+    """What ``number`` says of each, or None where nothing was printed."""
+    try:
+        if None in column:
+            return [None if each is None else float(each) for each in column]
+        return list(map(float, cast("Sequence[bytes]", column)))
+    except ValueError:
+        return [None if each is None else number(each) for each in column]
 
 
 def count(text: bytes) -> int | None:

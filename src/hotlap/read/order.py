@@ -36,6 +36,7 @@ class EpochSteps:
         self.named = False
         self._before: dict[bytes, float] = {}
         self._base = 0.0
+        self._epoch: bytes | None = b""
         self._first: float | None = None
         self._last = -1.0
         self._highest = 0.0
@@ -45,13 +46,26 @@ class EpochSteps:
         if not self.named:
             self._base, self._last = 0.0, -1.0
 
-    def of(self, at: float, epoch: bytes | None) -> float:
-        """The step over the training of a line that says this one, in this epoch."""
+    def over(self, steps: Sequence[float], epochs: Sequence[bytes | None]) -> list[float]:
+        """The steps over the training of lines that say these, in these epochs."""
         if self._first is None:
-            self._first = at
-        fell = at < self._last
+            self._first = steps[0]
+        found = []
+        for at, epoch in zip(steps, epochs, strict=True):
+            if at < self._last or epoch != self._epoch:
+                self._turn(at, epoch)
+            self._last = at
+            step = self._base + at
+            if step > self._highest:
+                self._highest = step
+            found.append(step)
+        return found
+
+    def _turn(self, at: float, epoch: bytes | None) -> None:
+        """The count falls, or another epoch is named."""
+        fell, self._epoch = at < self._last, epoch
         if epoch is None:
-            if fell and at <= self._first:
+            if fell and self._first is not None and at <= self._first:
                 self._base = self._highest
         else:
             self.named = True
@@ -59,9 +73,6 @@ class EpochSteps:
                 # Where the count goes on, it is not of the epoch.
                 self._before[epoch] = self._highest if fell else self._base
             self._base = self._before[epoch]
-        self._last = at
-        self._highest = max(self._highest, self._base + at)
-        return self._base + at
 
 
 class Order:

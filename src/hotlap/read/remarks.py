@@ -74,7 +74,7 @@ def _setting(name: str) -> Callable[[Remarks, re.Match[bytes]], None]:
 
 def _cached(**factors: float) -> Callable[[Remarks, re.Match[bytes]], None]:
     def take(remarks: Remarks, match: re.Match[bytes]) -> None:
-        found = {name: number(match[name]) for name in factors}
+        found = {name: number(match[name] or b"") for name in factors}
         remarks.cache.update({name: value * factors[name] for name, value in found.items() if value is not None})
         if "hits" in remarks.cache and remarks.cache.get("hits", 0) + remarks.cache.get("misses", 0) > 0:
             hits = remarks.cache["hits"]
@@ -88,7 +88,7 @@ def _of_all(remarks: Remarks, match: re.Match[bytes]) -> None:
     if hits is not None and everything:
         remarks.cache |= {"hits": hits, "misses": everything - hits}
     for name, group in (("bytes", 3), ("limit", 4)):
-        size = number(match[group])
+        size = number(match[group] or b"")
         if size is not None:
             remarks.cache[name] = size * _GB
 

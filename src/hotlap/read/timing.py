@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TypeAlias, cast
 
-from hotlap.read.numbers import LOOSE, number
+from hotlap.read.numbers import LOOSE, number, numbers
 from hotlap.records import Span, Timing
 
-_NAME = rb"[^\n:\[\]|]{1,200}?"
+#: With the blanks behind it: taking them in is faster than looking where they begin.
+_NAME = rb"[^\n:\[\]|]{1,200}"
+#: From the end of the line before, which is searched for faster than the beginning of a line.
 _LINE = re.compile(
     # Step 1, Total: 3610.53ms, name: 12.3ms (50.0%) [avg: 12.0ms]
-    rb"^[ \t]*(?:Step (?P<step>\d+)[ \t]*$|"
+    rb"\n[ \t]*(?:Step (?P<step>\d+)[ \t]*$|"
     rb"Total[-\s]*(?::|\xef\xbc\x9a)[ \t]*(?P<total>" + LOOSE + rb")[ \t]?ms|"
     rb"(?P<dash>- )?(?P<name>" + _NAME + rb")[ \t]*(?::|\xef\xbc\x9a)[ \t]*(?P<ms>" + LOOSE + rb")[ \t]?ms"
     rb"(?:[ \t]*\([ \t]*(?P<share>" + LOOSE + rb")%\))?(?:[ \t]*\[avg:[ \t]*(?P<avg>" + LOOSE + rb")ms\])?[ \t]*$)",
@@ -70,12 +72,8 @@ class _Sum:
         self.lines += 1
 
 
-class _Row(NamedTuple):
-    name: str
-    ms: float
-    dash: bool = False
-    share: float | None = None
-    mean: float | None = None
+#: What a line says: name, milliseconds, whether a dash marks it as a part, share in percent, mean in milliseconds.
+_Row: TypeAlias = tuple[str, float, bool, "float | None", "float | None"]
 
 
 class Timings:
@@ -97,15 +95,28 @@ class Timings:
         """Take the lines of blocks, and return the others. They have to stand as they do in the log."""
         if b"ms" not in text or not (self._block or self._opened or _is_block(text)):
             return text
-        parts = _LINE.split(text)
+        parts = _LINE.split(b"\n" + text)
         width = _LINE.groups + 1
-        gaps = parts[0::width]
-        for gap, row in zip(gaps, zip(*(parts[at::width] for at in range(1, width)), strict=True), strict=False):
-            self._between(gap)
-            self._line(row)
+        gaps = cast("list[bytes]", parts[0::width])
+        steps, totals, dashes, names, each_ms, shares, means = (parts[at::width] for at in range(1, width))
+        ms_shares_means = zip(numbers(each_ms), numbers(shares), numbers(means), strict=True)
+        # The line end that was put before the text.
+        gaps[0] = gaps[0][1:]
+        for gap, step, total, name, dash, (ms, share, mean) in zip(
+            gaps, steps, numbers(totals), names, dashes, ms_shares_means, strict=False
+        ):
+            if gap:
+                self._between(gap)
+            if step is not None:
+                self._begin_block()
+            elif total is not None:
+                self._close_block(total)
+            elif name is not None and ms is not None:
+                self._block.append((self._name(name), ms, dash is not None, share, mean))
+                if len(self._block) > _MOST_ROWS:
+                    self._end_block()
         self._between(gaps[-1])
-        # What is left of a line that was taken is its end.
-        return b"".join([gap for gap in gaps if gap != b"\n"])
+        return b"\n".join([*filter(None, gaps[:-1]), gaps[-1]])
 
     def feed(self, text: bytes) -> bytes:
         """Take the lines of the other forms, and return the rest."""
@@ -123,31 +134,8 @@ class Timings:
 
     def _between(self, gap: bytes) -> None:
         """Other text ends a block that does not say where it begins."""
-        if self._block and not self._opened and gap != b"\n" and gap.strip(_RULES):
+        if self._block and not self._opened and gap.strip(_RULES):
             self._end_block()
-
-    def _line(self, row: tuple[bytes | None, ...]) -> None:
-        step, total, dash, name, ms, share, mean = row
-        if step is not None:
-            self._begin_block()
-            return
-        value = number(total or ms or b"")
-        if value is None:
-            return
-        if total is not None:
-            self._close_block(value)
-        elif name is not None:
-            self._block.append(
-                _Row(
-                    self._name(name),
-                    value,
-                    dash is not None,
-                    _scaled(share, 0.01) if share else None,
-                    _scaled(mean, 1e-3) if mean else None,
-                )
-            )
-            if len(self._block) > _MOST_ROWS:
-                self._end_block()
 
     def _begin_block(self) -> None:
         self._end_block()
@@ -165,23 +153,27 @@ class Timings:
 
     def _end_block(self) -> None:
         """Without a total it is known for a block by its beginning, or by the means in its lines."""
-        if self._opened or any(row.mean is not None for row in self._block):
+        if self._opened or any(mean is not None for *_, mean in self._block):
             self._add_block()
         self._block, self._opened = [], False
 
     def _add_block(self) -> None:
         root: _Sum | None = None
         sides: dict[str, float] = {}
-        for row in self._block:
-            inside = row.dash and root is not None
+        for name, ms, dash, share, mean in self._block:
+            inside = dash and root is not None
             place = root.children if inside and root is not None else self.roots
-            span = place.setdefault(row.name, _Sum())
-            span.add(row.ms)
-            span.share = span.share if row.share is None else row.share
-            span.mean = span.mean if row.mean is None else row.mean
+            span = place.get(name)
+            if span is None:
+                span = place[name] = _Sum()
+            span.add(ms)
+            if share is not None:
+                span.share = 0.01 * share
+            if mean is not None:
+                span.mean = 1e-3 * mean
             if not inside:
-                sides[row.name] = sides.get(row.name, 0.0) + row.ms
-            if not row.dash:
+                sides[name] = sides.get(name, 0.0) + ms
+            if not dash:
                 root = span
         self.lines += len(self._block)
         if sides:
@@ -204,7 +196,7 @@ class Timings:
         elif value is not None and total is not None:
             self._close_block(value)
         elif value is not None:
-            self._block.append(_Row(self._name(name), value, share=_scaled(share, 0.01) if share else None))
+            self._block.append((self._name(name), value, False, number(share) if share else None, None))
         return b""
 
     def _verbose(self, match: re.Match[bytes]) -> bytes:
@@ -269,7 +261,7 @@ def _adding_up(sides: dict[str, float]) -> str | None:
     """The name of the span that the others of one block add up to."""
     if len(sides) < 3:
         return None
-    name = max(sides, key=lambda each: sides[each])
+    name = max(sides, key=sides.__getitem__)
     others = sum(sides.values()) - sides[name]
     return name if abs(others - sides[name]) <= _ADDS_UP * sides[name] and not _PHASE.search(name) else None
 
@@ -304,11 +296,6 @@ def _with_children(span: Span, children: list[Span]) -> Span:
 
 def _is_block(text: bytes) -> bool:
     return b"ms [avg:" in text or (b"Total" in text and _TOTAL.search(text) is not None)
-
-
-def _scaled(text: bytes, factor: float) -> float | None:
-    value = number(text)
-    return None if value is None else factor * value
 
 
 def _text(name: bytes) -> str:

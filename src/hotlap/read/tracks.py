@@ -100,14 +100,15 @@ class Track:
         """Make a tight pattern for lines like the first ones that are not matched by one."""
         if len(self._tight) >= _LAYOUTS:
             return
-        layouts = []
+        layouts, usual = [], self.format.usual is not None
         for match, _ in zip(self._loose.finditer(text), range(_LAYOUT_LINES), strict=False):
             there = [each for each in self.format.fields if match[each.groups[0]] is not None]
             layouts.append(sorted(there, key=lambda each: match.start(each.groups[0])))
+            usual = usual and re.match(self.format.usual or b"", match[0]) is not None
         if not layouts or layouts.count(layouts[-1]) < len(layouts) // 2:
             return
         absent = [each for each in self.format.fields if each not in layouts[-1]]
-        self._tight.append((self.format.tight(layouts[-1]), absent))
+        self._tight.append((self.format.tight(layouts[-1], usual), absent))
 
     def _rows(self, columns: dict[str, Column], prefixes: list[bytes]) -> None:
         size = len(prefixes)
@@ -184,7 +185,7 @@ class Track:
         if self.format.counts_anew:
             if self._new_file:
                 self._epoch_steps.begin_file()
-            return list(map(self._epoch_steps.of, steps, epochs or [None] * len(steps)))
+            return self._epoch_steps.over(steps, epochs or [None] * len(steps))
         if first is not None and epochs is not None and self.total:
             before = {each: ((count(each) or first) - first if each else 0) * self.total for each in set(epochs)}
             steps = [step + before[epoch] for step, epoch in zip(steps, epochs, strict=True)]
@@ -195,11 +196,11 @@ class Track:
             figure, _, unit = name.partition("__")
             if name in _NAMES:
                 continue
-            x, y = _values(column, steps, unit)
-            if not y:
-                continue
             if figure.endswith("_mean"):
                 self._running_mean(figure, column, columns, unit)
+                continue
+            x, y = _values(column, steps, unit)
+            if not y:
                 continue
             points = self.points.setdefault(figure, Points(_unit(figure), self.format.counted))
             points.digits(column)
