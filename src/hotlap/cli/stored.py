@@ -46,10 +46,11 @@ def compare_runs(runs: Sequence[Path], cases: Sequence[str], run_dir: Path | Non
 
 def _masked(run: Run) -> Run:
     """What is compared goes into JSON, too, so secrets are masked before."""
-    from hotlap.report.secrets import mask
+    from hotlap.report.secrets import mask, mask_prose
 
-    changes = mask([f"{name}={value}" for name, value in run.info.changes.items()])
+    info = run.info
+    changes = mask([f"{name}={value}" for name, value in info.changes.items()])
     shown = {name: value for name, _, value in (each.partition("=") for each in changes)}
-    return msgspec.structs.replace(
-        run, info=msgspec.structs.replace(run.info, command=mask(run.info.command), changes=shown)
-    )
+    reason = None if info.reason is None else mask_prose(info.reason)
+    info = msgspec.structs.replace(info, command=mask(info.command), changes=shown, reason=reason)
+    return msgspec.structs.replace(run, info=info)

@@ -47,8 +47,12 @@ def load_run(target: Path, root: Path | None = None) -> tuple[Run, Path]:
         RunError: nothing is there, it is no run, or it was written by a newer hotlap.
     """
     below = (root or DEFAULT_ROOT) / target
-    path = target if target.exists() or not below.is_dir() else below
-    if not path.exists() and len(target.parts) == 1:
+    try:
+        path = target if target.exists() or not below.is_dir() else below
+        there = path.exists()
+    except OSError as error:
+        raise RunError(f"cannot read {target}: {error.strerror}") from error
+    if not there and len(target.parts) == 1:
         raise RunError(f"there is no run {target}: it is neither a path nor below {root or DEFAULT_ROOT}")
     record = load(path)
     directory = path if path.is_dir() else path.parent
