@@ -113,15 +113,18 @@ def test_two_stored_runs(call: Call) -> None:
     assert found["a"]["command"][-1] == "***"
 
 
-def test_secrets_among_changes_are_masked(call: Call, recording: Path) -> None:
-    """Where arms of a tuning differ in one."""
+def test_secrets_beside_the_command_are_masked(call: Call, recording: Path) -> None:
+    """Where arms of a tuning differ in one, and where the last word of the training has one."""
     changed = recording / ".hotlap/runs/changed"
     shutil.copytree(recording / ".hotlap/runs/one", changed, dirs_exist_ok=True)
     info = json.loads((changed / "run.json").read_text())
-    (changed / "run.json").write_text(json.dumps(info | {"changes": {"wandb.api_key": "hunter2", "workers": "2"}}))
+    info |= {"changes": {"wandb.api_key": "hunter2", "workers": "2"}}
+    info |= {"outcome": "crashed", "reason": "KeyError: api_key=hunter2"}
+    (changed / "run.json").write_text(json.dumps(info))
     code, out, _ = call("compare", "one", "changed", "--json")
     assert code == 0
     assert "hunter2" not in out
+    assert "B did not end as it should (crashed): KeyError: api_key=***" in out
     changes = [(each["name"], each["b"]) for each in json.loads(out)["configuration"]]
     assert changes == [("change wandb.api_key", "***"), ("change workers", "2")]
 
@@ -165,6 +168,8 @@ def test_fail_on_of_stored_runs(call: Call, recording: Path) -> None:
         (["run", "--with", "three"], "there is no run three"),
         (["run", "--with", "one"], "one is not the result of a tuning"),
         (["report", "train.py"], "logs and traces are for `hotlap read`"),
+        (["export", "x" * 300, "--to", "csv"], "File name too long"),
+        (["compare", "one", "x" * 300], "File name too long"),
         (["export", ".", "--to", "csv"], "holds no record of hotlap"),
         (["export", "train.py", "--to", "csv"], "is no record of hotlap"),
         (["export", "one", "--to", "csv", "-o", "train.py"], "train.py exists already"),

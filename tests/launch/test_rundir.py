@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,8 +102,41 @@ def test_a_step_of_another_shape(tmp_path: Path) -> None:
     """A line that is no step of ours is named, not half read."""
     path = _written(tmp_path / "run")
     (path / "steps.jsonl").write_text('{"k": "step", "i": "first"}\n')
-    with pytest.raises(RunError, match="is no record of steps"):
+    with pytest.raises(RunError, match=r"cannot be read: steps\.jsonl holds a line that no probe"):
         read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("steps.jsonl", {"k": "steps", "i": 4, "plan": 0, "times": [1, 2, 3], "samples": [8, 8], "losses": [0.5]}),
+        ("steps.jsonl", {"k": "steps", "i": 4, "plan": 0, "times": [1, 2, 3], "samples": [8], "losses": ["low"]}),
+        ("steps.jsonl", {"k": "start", "t": 1.0, "imported": "now"}),
+        ("steps.jsonl", {"k": "note", "text": {}}),
+        ("steps.rank1.jsonl", {"k": "steps", "i": 4, "plan": 0, "times": [1, 2, 3], "samples": ["8"], "losses": [0.5]}),
+    ],
+)
+def test_a_line_that_no_probe_writes(tmp_path: Path, name: str, line: dict[str, Any]) -> None:
+    """Whatever stands there instead of figures is refused by its file, and never half read."""
+    path = _written(tmp_path / "run")
+    file = path / name
+    text = (path / "steps.jsonl").read_text().replace('{"k": "start"', '{"k": "started"')
+    file.write_text(text + json.dumps(line) + "\n")
+    with pytest.raises(RunError, match=r"holds a line that no probe|is no record of a rank"):
+        read_run(path)
+
+
+def test_figures_that_are_no_numbers(tmp_path: Path) -> None:
+    """A fact that is not finite is not known; half a character, as in a file's name, is shown as a question mark."""
+    path = _written(tmp_path / "run")
+    facts = '{"k": "facts", "device": "cpu", "batch_size": 8, "fetch_seconds": NaN}'
+    note = r'{"k": "note", "text": "a\udcff \ud83d\ude00"}'
+    with (path / "steps.jsonl").open("a") as file:
+        file.write(f"{facts}\n{note}\n")
+    run = read_run(path)
+    assert run.facts.fetch_seconds is None
+    assert run.facts.batch_size == 8
+    assert run.notes[-1] == "a? \U0001f600"
 
 
 def test_no_run(tmp_path: Path) -> None:

@@ -112,6 +112,22 @@ def test_samples_that_nobody_counted() -> None:
     assert [(each.name, each.decides) for each in found.configuration] == [("samples of a step", True)]
 
 
+def test_batches_without_samples() -> None:
+    """A ratio of nothing is none, so steps are compared."""
+    found = compare_stored(run(samples=0), run(seed=1))
+    assert found.unit == "steps"
+    assert found.judgement == "not faster"
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [("2026-11-23T09:30:00", "2 days after"), ("0001-01-01T00:00:00+05:00", "not known"), ("soon", "not known")],
+)
+def test_dates_as_people_write_them(date: str, said: str) -> None:
+    """Without a zone it is UTC; what is no moment is not known."""
+    assert said in compare_stored(run(), run(date=date)).limits[0]
+
+
 def test_what_a_record_does_not_know_is_no_difference() -> None:
     """It is said that the settings are not known."""
     b = replace(run(), facts=Facts())

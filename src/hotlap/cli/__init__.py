@@ -19,6 +19,7 @@ import cyclopts
 
 from hotlap.cli import (  # noqa: F401  (they enter themselves into the application)
     commands,
+    comparing,
     configurations,
     estimates,
     exports,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -24,18 +24,12 @@ from hotlap.cli.options import (
     Page,
     RunDir,
     app,
-    quoted_words,
     training_words,
 )
-from hotlap.cli.stored import compare_runs
+from hotlap.cli.results import short, tuning_options, write_page
 from hotlap.errors import FindingsPresent, RunError, TrainingFailed, UsageError
 from hotlap.records import Goal
-from hotlap.terminal import Progress, as_bytes, as_seconds, may_write, print_json, print_view
-
-if TYPE_CHECKING:
-    from hotlap.tune.options import Options
-
-_COMPARE_BUDGET = "10m"
+from hotlap.terminal import Progress, as_seconds, may_write, print_json, print_view
 
 
 @app.command(usage="Usage: hotlap profile [OPTIONS] -- COMMAND")
@@ -126,7 +120,7 @@ def profile(
         from hotlap.report import terminal
 
         print_view(terminal.profile(run, diagnosis))
-    _write_page(report, directory)
+    write_page(report, directory)
     if run.info.outcome not in ("finished", "stopped"):
         raise TrainingFailed(f"the training {run.info.outcome.replace('_', ' ')}: {run.info.reason}")
     there = sorted({finding.code for finding in diagnosis.findings} & set(wanted))
@@ -217,7 +211,7 @@ def tune(
     may_write("--output", output, force=force)
     may_write("--report", report, force=force)
     options = msgspec.structs.replace(
-        _options(budget, memory_limit, run_dir, fresh),
+        tuning_options(budget, memory_limit, run_dir, fresh),
         goal=goal,
         quality=quality,
         planned_steps=planned_steps,
@@ -237,8 +231,8 @@ def tune(
         written = output or directory / f"{Path(source).stem}_optimized{Path(source).suffix}"
         write_whole(written, tuned)
     page = directory / "report.html"
-    _write_page(page, directory)
-    _write_page(report, directory)
+    write_page(page, directory)
+    write_page(report, directory)
     if json:
         print_json(tuning)
     else:
@@ -255,98 +249,11 @@ def tune(
         ("page", page),
     ):
         if path is not None:
-            progress.say(f"{what}: {_short(path)}")
+            progress.say(f"{what}: {short(path)}")
     if tuning.adopted:
         # What no key is for is in no file.
         whole = None if target.levers(tuning.adopted) else written
         progress.say(f"train with it: {_how_to_run(target.config, whole, directory)}")
-
-
-@app.command(
-    usage='Usage: hotlap compare [OPTIONS] --a "COMMAND" --b "COMMAND"\n       hotlap compare [OPTIONS] RUN RUN'
-)
-def compare(
-    *runs: Path,
-    a: str | None = None,
-    b: str | None = None,
-    budget: Budget = _COMPARE_BUDGET,
-    report: Page = None,
-    force: Force = False,
-    fail_on: Annotated[
-        str | None,
-        Parameter(
-            help="Leave with exit code 1 if B is one of: regression (slower, or another training; unclear counts where "
-            "the median pair is slower by more than 2%), slower, not-faster (unclear counts), other-training (not "
-            "shown to be the same counts)."
-        ),
-    ] = None,
-    memory_limit: MemoryLimit = None,
-    fresh: Fresh = False,
-    run_dir: RunDir = None,
-    json: Json = False,
-) -> None:
-    """Say whether command B really trains faster than command A, and whether it is the same training.
-
-    Both are started in pairs of fresh processes and run in alternating blocks:
-
-    `hotlap compare --a "python train.py" --b "python train.py --amp"`
-
-    Two runs that were recorded before can be set side by side, which measures nothing and proves nothing:
-
-    `hotlap compare profile-20260101-0900 profile-20260102-0900`
-
-    Parameters
-    ----------
-    runs
-        Names, directories or run.json of two runs.
-    a
-        The first training command, in quotes.
-    b
-        The second training command, in quotes.
-    """
-    from hotlap.tune.compare import compare as compare_commands
-    from hotlap.tune.compare import regression
-
-    cases = [case.strip() for case in (fail_on or "").split(",") if case.strip()]
-    for case in cases:
-        if case not in _REGRESSIONS:
-            raise UsageError(f"--fail-on {case}: use one or more of {', '.join(_REGRESSIONS)}")
-    if runs:
-        given: dict[str, object] = {"--a": a, "--b": b, "--report": report, "--memory-limit": memory_limit}
-        given |= {"--force": force or None, "--fresh": fresh or None}
-        given |= {"--budget": None if budget == _COMPARE_BUDGET else budget}
-        measuring = [option for option, value in given.items() if value is not None]
-        if measuring:
-            raise UsageError(f"{', '.join(measuring)}: for two commands that are measured, not for stored runs")
-        compare_runs(runs, cases, run_dir, json)
-        return
-    may_write("--report", report, force=force)
-    if a is None or b is None:
-        raise UsageError("give two training commands with --a and --b, in quotes, or name two stored runs")
-    commands = quoted_words("--a", a), quoted_words("--b", b)
-    options = _options(budget, memory_limit, run_dir, fresh)
-    with Progress() as progress:
-        comparison, directory = compare_commands(*commands, options, progress)
-    if json:
-        print_json(comparison)
-    else:
-        from hotlap.report import terminal
-
-        print_view(terminal.comparison(comparison))
-    _write_page(report, directory)
-    progress.say(f"result: {_short(directory / 'result.json')}")
-    seen = [comparison.judgement.replace(" ", "-")]
-    seen += ["not-faster"] if comparison.judgement in ("slower", "unclear") else []
-    seen += ["other-training"] if comparison.same_training.same is not True else []
-    there = [case for case in cases if case in seen]
-    if there:
-        raise FindingsPresent(f"B is {' and '.join(there)}, which --fail-on asked for")
-    reason = regression(comparison)
-    if "regression" in cases and reason is not None:
-        raise FindingsPresent(f"B is a regression, which --fail-on asked for: {reason}")
-
-
-_REGRESSIONS = ("regression", "slower", "not-faster", "other-training")
 
 
 @app.command(usage="Usage: hotlap run --with RESULT [-- COMMAND]")
@@ -381,38 +288,14 @@ def run(
     return api.run(result, command, run_dir=run_dir)
 
 
-def _options(budget: str, memory_limit: str | None, run_dir: Path | None, fresh: bool) -> Options:
-    from hotlap.launch.process import Limits
-    from hotlap.tune.options import Options
-
-    limits = Limits(memory=None if memory_limit is None else as_bytes("--memory-limit", memory_limit))
-    return Options(budget=as_seconds("--budget", budget), run_dir=run_dir, fresh=fresh, limits=limits)
-
-
 def _directory(root: Path | None, name: str) -> Path:
     from hotlap.launch.rundir import DEFAULT_ROOT
 
     return (root or DEFAULT_ROOT) / name
 
 
-def _write_page(place: Path | None, directory: Path) -> None:
-    if place is not None:
-        from hotlap.records import write_whole
-        from hotlap.report import load_report
-
-        write_whole(place, load_report(directory))
-
-
-def _short(path: Path) -> str:
-    """Relative to the working directory, where the path is below it."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
 def _how_to_run(config: str | None, written: Path | None, directory: Path) -> str:
     if config is not None and written is not None:
-        return f"hotlap train {shlex.quote(_short(written))}"
+        return f"hotlap train {shlex.quote(short(written))}"
     command = "" if config is not None else " -- COMMAND"
-    return f"hotlap run --with {shlex.quote(_short(directory))}{command}"
+    return f"hotlap run --with {shlex.quote(short(directory))}{command}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from hotlap.records import Diagnosis, Run
+from hotlap.records import Diagnosis, Run, moment_of
 from hotlap.report import text, verdicts, view
 from hotlap.report.about import machine
 
@@ -31,11 +29,8 @@ def about(run: Run) -> dict[str, str]:
 
 def began(run: Run) -> float | None:
     """Return the Unix time of the start, None where the record does not say."""
-    try:
-        # Python 3.10 does not know the Z.
-        return datetime.fromisoformat(run.info.date.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
+    moment = moment_of(run.info.date)
+    return None if moment is None else moment.timestamp()
 
 
 def headline(run: Run, diagnosis: Diagnosis) -> str:

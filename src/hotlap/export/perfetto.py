@@ -99,12 +99,8 @@ def _of_steps(steps: Iterable[MarkedStep], rank: int, origin: int) -> Iterator[E
 
 
 def _phases(step: MarkedStep, rank: int, origin: int) -> Iterator[Event]:
-    """Neighbours of one phase are one slice; what happens inside of backward lies in a slice of it."""
-    spans: list[tuple[str, int, int]] = []
-    for phase, begin, end in zip(step.phases, step.times, step.times[1:], strict=False):
-        if spans and spans[-1][0] == phase:
-            begin = spans.pop()[1]
-        spans.append((phase, begin - origin, end - origin))
+    """What happens inside of backward lies in a slice of it."""
+    spans = [(phase, begin - origin, end - origin) for phase, begin, end in step.spans()]
     at = 0
     while at < len(spans):
         beyond = at
@@ -119,11 +115,7 @@ def _phases(step: MarkedStep, rank: int, origin: int) -> Iterator[Event]:
 
 
 def _throughput(step: MarkedStep) -> float | None:
-    spent = sum(
-        end - begin
-        for phase, begin, end in zip(step.phases, step.times, step.times[1:], strict=False)
-        if phase not in (*UNCOUNTED, "paused")
-    )
+    spent = sum(end - begin for phase, begin, end in step.spans() if phase not in (*UNCOUNTED, "paused"))
     return step.samples * _SECOND / spent if step.samples and spent > 0 else None
 
 

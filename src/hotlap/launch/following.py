@@ -109,6 +109,8 @@ def records(lines: list[bytes], path: Path) -> list[dict[str, Any]]:
                 record = json.loads(line)  # which knows NaN
             except ValueError:
                 continue
+            if b"\\ud" in line:  # half of a character, from a name of a file that is no text
+                record = json.loads(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
         if isinstance(record, dict) and "k" in record:
             if record.get("schema", 0) > SCHEMA:
                 raise RunError(

@@ -15,7 +15,7 @@ Line = dict[str, Any]
 def startup_of(lines: list[Line]) -> Startup | None:
     for line in lines:
         if line["k"] == "start" and "imported" in line:
-            return Startup(began=line["t"], imported=line["imported"])
+            return msgspec.convert({"began": line["t"], "imported": line["imported"]}, Startup)
     return None
 
 

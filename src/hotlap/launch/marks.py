@@ -6,7 +6,8 @@ phases      data_wait  forward  loss       ``paused`` while a controller held th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,15 @@ class MarkedStep(NamedTuple):
     loss: float | None
     looked: bool
 
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Each phase with the time of its beginning and of its end; neighbours of one phase are one span."""
+        found: list[tuple[str, int, int]] = []
+        for phase, (begin, end) in zip(self.phases, pairwise(self.times), strict=True):
+            if found and found[-1][0] == phase:
+                begin = found.pop()[1]
+            found.append((phase, begin, end))
+        return found
+
 
 def marked_steps(path: Path) -> Iterator[MarkedStep]:
     """Yield the steps of ``steps.jsonl`` in order; a last line that was cut off is left out.
@@ -31,28 +41,42 @@ def marked_steps(path: Path) -> Iterator[MarkedStep]:
     Raises:
         RunError: it cannot be read, or holds what no probe writes.
     """
-    plans: dict[int, dict[str, Any]] = {}
     try:
         with path.open("rb") as file:
-            for line in file:
-                for record in records([line], path) if line.endswith(b"\n") else ():
-                    if record["k"] == "plan":
-                        plans[record["id"]] = record
-                    elif record["k"] == "steps" and record["plan"] in plans:
-                        yield from _steps(record, plans[record["plan"]])
+            lines = (record for line in file if line.endswith(b"\n") for record in records([line], path))
+            for line, plan in _planned(lines):
+                yield from (_step(line, plan, number) for number in range(len(line["losses"])))
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
     except (LookupError, TypeError, ValueError) as error:
         raise RunError(f"{path} holds a line that no probe of this hotlap writes ({error!r})") from error
 
 
-def _steps(record: dict[str, Any], plan: dict[str, Any]) -> Iterator[MarkedStep]:
+def marked_step(lines: Iterable[dict[str, Any]], i: int) -> MarkedStep | None:
+    """The step with this index in lines of ``steps.jsonl`` as they stand there, None where it is not."""
+    for line, plan in _planned(lines):
+        if 0 <= i - line["i"] < len(line["losses"]):
+            return _step(line, plan, i - line["i"])
+    return None
+
+
+def _planned(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The lines of steps, each with its plan; those of a record that lost its beginning have none."""
+    plans: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        if line["k"] == "plan":
+            plans[line["id"]] = line
+        elif line["k"] == "steps" and line["plan"] in plans:
+            yield line, plans[line["plan"]]
+
+
+def _step(line: dict[str, Any], plan: dict[str, Any], number: int) -> MarkedStep:
     phases = [plan["phases"][slot] for slot in plan["slots"]]
-    looked = record.get("looked", ())
-    for number, (samples, loss) in enumerate(zip(record["samples"], record["losses"], strict=True)):
-        first, i = number * len(phases), record["i"] + number
-        times = record["times"][first : first + len(phases) + 1]
-        if len(times) <= len(phases):
-            raise ValueError(f"step {i} has {len(times)} marks for {len(phases)} phases")
-        lost = None if loss is None else float(loss)
-        yield MarkedStep(i, times, phases, plan["micro_batches"], samples, lost, i in looked)
+    first, i = number * len(phases), line["i"] + number
+    times = line["times"][first : first + len(phases) + 1]
+    if len(times) <= len(phases):
+        raise ValueError(f"step {i} has {len(times)} marks for {len(phases)} phases")
+    loss = line["losses"][number]
+    lost = None if loss is None else float(loss)
+    looked = i in line.get("looked", ())
+    return MarkedStep(i, times, phases, plan["micro_batches"], line["samples"][number], lost, looked)

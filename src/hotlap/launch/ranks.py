@@ -12,7 +12,7 @@ import msgspec
 
 from hotlap.errors import RunError
 from hotlap.launch.decoding import Decoder
-from hotlap.records import DataParallel, Rank
+from hotlap.records import Rank
 
 #: Bytes of all ranks' records together that are read, and the least of one: from its end, where all but the steps is.
 _BYTES, _LEAST = 64 << 20, 1 << 20
@@ -52,13 +52,11 @@ def _read(number: int, path: Path, most: int) -> Rank:
             for step in decoder.decode([found]) if "k" in found else ():
                 if step["k"] == "step" and not step.get("looked"):
                     _add(rank, step)
+        # What stands in the columns came as it was.
+        return msgspec.convert({**msgspec.structs.asdict(rank), "data_parallel": parallel}, Rank)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        return msgspec.structs.replace(
-            rank, data_parallel=None if parallel is None else msgspec.convert(parallel, DataParallel)
-        )
-    except msgspec.ValidationError as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunError(f"{path} is no record of a rank: {error}") from error
 
 

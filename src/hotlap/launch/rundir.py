@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -102,7 +103,8 @@ def facts_of(lines: list[dict[str, Any]]) -> Facts:
         if line["k"] == "facts" and ("device" in line or "device" not in found):
             found.update(line)
     found.pop("k", None)
-    return msgspec.convert(found, Facts)
+    known = {name: value for name, value in found.items() if not isinstance(value, float) or math.isfinite(value)}
+    return msgspec.convert(known, Facts)
 
 
 def syncs_of(lines: list[dict[str, Any]]) -> Syncs | None:
@@ -130,7 +132,7 @@ def read_run(path: Path) -> Run:
     """Read a run directory.
 
     Raises:
-        RunError: it is none, or was written by a newer hotlap.
+        RunError: it is none, holds what no probe writes, or was written by a newer hotlap.
     """
     info_path = path / "run.json"
     if not info_path.exists():
@@ -141,8 +143,11 @@ def read_run(path: Path) -> Run:
         run = run_of(info, Decoder().decode(raw), read_lines(path / MEMORY))
         timeline = timeline_of(raw, typical(run.steps))
         run = msgspec.structs.replace(run, ranks=read_ranks(path), timeline=timeline)
-    except msgspec.ValidationError as error:
-        raise RunError(f"{path / 'steps.jsonl'} is no record of steps: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} cannot be read: steps.jsonl holds a line that no probe of this hotlap writes ({error!r}); record "
+            "the run again"
+        ) from error
     proven = path / ABLATIONS
     if not proven.exists():
         return run
@@ -161,7 +166,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, 
         facts=facts_of(lines),
         steps=steps,
         metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
-        notes=[line.get("text", "") for line in lines if line["k"] == "note"] + unapplied,
+        notes=msgspec.convert([line.get("text", "") for line in lines if line["k"] == "note"] + unapplied, list[str]),
         unapplied=unapplied,
         syncs=syncs_of(lines),
         sampled=sampled_of(lines),

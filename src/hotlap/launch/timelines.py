@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hotlap.launch.marks import marked_step
 from hotlap.records import Step, Timeline, TimelineSpan
 
 _SECOND = 1e9
@@ -20,29 +20,14 @@ def typical(steps: Sequence[Step]) -> int | None:
     return sorted(usual, key=lambda step: step.wall)[len(usual) // 2].i if usual else None
 
 
-def timeline_of(lines: Sequence[dict[str, Any]], wanted: int | None) -> Timeline | None:
+def timeline_of(lines: Iterable[dict[str, Any]], wanted: int | None) -> Timeline | None:
     """``lines`` of ``steps.jsonl`` as they stand there (see ``decoding``), and the index of the ``wanted`` step."""
-    if wanted is None:
+    step = None if wanted is None else marked_step(lines, wanted)
+    if step is None:
         return None
-    plans: dict[int, dict[str, Any]] = {}
-    for line in lines:
-        if line["k"] == "plan":
-            plans[line["id"]] = line
-        elif line["k"] == "steps" and line["plan"] in plans:
-            number = wanted - line["i"]
-            if 0 <= number < len(line["losses"]):
-                return _timeline(wanted, line["times"], plans[line["plan"]], number)
-    return None
-
-
-def _timeline(step: int, times: Sequence[int], plan: dict[str, Any], number: int) -> Timeline:
-    slots: list[int] = plan["slots"]
-    moments = times[number * len(slots) : (number + 1) * len(slots) + 1]
-    spans: list[TimelineSpan] = []
-    for slot, (begin, end) in zip(slots, pairwise(moments), strict=True):
-        phase, start, seconds = plan["phases"][slot], (begin - moments[0]) / _SECOND, (end - begin) / _SECOND
-        if spans and spans[-1].phase == phase:
-            before = spans.pop()
-            start, seconds = before.start, before.seconds + seconds
-        spans.append(TimelineSpan(phase=phase, start=start, seconds=seconds))
-    return Timeline(step=step, seconds=(moments[-1] - moments[0]) / _SECOND, spans=spans)
+    first, last = step.times[0], step.times[-1]
+    spans = [
+        TimelineSpan(phase=phase, start=(begin - first) / _SECOND, seconds=(end - begin) / _SECOND)
+        for phase, begin, end in step.spans()
+    ]
+    return Timeline(step=step.i, seconds=(last - first) / _SECOND, spans=spans)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from hotlap.records.ablations import Ablation, Ablations, DataStalls, Saved
 from hotlap.records.comparable import busy, differences
 from hotlap.records.dataset import Dataset
+from hotlap.records.dates import moment_of
 from hotlap.records.device import DevicePhase, DevicePhases
 from hotlap.records.effect import SCHEMA, Effect
 from hotlap.records.estimate import DataEstimate, DataPlan, Part, Remedy, RemedyKind, Verdict
@@ -279,6 +280,7 @@ __all__ = [
     "Work",
     "busy",
     "differences",
+    "moment_of",
     "read_record",
     "write_record",
     "write_whole",

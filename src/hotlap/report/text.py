@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
 from typing import NamedTuple
 
-from hotlap.records import Effect
+from hotlap.records import Effect, moment_of
 from hotlap.report.secrets import MASK, mask, mask_prose
 
 NA = "n/a"
@@ -148,11 +147,8 @@ def rate(value: float | None) -> str:
 
 def moment(date: str) -> str:
     """Return a date as people read it, e.g. ``2026-11-21 12:53 UTC``; what is none stays as it is."""
-    try:
-        known = datetime.fromisoformat(date.replace("Z", "+00:00")).astimezone(timezone.utc)
-    except (ValueError, OverflowError):
-        return date
-    return known.strftime("%Y-%m-%d %H:%M UTC")
+    known = moment_of(date)
+    return date if known is None else known.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def plural(count: int, word: str) -> str:

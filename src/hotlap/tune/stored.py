@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
@@ -32,6 +31,7 @@ from hotlap.records import (
     StoredRun,
     busy,
     differences,
+    moment_of,
 )
 from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS, losses, throughput
 from hotlap.tune.disturbances import drift
@@ -83,7 +83,8 @@ def compare_stored(a: Run, b: Run) -> StoredComparison:
     runs = a, b
     found = diagnose(a), diagnose(b)
     steady = Context(a).steps, Context(b).steps
-    in_steps = any(step.samples is None for steps in steady for step in steps)
+    # Batches without a sample, too, are no measure of speed.
+    in_steps = any(not step.samples for steps in steady for step in steps)
     levels = _levels(*steady, in_steps)
     measured = effect([new / old for old, new in zip(*levels, strict=True)], 1 - ALPHA)
     same, evidence = _same_losses(a, b, *steady)
@@ -122,7 +123,6 @@ def regression(comparison: StoredComparison, minimum: float) -> str | None:
 
 
 def _stored(run: Run, diagnosis: Diagnosis, steady: Sequence[Step]) -> StoredRun:
-    samples = [step.samples for step in steady if step.samples is not None]
     return StoredRun(
         name=run.info.name,
         date=run.info.date,
@@ -133,7 +133,7 @@ def _stored(run: Run, diagnosis: Diagnosis, steady: Sequence[Step]) -> StoredRun
         step_seconds=diagnosis.step_seconds,
         phases=diagnosis.phases,
         throughput=diagnosis.throughput,
-        samples=median(samples) if len(samples) == len(steady) else None,
+        samples=_samples(steady),
         peak_memory=run.facts.peak_memory,
         peak_device_memory=run.facts.peak_device_memory,
     )
@@ -304,11 +304,10 @@ def _limits(a: Run, b: Run, same: bool | None) -> list[str]:
 
 
 def _apart(a: Run, b: Run) -> str:
-    try:
-        dates = [datetime.fromisoformat(run.info.date.replace("Z", "+00:00")) for run in (a, b)]
-    except ValueError:
+    first, second = moment_of(a.info.date), moment_of(b.info.date)
+    if first is None or second is None:
         return "when they began is not known"
-    seconds = (dates[1] - dates[0]).total_seconds()
+    seconds = (second - first).total_seconds()
     for length, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")):
         if abs(seconds) >= 2 * length or length == 1.0:
             return f"B began {abs(seconds) / length:.0f} {unit} {'after' if seconds >= 0 else 'before'} A"
