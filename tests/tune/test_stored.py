@@ -167,6 +167,9 @@ def test_other_losses_are_not_judged() -> None:
     found = compare_stored(a, b)
     assert found.same_losses is None
     assert "differ from step 0 on" in found.losses
+    few = [replace(a, steps=[replace(step, loss=step.loss if step.i < 3 else None) for step in a.steps]) for _ in "ab"]
+    assert compare_stored(*few).same_losses is None
+    assert "only 3 of their losses" in compare_stored(*few).losses
     assert "Whether B is the same training" in found.limits[-1]
 
 

@@ -44,8 +44,8 @@ def stored(comparison: StoredComparison) -> Report:
 def headline(comparison: StoredComparison) -> str:
     measured = comparison.effect
     figures = f"{text.ratio(measured.ratio)} {text.interval(measured)} in {comparison.unit}/s"
-    sure = f"{text.plural(measured.n, 'pair')} of blocks, {text.confidence(measured)} interval"
-    said = f"{_WORDS[comparison.judgement]}: {figures}, {sure}."
+    # Without how sure the interval is: it knows nothing of what moved a whole run.
+    said = f"{_WORDS[comparison.judgement]}: {figures}, {text.plural(measured.n, 'pair')} of blocks."
     if comparison.comparable:
         return f"{said} They were not measured in turns, so this is no proof."
     deciding = [each for each in comparison.configuration if each.decides]

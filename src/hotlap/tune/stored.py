@@ -46,6 +46,8 @@ SHORT_BLOCKS = 10
 #: A finding has changed when its seconds differ by this share of the larger, and of the step.
 CHANGED = 0.1
 CHANGED_OF_STEP = 0.01
+#: Fewer losses that are the same may be so by chance, or before the trainings part.
+_LEAST_LOSSES = 5
 
 #: Settings of a training: what each is called, and whether figures of two that differ in it measure different things.
 _SETTINGS: tuple[tuple[str, str, bool], ...] = (
@@ -230,7 +232,11 @@ def _same_losses(a: Run, b: Run, steps_a: Sequence[Step], steps_b: Sequence[Step
         return None, "their steps hold different numbers of samples, so losses cannot be compared step by step"
     if a.steps[0].i != b.steps[0].i:
         return None, "their records do not begin at the same step"
-    same, evidence = identical(losses(a), losses(b))
+    of_a, of_b = losses(a), losses(b)
+    common = sum(x is not None and y is not None for x, y in zip(of_a, of_b, strict=False))
+    if 0 < common < _LEAST_LOSSES:
+        return None, f"only {common} of their losses can be compared, which says too little"
+    same, evidence = identical(of_a, of_b)
     if same:
         return True, f"{evidence}, from the first step on"
     if same is None:
