@@ -219,7 +219,8 @@ def _findings(diagnosis: LogDiagnosis) -> list[RenderableType]:
     traps = [each for each in diagnosis.findings if _reads(each)]
     parts = heading("Findings")
     if not causes:
-        parts.append(prose("None: what is printed shows no time that is lost, and no risk.", indent=2))
+        more = " How far that reaches is told below." if traps else ""
+        parts.append(prose(f"None: what is printed shows no time that is lost, and no risk.{more}", indent=2))
     parts += _listed(causes)
     if traps:
         parts += [*heading("How to read this log"), *_listed(traps)]
