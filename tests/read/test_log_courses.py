@@ -55,6 +55,26 @@ def test_the_first_track_with_a_rate_is_asked(tmp_path: Path) -> None:
     assert found.step_seconds.value == pytest.approx(6.0)
 
 
+def test_the_start_of_an_epoch_that_breaks_off_is_no_step(tmp_path: Path) -> None:
+    """21 steps, of which the first waited 2.9 s for the workers: the others took 0.35 s, and waited 12.5 ms."""
+    line = "Train: 0 [{:4d}/{} (  0%)]  Loss: 6.9 (6.9)  Time: {}s, 292.00/s  ({}s, {}/s)  LR: 1.0e-04  Data: {} ({})\n"
+    lines = [(0, 3.5, 3.5, 58.57, 2.9, 2.9), (20, 0.33, 0.5, 410.0, 0.01, 0.15)]
+    of_many = "".join(line.format(step, 1251, *rest) for step, *rest in lines)
+    found = read_text(tmp_path, of_many)
+    assert found.step_seconds.value == found.mean_seconds == pytest.approx(0.35)
+    assert found.step_seconds.origin == found.data_seconds.origin == "derived"
+    assert "without the first step of an epoch" in found.step_seconds.how
+    assert found.data_seconds.value == pytest.approx(0.0125)
+    assert found.throughput.value == pytest.approx(410 * 0.5 / 0.35)
+    # A whole epoch has its start.
+    whole = read_text(tmp_path, "".join(line.format(step, 21, *rest) for step, *rest in lines))
+    assert whole.step_seconds.value == pytest.approx(0.5)
+    assert whole.data_seconds.value == pytest.approx(0.15)
+    assert whole.throughput.value == pytest.approx(410)
+    alone = read_text(tmp_path, of_many.splitlines(keepends=True)[1])
+    assert alone.step_seconds.value == pytest.approx(0.5)
+
+
 def test_running_means_count_by_their_steps(tmp_path: Path) -> None:
     """An epoch that has just begun is a step of it, and not a third of the training."""
     line = "INFO Train: [{}/300][{}/1000]\teta 1:28:53 lr 0.1\t wd 0.05\ttime {} ({})\tdata time {} ({})\tmem 100MB\n"

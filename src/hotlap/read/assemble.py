@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from hotlap.read.points import Points
 from hotlap.read.state import State
-from hotlap.read.step_times import data_seconds, main_track, mean_step, step_times, wall_step
+from hotlap.read.step_times import PRINTED, data_seconds, main_track, mean_step, step_times, wall_step
 from hotlap.read.tracks import Track
 from hotlap.records import Figure, Origin, Reading, Restart, Series, WallStep
 
@@ -58,7 +58,8 @@ def assemble(state: State, batch_size: int | None, world_size: int | None) -> Re
         steps=_steps(state, main),
         total_steps=_total(state, main),
         step_seconds=step,
-        throughput=_throughput(state, samples, accumulation, settings.get("global batch"), step),
+        throughput=_of_means(main, step)
+        or _throughput(state, samples, accumulation, settings.get("global batch"), step),
         data_seconds=data,
         data_time=kind,
         data_time_holds=holds,
@@ -94,13 +95,25 @@ def _ranks(state: State) -> set[int]:
 def _step_seconds(times: list[WallStep], batch: Figure, world: Figure) -> Figure:
     if times:
         first = times[0]
-        origin: Origin = "printed" if first.how.startswith(("median of", "running mean")) else "derived"
+        origin: Origin = "printed" if first.how.startswith(PRINTED) else "derived"
         return Figure(value=first.seconds, origin=origin, how=first.how, low=first.low, high=first.high)
     lacking = [name for name, it in (("batch size", batch), ("world size", world)) if it.value is None]
     if lacking:
         options = " and ".join(f"--{name.replace(' ', '-')}" for name in lacking)
         return Figure(how=f"would follow from the throughput with {options}")
     return Figure(how="no line says how long steps take")
+
+
+def _of_means(main: Track | None, step: Figure) -> Figure | None:
+    """The throughput that goes with a step time from running means, where the log prints a mean of both."""
+    if main is None or not step.value or not step.how.startswith("running mean"):
+        return None
+    rate, seconds = main.last_mean("rate_mean"), main.last_mean("step_seconds_mean")
+    if not rate or not seconds:
+        return None
+    return Figure(
+        value=rate * seconds / step.value, origin="derived", how="samples of a step, by the means / step time"
+    )
 
 
 def _throughput(

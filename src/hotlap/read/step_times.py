@@ -25,6 +25,8 @@ _STRETCHES = 64
 _PAUSE = 30.0
 _RECURRING = 3
 _RECURS = 10.0
+#: How a figure begins that the log prints as it is.
+PRINTED = ("median of", "running mean that")
 #: Lines from which the first, in which workers start and kernels are chosen, is left out of a mean.
 _ENOUGH = 5
 WAIT_SAID = "It is the wait for the loader, as the training says itself."
@@ -65,7 +67,8 @@ def data_seconds(state: State, main: Track | None) -> tuple[Figure, str, DataTim
     mean = running_mean(main, "data")
     points = main.points.get("data")
     if mean is not None:
-        return Figure(value=mean, origin="printed", how=_of_means(main, "data")), holds, kind
+        how = _of_means(main, "data")
+        return Figure(value=mean, origin="printed" if how.startswith(PRINTED) else "derived", how=how), holds, kind
     if points is None or not points.finite:
         return Figure(how="no line prints it"), holds, kind
     half = 0.5 * 10.0**-points.decimals * (1e-3 if form.name in ("VRT-Spike", "APT diagnosis", "hotlap train") else 1.0)
@@ -202,7 +205,11 @@ def _running_mean(track: Track) -> WallStep | None:
 
 
 def _of_means(track: Track, figure: str) -> str:
-    epochs = len(track.means(f"{figure}_mean"))
+    name = f"{figure}_mean"
+    epochs, begun = len(track.means(name)), track.broken_off(name)
+    if begun:
+        first = "the first step" if begun == 1 else f"the first {begun:,.0f} steps"
+        return f"running means that the log prints, without {first} of an epoch"
     return "running mean that the log prints" + (f", of {epochs:,} epochs by their steps" if epochs > 1 else "")
 
 

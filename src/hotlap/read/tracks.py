@@ -24,6 +24,8 @@ _LAYOUTS = 3
 #: Lines of a block whose layout is looked at, and whose time is read.
 _LAYOUT_LINES = 8
 _STAMPS = 256
+#: With this share of its steps an epoch's mean is that of the epoch.
+_WHOLE_EPOCH = 0.9
 #: Of a step.
 _LITTLE = 1e-6
 _UNITS = {
@@ -50,6 +52,8 @@ class Track:
         #: Running means and the steps that they are of: at the end of each epoch, and of the one that goes on.
         self._closed: dict[str, list[tuple[float, float]]] = {}
         self._open: dict[str, tuple[float, float]] = {}
+        #: The first running mean of the epoch that is open.
+        self._begun: dict[str, tuple[float, float]] = {}
         self.order = Order()
         self.lines = 0
         self.total: int | None = None
@@ -207,8 +211,28 @@ class Track:
             points.extend(x, y)
 
     def means(self, figure: str) -> list[tuple[float, float]]:
-        """The running means of the epochs that the log prints, each with the steps that it is of."""
-        return [*self._closed.get(figure, []), *([self._open[figure]] if figure in self._open else [])]
+        """The running means of the epochs that the log prints, each with the steps that it is of.
+
+        Of an epoch that the log breaks off it is what came after the first line: in few steps the start of the workers,
+        which comes once an epoch, would count as often as they do.
+        """
+        closed = self._closed.get(figure, [])
+        return [*closed, *([self._of_epoch(figure)] if figure in self._open else [])]
+
+    def last_mean(self, figure: str) -> float | None:
+        """As it was printed."""
+        return self._open[figure][0] if figure in self._open else None
+
+    def broken_off(self, figure: str) -> float:
+        """Steps from its beginning that are left out of the last epoch's mean, 0 where none are."""
+        return self._open[figure][1] - self._of_epoch(figure)[1] if figure in self._open else 0.0
+
+    def _of_epoch(self, figure: str) -> tuple[float, float]:
+        (mean, steps), (first, before) = self._open[figure], self._begun[figure]
+        if not self.total or steps >= _WHOLE_EPOCH * self.total or before >= steps:
+            return mean, steps
+        rest = (mean * steps - first * before) / (steps - before)
+        return (rest, steps - before) if rest >= 0 else (mean, steps)
 
     def _running_mean(self, figure: str, column: Column, columns: dict[str, Column], unit: str) -> None:
         epochs, counted = columns.get("epoch"), columns.get("step")
@@ -217,17 +241,18 @@ class Track:
         else:
             following = [*epochs[1:], None]
             ends = [at for at, (now, then) in enumerate(zip(epochs, following, strict=True)) if now != then]
-        for at in ends:
-            _, value = _values([column[at]], [0.0], unit)
-            if not value:
+        for start, at in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+            _, value = _values([column[start], column[at]], [0.0, 0.0], unit)
+            if len(value) < 2:
                 continue
             epoch = epochs[at] if epochs is not None else None
-            before = self._open.get(figure)
-            if before is not None and self._epochs.get(figure) != epoch:
-                self._closed.setdefault(figure, []).append(before)
             # Formats with running means count the steps of an epoch from 0.
-            covered = (counted is not None and count(counted[at] or b"")) or 0
-            self._open[figure], self._epochs[figure] = (value[0], covered + 1.0), epoch
+            first, last = ((counted is not None and count(counted[each] or b"")) or 0 for each in (start, at))
+            if figure not in self._open or self._epochs.get(figure) != epoch:
+                if figure in self._open:
+                    self._closed.setdefault(figure, []).append(self._of_epoch(figure))
+                self._begun[figure] = value[0], first + 1.0
+            self._open[figure], self._epochs[figure] = (value[1], last + 1.0), epoch
 
     def _clock(self, prefixes: Sequence[bytes], steps: Sequence[float]) -> None:
         if not any(prefixes[:_LAYOUT_LINES]):
