@@ -246,7 +246,7 @@ def test_a_line_without_end(tmp_path: Path) -> None:
     [
         (b'{"schemaVersion": 1, "traceEvents": []}', "trace"),
         (b'\n{ "deviceProperties": [], "traceEvents": [', "trace"),
-        (gzip.compress(b'{"traceEvents": []}'), "trace"),
+        (gzip.compress(b'{"traceEvents": []}', mtime=0), "trace"),
         (SAMPLES[0].lines.encode(), "log"),
         (b'{"mode": "train", "epoch": 1, "iter": 50}', "log"),
         (b"", "log"),
