@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from hotlap.diagnose import diagnose
 from hotlap.records import Facts, RankMeans
-from hotlap.report import terminal
+from hotlap.report import html, markdown, terminal
 
 HOSTILE = "<b>[red]x[/red]\x1b[2J" + "长🚀" * 6 + "-long" * 60
 
@@ -225,3 +225,12 @@ def test_ranks_are_shown_side_by_side() -> None:
     assert lines[3].split()[-3:] == ["n/a", "n/a", "n/a"]
     assert "4 more ranks" in shown
     assert "Ranks" not in render(terminal.profile(made_up.run(), made_up.diagnosis()), 100)
+
+
+def test_a_comparison_whose_step_times_point_the_other_way() -> None:
+    """Medians of each side by itself, beside a median of pairs: what to hold of them is said wherever both stand."""
+    odd = made_up.comparison(b_step_seconds=0.0459)
+    for record, said in ((odd, True), (made_up.comparison(), False)):
+        shown = " ".join(render(terminal.comparison(record), 80).split())
+        for text in (shown, markdown.render(record), html.render(record)):
+            assert ("step times point the other way" in text) is said

@@ -132,6 +132,7 @@ def _comparison(comparison: Comparison) -> list[Lines]:
             ],
             "<>><",
         ),
+        *([words(each)] for each in verdicts.two_medians(comparison)),
         *pieces.reproduce(again.comparison(comparison), Facts(), comparison.environment),
         folded("The commands", block([f"A  {text.command(comparison.a)}", f"B  {text.command(comparison.b)}"])),
         folded("Pair by pair", [_pairs(effect)] if effect.pairs else []),

@@ -104,8 +104,8 @@ def _speed_against_memory(tuning: Tuning) -> list[RenderableType]:
 def comparison(comparison: Comparison) -> Report:
     """Return whether B is faster than A, and whether it is the same training."""
     rows = [
-        ("A", f"{text.seconds(comparison.a_step_seconds)} a step"),
-        ("B", f"{text.seconds(comparison.b_step_seconds)} a step"),
+        ("A", f"{text.seconds(comparison.a_step_seconds)} a step (median)"),
+        ("B", f"{text.seconds(comparison.b_step_seconds)} a step (median)"),
         ("B against A", f"{text.effect_sentence(comparison.effect)}, {comparison.judgement}"),
         ("Pairs", verdicts.spread(comparison.effect)),
     ]
@@ -118,6 +118,7 @@ def comparison(comparison: Comparison) -> Report:
         prose(f"{comparison.name}, {comparison.date}", style="dim"),
         blank(),
         *_labels(rows),
+        *(prose(each, style="dim") for each in verdicts.two_medians(comparison)),
         *_same(comparison.same_training),
     ]
     if comparison.warnings:

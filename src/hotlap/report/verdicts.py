@@ -248,12 +248,22 @@ def tuning_tiles(tuning: Tuning, sign: str = "x") -> list[view.Tile]:
     return [*tiles, ("The tuning", text.seconds(tuning.seconds), f"{text.plural(tried, 'change')} measured")]
 
 
+def two_medians(comparison: Comparison) -> list[str]:
+    """Why the step times and the ratio point in two directions, where they do."""
+    if not (comparison.a_step_seconds - comparison.b_step_seconds) * (comparison.effect.ratio - 1) < 0:
+        return []
+    return [
+        "The step times point the other way: they are medians of each side by itself, and steps may hold different "
+        "numbers of samples. The ratio is of throughput, the median of the pairs, in which both ran side by side."
+    ]
+
+
 def comparison_tiles(comparison: Comparison, sign: str = "x") -> list[view.Tile]:
     a, b = text.seconds(comparison.a_step_seconds), text.seconds(comparison.b_step_seconds)
     return [
         _effect_tile("B against A", comparison.effect, sign),
-        ("A step of A", a, ""),
-        ("A step of B", b, ""),
+        ("A step of A", a, "median"),
+        ("A step of B", b, "median"),
         ("Same training", same_word(comparison.same_training), f"numerics: {comparison.same_training.numerics}"),
     ]
 
