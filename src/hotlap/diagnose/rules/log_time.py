@@ -7,6 +7,9 @@ from hotlap.diagnose.rules.log_base import LogRule, mean_step
 from hotlap.diagnose.thresholds import CLOCKS_DIFFER, LEAST_SHARE, LOOP_SHARE, OTHER_THAN_STEP
 from hotlap.records import Finding, Reading, WallStep
 
+#: Lines of which most can be spoken.
+_SEVERAL = 5
+
 
 class WaitInLog(LogRule):
     code = "LOG01"
@@ -31,7 +34,8 @@ class WaitInLog(LogRule):
             return None
         evidence = [f"The data time is {time(waited)} of {time(step)} ({percent(min(1.0, waited / step))})."]
         single = reading.series.get("data time")
-        if single is not None and reading.data_seconds.how.startswith("running") and waited > 2 * _middle(single.value):
+        means = reading.data_seconds.how.startswith("running")
+        if means and single and len(single.value) >= _SEVERAL and waited > 2 * _middle(single.value):
             evidence.append(
                 f"Most lines show {time(_middle(single.value))}: they are single steps, and the waits come in bursts "
                 "between them. The mean that the log prints beside them has them all."
