@@ -14,6 +14,8 @@ import termios
 import time
 from collections.abc import Callable, Mapping
 
+from rich.cells import cell_len
+
 _SEQUENCE = re.compile(r"\x1b(?:\[([?\d;]*)([A-Za-z])|\][^\x07]*\x07|[78=>c])")
 
 
@@ -63,11 +65,12 @@ class Screen:
             self.row, self.column = self.row + 1, 0
         elif character == "\r":
             self.column = 0
-        elif self.row >= self.height or self.column >= self.width:
+        elif self.row >= self.height or self.column + cell_len(character) > self.width:
             self._beyond = self._beyond or character != " "
-        else:
-            self.cells[self.row][self.column] = character
-            self.column += 1
+        elif cell_len(character):
+            cells = [character, *[""] * (cell_len(character) - 1)]
+            self.cells[self.row][self.column : self.column + len(cells)] = cells
+            self.column += len(cells)
 
     def _control(self, numbers: str, letter: str) -> None:
         if letter in "hl" and numbers == "?1049":
@@ -99,7 +102,8 @@ class OnTerminal:
             stdin=child,
             stdout=child,
             stderr=child,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            # The terminal's size is what counts, and not that which a runner of tests was told.
+            env={**_without_size(os.environ), "TERM": "xterm-256color", **environment},
             cwd=cwd,
             start_new_session=True,
             close_fds=True,
@@ -134,6 +138,10 @@ class OnTerminal:
         self.until(lambda _: False)
         os.close(self._main)
         return self.process.wait(20)
+
+
+def _without_size(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
 
 
 def _resize(descriptor: int, width: int, height: int) -> None:

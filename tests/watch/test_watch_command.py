@@ -96,8 +96,8 @@ def test_a_terminal_of_80_by_24_a_resize_ctrl_z_and_ctrl_c(run: Run) -> None:
     assert any(set(line[9:]) & set("▁▂▃▄▅▆▇█") for line in lines)
     terminal.resize(60, 12)
     before = terminal.screen.drawn  # what was on its way then is of the old size
-    assert terminal.until(lambda screen: drawn(screen) and screen.drawn > before + 3)
-    assert not terminal.screen.overflowed
+    fits = terminal.until(lambda screen: drawn(screen) and screen.drawn > before + 3 and not screen.overflowed)
+    assert fits, "\n".join(terminal.screen.lines)
     terminal.process.send_signal(signal.SIGTSTP)
     assert terminal.until(lambda screen: not screen.alternate and screen.cursor)
     os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
