@@ -41,7 +41,8 @@ def profile(
     without, it runs to its end and writes its files as usual. With ``prove``, short runs of at most ``budget`` seconds
     together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
     With ``data`` those two are measured that tell what waiting for data costs: the same batch, and the same samples.
-    With ``trace``, a few steps are traced with torch.profiler. With ``memory``, what the dataset holds is counted when
+    With ``trace``, a few steps are traced with torch.profiler, and one is held against what its work needs, where the
+    device's rates are known. With ``memory``, what the dataset holds is counted when
     its loader starts.
 
     Raises:
@@ -63,7 +64,7 @@ def profile(
         raise
     run = training.run()
     if run.trace is not None and run.trace.flops:
-        run = _with_peak(run, directory, command, progress)
+        run = _with_gap(_with_peak(run, directory, command, progress), directory, progress)
     if not (prove or data) or not run.steps or run.info.outcome not in ("finished", "stopped"):
         return run
     import msgspec
@@ -94,6 +95,22 @@ def _with_peak(run: Run, directory: Path, command: Sequence[str], progress: Call
     return add_peak(
         directory, run, measured_peak(python_of(command), facts.device or "cpu", dtype, facts.threads or 1), dtype
     )
+
+
+def _with_gap(run: Run, directory: Path, progress: Callable[[str], None]) -> Run:
+    import msgspec
+
+    from hotlap.estimate.from_run import gap_of
+    from hotlap.launch.rundir import GAP
+    from hotlap.records import write_record
+
+    try:
+        gap = gap_of(run, None, run.info.environment.cpu)
+    except UsageError as why:
+        progress(f"what the step takes beyond its work is left out: {why}")
+        return run
+    write_record(directory / GAP, gap)
+    return msgspec.structs.replace(run, gap=gap)
 
 
 def diagnose(run: Run) -> Diagnosis:

@@ -53,6 +53,7 @@ def test_the_example_of_the_guide_is_answered(capsys: pytest.CaptureFixture[str]
         (["--from-run", "nowhere", "--gpu", "RTX 4090", "--variants"], "leave out --variants"),
         (["--calibrate", "--ranks", "2"], "leave out --ranks"),
         (["--from-run", "nowhere", "--gap"], "nowhere"),
+        (["--from-run", "train.py", "--gap"], "train.py"),
         (["--from-run", "nowhere", "--gap", "--gpu", "RTX 4090"], "leave out --gpu"),
         (["--data", "nowhere.yaml", "--price", "2"], "--price is of the training on a GPU"),
         (["--data"], "--samples and --sample"),

@@ -24,7 +24,7 @@ from hotlap.records import (
     TrainingEstimate,
     Variant,
 )
-from hotlap.report import calibrations, fits, scaled
+from hotlap.report import calibrations, fits, gaps, scaled
 from hotlap.report.step_times import fastest
 
 AHEAD = Horizon(samples=8, epoch_samples=1024, steps=9000, price=2.5)
@@ -147,7 +147,7 @@ GAP = Gap(
 
 def test_a_gap() -> None:
     """The step against what its work needs; the largest difference first."""
-    said = words(scaled.gap(GAP))
+    said = words(gaps.gap(GAP))
     assert said.startswith(
         "This step takes 6.00 s. Its arithmetic needs 900 ms at this device's rate, its bytes 400 ms;"
     )
@@ -156,8 +156,8 @@ def test_a_gap() -> None:
     assert "MFU 10.0 %" in said
     assert "mine.op" in said
     assert "100 GFLOP/s (products in float32), 5.00 GB/s" in said
-    assert "it must have been busy then" in words(scaled.gap(msgspec.structs.replace(GAP, model_arithmetic=7.0)))
-    assert "phases are told by the host" in words(scaled.gap(msgspec.structs.replace(GAP, on_gpu=True)))
+    assert "it must have been busy then" in words(gaps.gap(msgspec.structs.replace(GAP, model_arithmetic=7.0)))
+    assert "phases are told by the host" in words(gaps.gap(msgspec.structs.replace(GAP, on_gpu=True)))
 
 
 def test_a_scaled_step() -> None:

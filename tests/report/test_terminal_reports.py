@@ -158,6 +158,11 @@ def test_where_the_time_goes_is_no_promise() -> None:
     assert "To make it cheaper:" in where
     assert "13.4" not in shown
     assert "nothing known is wrong: the step is bound" in " ".join(shown.split())
+    busy = made_up.finding(code="HOST06", title="Other programs take the cores", seconds=0.02, share=0.4, bound=1.7)
+    shown = render(terminal.profile(made_up.run(), made_up.diagnosis(findings=[described, busy])), 80)
+    assert "nothing known is wrong in the training: the step is bound; other programs take the cores." in " ".join(
+        shown.split()
+    )
 
 
 def test_where_the_time_goes_comes_after_what_is_wrong() -> None:

@@ -73,7 +73,8 @@ def profile(
         Count what the dataset holds when its loader starts, which takes up to a few seconds once: its Python objects,
         its own caches, and what each worker gets of them.
     trace
-        Trace a few steps with torch.profiler, for Perfetto, and count the floating-point operations of one.
+        Trace a few steps with torch.profiler, for Perfetto, and count what one computes and moves, to say what it takes
+        beyond that: on a processor after `hotlap estimate --calibrate`.
     """
     from hotlap import api
     from hotlap.diagnose import diagnose, rule
@@ -113,6 +114,7 @@ def profile(
                 "info": run.info,
                 "facts": run.facts,
                 "trace": run.trace,
+                "gap": run.gap,
                 "diagnosis": diagnosis,
             }
         )

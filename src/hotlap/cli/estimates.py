@@ -85,7 +85,7 @@ def estimate(
     threads
         That operators use, of the calibration. [default: torch's]
     from_run
-        A run directory of `hotlap profile`: its measured step, on the card of --gpu.
+        A run of `hotlap profile`, by its name or directory: its measured step, on the card of --gpu.
     gap
         With --from-run: what its step takes beyond what its work needs.
     data

@@ -52,7 +52,7 @@ def on_cpu(
 
 
 def from_run(
-    directory: Path,
+    target: Path,
     config: Path | None,
     gpu: str | None,
     *,
@@ -66,10 +66,10 @@ def from_run(
         raise UsageError("--gap is about the device that the run was measured on: leave out --gpu")
     if not gap and gpu is None:
         raise UsageError("--from-run scales a step to another device: name it with --gpu, or ask for its --gap")
-    from hotlap.launch.rundir import read_run
-    from hotlap.report import scaled
+    from hotlap.report import gaps, scaled
+    from hotlap.report.loading import load_run
 
-    run = read_run(directory)
+    run, _ = load_run(target)
     training = None if config is None else load_config(config)
     if gpu is not None and gpu.lower() != "cpu":
         from hotlap.estimate.cards import find
@@ -81,7 +81,7 @@ def from_run(
     with Progress() as progress:
         if gap:
             found = gap_of(run, training, environment().cpu, say=progress)
-            print_json(found) if json else print_view(scaled.gap(found))
+            print_json(found) if json else print_view(gaps.gap(found))
         else:
             assert gpu is not None
             onto = scale(run, training, gpu, environment().cpu, samples=samples, price=price, say=progress)

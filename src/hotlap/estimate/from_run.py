@@ -23,7 +23,6 @@ from hotlap.estimate.cards import Card, find
 from hotlap.estimate.epochs import horizon
 from hotlap.estimate.memory import Device
 from hotlap.estimate.rates import timed
-from hotlap.estimate.trained import follow
 from hotlap.records import (
     COMPUTING,
     PHASES,
@@ -226,6 +225,8 @@ def work_of(run: Run, config: TrainConfig | None, device: Device, say: Say) -> t
         raise UsageError(
             f"what a step of {run.info.name} computes {what}, or give the configuration of `hotlap train` that it ran"
         )
+    from hotlap.estimate.trained import follow  # it builds networks, which what was counted does not need
+
     say("going through a step of the configuration")
     return follow(config, device=device).work, "counted in the configuration's step, gone through without memory"
 

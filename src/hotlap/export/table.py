@@ -10,16 +10,12 @@ from hotlap.export.scalars import names, points
 from hotlap.records import Run
 
 
-def write(run: Run, file: BinaryIO) -> int:
-    """Write the table; return how many steps it has."""
+def write(run: Run, file: BinaryIO) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     columns = names(run)
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["step", *columns])
-    count = 0
     for step, _, values in points(run):
         rows.writerow([step, *(values.get(name, "") for name in columns)])
-        count += 1
     text.flush()
     text.detach()
-    return count

@@ -27,8 +27,7 @@ def file_name(run: Run) -> str:
     return f"events.out.tfevents.{int(began(run) or 0)}.hotlap"
 
 
-def write(run: Run, diagnosis: Diagnosis, file: BinaryIO) -> int:
-    """Write the events of a run; return of how many steps."""
+def write(run: Run, diagnosis: Diagnosis, file: BinaryIO) -> None:
     start = began(run) or 0.0
     _record(file, _double(1, start) + _bytes(3, b"brain.Event:2"))
     described = "\n".join(f"| {name} | {value.replace('|', chr(92) + '|')} |" for name, value in about(run).items())
@@ -36,11 +35,8 @@ def write(run: Run, diagnosis: Diagnosis, file: BinaryIO) -> int:
     told["hotlap/summary"] = headline(run, diagnosis)
     told |= {f"hotlap/finding/{code}": text for code, text in findings(diagnosis).items()}
     _record(file, _event(start, 0, (_text(name, text) for name, text in told.items())))
-    count = 0
     for step, t, values in points(run):
         _record(file, _event(start + t - run.info.started, step, _scalars(values)))
-        count += 1
-    return count
 
 
 def _event(wall: float, step: int, values: Iterable[bytes]) -> bytes:

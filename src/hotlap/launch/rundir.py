@@ -23,6 +23,7 @@ from hotlap.launch.timelines import timeline_of, typical
 from hotlap.records import (
     Ablations,
     Facts,
+    Gap,
     Metric,
     Outcome,
     Run,
@@ -47,6 +48,9 @@ DEFAULT_ROOT = Path(".hotlap/runs")
 
 #: What was taken away from the training of this directory, to see what it costs.
 ABLATIONS = "ablations.json"
+
+#: What its step takes beyond what its work needs.
+GAP = "gap.json"
 
 #: What ``run.json`` says until the training has ended.
 UNFINISHED: tuple[Outcome, str] = ("interrupted", "it still runs, or hotlap was killed before it ended")
@@ -148,10 +152,12 @@ def read_run(path: Path) -> Run:
             f"{path} cannot be read: steps.jsonl holds a line that no probe of this hotlap writes ({error!r}); record "
             "the run again"
         ) from error
-    proven = path / ABLATIONS
-    if not proven.exists():
-        return run
-    return msgspec.structs.replace(run, ablations=read_record(proven, Ablations))
+    proven, gap = path / ABLATIONS, path / GAP
+    return msgspec.structs.replace(
+        run,
+        ablations=read_record(proven, Ablations) if proven.exists() else None,
+        gap=read_record(gap, Gap) if gap.exists() else None,
+    )
 
 
 def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, Any]] = ()) -> Run:

@@ -102,7 +102,11 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
 def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) -> list[Look]:
     """In the order of their turns. What one step says of stages or reads may be a single stall, or the one in ten."""
     reads = Syncs(torch)
-    traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank()) if settings.trace else []
+
+    def optimizing() -> bool:
+        return bool(recorder.optimizers)
+
+    traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank(), optimizing) if settings.trace else []
     # A step as it runs, and one for which the device is held.
     device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
     return [*traced, stages, *device, reads, MemoryLook(torch, recorder), stages, *device, reads, stages]

@@ -25,9 +25,9 @@ _TOLD = 15
 _MOST_EVENTS = 300_000
 
 
-def looks(torch: Any, run_dir: str, rank: int) -> list[Look]:
-    """One rank is enough: the others do the same."""
-    return [Tracing(torch, run_dir), Counting(torch, has_compiled)] if rank == 0 else []
+def looks(torch: Any, run_dir: str, rank: int, optimizing: Callable[[], bool]) -> list[Look]:
+    """One rank is enough: the others do the same. ``optimizing``: whether an optimizer steps at this moment."""
+    return [Tracing(torch, run_dir), Counting(torch, has_compiled, optimizing)] if rank == 0 else []
 
 
 class Tracing:
@@ -120,15 +120,17 @@ def _named(event: Any) -> bool:
 
 
 class Counting:
-    """Implements ``looking.Look``: what one step computes and moves, forward, backward and all."""
+    """Implements ``looking.Look``: what one step computes and moves, forward, backward and all.
 
-    def __init__(self, torch: Any, compiled: Callable[[], bool]) -> None:
+    It may begin and end while an optimizer runs its hooks, so it must not have hooks of its own there.
+    """
+
+    def __init__(self, torch: Any, compiled: Callable[[], bool], optimizing: Callable[[], bool]) -> None:
         self.torch = torch
         self.compiled = compiled
+        self.optimizing = optimizing
         self.mode: Any = None
         self.count: Count | None = None
-        self.hooks: list[Any] = []
-        self.optimizing = False
         self.seen: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -141,11 +143,6 @@ class Counting:
             # One that the script leaves in this step would take ours off in its place.
             self.seen = {"uncounted": "the script has a dispatch mode of its own"}
             return
-        optimizer = importlib.import_module("torch.optim.optimizer")
-        self.hooks = [
-            optimizer.register_optimizer_step_pre_hook(lambda *_: self._optimizes(True)),
-            optimizer.register_optimizer_step_post_hook(lambda *_: self._optimizes(False)),
-        ]
         self.count = Count(self.torch)
         self.mode = mode(self.count, self._phase)
         self.mode.__enter__()
@@ -154,9 +151,6 @@ class Counting:
         entered, self.mode = self.mode, None
         if entered is not None:
             entered.__exit__(None, None, None)
-        for hook in self.hooks:
-            hook.remove()
-        self.hooks, self.optimizing = [], False
 
     def end(self) -> None:
         count, self.count = self.count, None
@@ -171,11 +165,8 @@ class Counting:
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         return [("flops", self.seen)] if self.seen else []
 
-    def _optimizes(self, begins: bool) -> None:
-        self.optimizing = begins
-
     def _phase(self) -> str:
-        if self.optimizing:
+        if self.optimizing():
             return "optimizer"
         if self.torch._C._current_graph_task_id() == -1:
             return "forward"

@@ -16,6 +16,7 @@ from hotlap.records.ranks import DataParallel, Rank
 from hotlap.records.sampled import Sampled
 from hotlap.records.sites import Sites
 from hotlap.records.stages import Stages
+from hotlap.records.step_time import Gap
 from hotlap.records.switches import Switches
 from hotlap.records.syncs import Syncs
 from hotlap.records.threads import ThreadUse
@@ -288,5 +289,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ablations: Ablations | None = None
     #: A closer look at a few steps, where that was asked for.
     trace: Trace | None = None
+    #: What the step takes beyond what its work needs, where the work was counted and the device's rates are known.
+    gap: Gap | None = None
     #: A usual step as it went; None where there was none, or the run was not read from its directory.
     timeline: Timeline | None = None

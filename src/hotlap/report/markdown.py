@@ -69,6 +69,7 @@ def _run(run: Run) -> list[Lines]:
         parts += [
             pieces.will_not_help(diagnosis),
             pieces.stage_tree(diagnosis),
+            pieces.gap(run.gap),
             pieces.memory_of(diagnosis),
             pieces.budget(diagnosis),
         ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hotlap.records import Diagnosis, Effect, Environment, Facts, Finding, SameTraining
-from hotlap.report import about, memory, proofs, stages, text, verdicts, view
+from hotlap.records import Diagnosis, Effect, Environment, Facts, Finding, Gap, SameTraining
+from hotlap.report import about, gaps, memory, proofs, stages, text, verdicts, view
 from hotlap.report.marked import block, code, folded, name, table, words
 from hotlap.report.secrets import MASK
 
@@ -75,6 +75,17 @@ def shifts(before: Diagnosis, after: Diagnosis) -> Lines:
         for row in shifts
     ]
     return table(("phase", "before", "after", "difference"), rows, "<>>>")
+
+
+def gap(found: Gap | None) -> Lines:
+    if found is None:
+        return []
+    rows = [(name(first), *rest) for first, *rest in gaps.rows(found)]
+    notes = [gaps.basis(found), gaps.reached(found), *gaps.doubts(found), gaps.words(found)]
+    lines = [words(gaps.headline(found)), "", *table(gaps.HEADER, rows, "<>>>>>")]
+    for note in notes:
+        lines += ["", words(note)]
+    return folded("The step beside what its work needs", lines)
 
 
 def stage_tree(diagnosis: Diagnosis) -> Lines:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 
 from hotlap.records import Comparison, Diagnosis, Effect, Facts, Finding, Run, SameTraining, Trial, Tuning, WillNotHelp
-from hotlap.report import device, pareto, proofs, ranks, reads, text, traces, verdicts, view
+from hotlap.report import device, gaps, pareto, proofs, ranks, reads, text, traces, verdicts, view
 from hotlap.report.about import machine
 from hotlap.report.blocks import Report, blank, bullets, filled, fit, heading, labelled, prose, table
 from hotlap.report.compilations import compilations
@@ -48,6 +48,7 @@ def profile(run: Run, diagnosis: Diagnosis) -> Report:
         *proofs.without_it(diagnosis),
         *reads.section(run, diagnosis),
         *traces.closer_look(run, diagnosis),
+        *gaps.section(run.gap),
     ]
     parts += [*heading("Cost of measuring"), prose(view.probe_cost(run.facts, diagnosis), indent=2)]
     if run.notes:

@@ -182,7 +182,10 @@ def profile_headline(diagnosis: Diagnosis, facts: Facts, sign: str = "x") -> str
         gain = f", and ending that could give at most {text.ratio(first.bound, sign)}" if first.seconds > 0 else ""
         return f"{speed}; {title}{gain}.{also}"
     if diagnosis.findings and describes(diagnosis.findings[0]) and diagnosis.findings[0].seconds > 0:
-        return f"{speed}; nothing known is wrong: {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
+        outside = [each for each in diagnosis.findings if not describes(each) and each.seconds > 0]
+        where = " in the training" if outside else ""
+        said = "; ".join(text.lower_first(each.title.rstrip(".")) for each in [diagnosis.findings[0], *outside[:1]])
+        return f"{speed}; nothing known is wrong{where}: {said}."
     if diagnosis.findings:
         return f"{speed}; {text.lower_first(diagnosis.findings[0].title.rstrip('.'))}."
     return f"{speed}; no known cause has time at stake."
