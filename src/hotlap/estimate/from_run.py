@@ -94,12 +94,17 @@ def gap_of(run: Run, config: TrainConfig | None, cpu: str, say: Say = lambda _: 
     work, counted = work_of(run, config, on.device, say)
     took, best = on.timer(work), best_of(on.best)
     flat = timed(work, best)
-    rows = []
-    for phase, measured_seconds in _grouped(found.phases).items():
-        expected, at_best = took.phases.get(phase, 0.0), flat.phases.get(phase, 0.0)
-        rows.append(
-            GapRow(name=_NAMES.get(phase, phase), measured=measured_seconds, at_best=at_best, expected=expected)
+    here, at_best, expected = (_grouped(phases) for phases in (found.phases, flat.phases, took.phases))
+    rows = [
+        GapRow(
+            name=_NAMES.get(phase, phase),
+            measured=here.get(phase, 0.0),
+            at_best=at_best.get(phase, 0.0),
+            expected=expected.get(phase, 0.0),
         )
+        for phase in PHASES
+        if phase in here or phase in expected
+    ]
     bandwidth = next(each.points[-1][1] for each in best.table if each.kind == "elementwise")
     once = [call for call in work.calls if call.phase != "recompute"]
     return Gap(

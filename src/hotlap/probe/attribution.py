@@ -35,8 +35,8 @@ from hotlap.probe.timeline import (
 
 #: Kinds that say nothing about which part of the step they interrupt.
 INCIDENTAL = frozenset({GAP, BATCH, TIDY, PAUSED, "logging", "checkpoint", "host_to_device", SYNC})
-_CALLS = frozenset({FORWARD, EVALUATION, SAMPLING, FROZEN, SCALAR})
-_MODEL = _CALLS | {BACKWARD, GRAD}
+CALLS = frozenset({FORWARD, EVALUATION, SAMPLING, FROZEN, SCALAR})
+_MODEL = CALLS | {BACKWARD, GRAD}
 
 
 class Segment:
@@ -197,7 +197,7 @@ def _resolve_data(kinds: Sequence[str], meant: list[str], part: Segment, roles: 
 
 
 def _resolve_gaps(kinds: Sequence[str], meant: list[str]) -> None:
-    functional = not any(kind in _CALLS for kind in kinds)
+    functional = not any(kind in CALLS for kind in kinds)
     following: list[str | None] = [None] * len(kinds)
     upcoming = None
     for index in range(len(kinds) - 1, -1, -1):
@@ -281,6 +281,6 @@ def _runs(kinds: Sequence[str], meant: Sequence[str], part: Segment) -> int:
         if kinds[index] == BACKWARD and (called or not runs):
             runs += 1
             called = False
-        elif meant[index] == FORWARD and kinds[index] in _CALLS:
+        elif meant[index] == FORWARD and kinds[index] in CALLS:
             called = True
     return runs

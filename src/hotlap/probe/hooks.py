@@ -103,10 +103,11 @@ def looks(torch: Any, settings: Settings, recorder: Recorder, stages: Stages) ->
     """In the order of their turns. What one step says of stages or reads may be a single stall, or the one in ten."""
     reads = Syncs(torch)
 
-    def optimizing() -> bool:
-        return bool(recorder.optimizers)
+    def doing() -> str:
+        stack = recorder.timeline.stack
+        return stack[-1] if stack else ""
 
-    traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank(), optimizing) if settings.trace else []
+    traced = tracing.looks(torch, settings.run_dir, recorder.facts.rank(), doing) if settings.trace else []
     # A step as it runs, and one for which the device is held.
     device = [DeviceLook(torch, recorder)] if torch.cuda.is_initialized() else []
     return [*traced, stages, *device, reads, MemoryLook(torch, recorder), stages, *device, reads, stages]

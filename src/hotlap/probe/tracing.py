@@ -14,9 +14,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from hotlap.probe.attribution import CALLS
 from hotlap.probe.compiled import has_compiled
 from hotlap.probe.counting import FLOPS, Count, mode
 from hotlap.probe.looking import Look
+from hotlap.probe.timeline import DATA, OPTIMIZER
 
 STEPS = 3
 #: Operators and kernels that are told.
@@ -25,9 +27,9 @@ _TOLD = 15
 _MOST_EVENTS = 300_000
 
 
-def looks(torch: Any, run_dir: str, rank: int, optimizing: Callable[[], bool]) -> list[Look]:
-    """One rank is enough: the others do the same. ``optimizing``: whether an optimizer steps at this moment."""
-    return [Tracing(torch, run_dir), Counting(torch, has_compiled, optimizing)] if rank == 0 else []
+def looks(torch: Any, run_dir: str, rank: int, doing: Callable[[], str]) -> list[Look]:
+    """One rank is enough: the others do the same. ``doing``: the kind of what the step does at this moment."""
+    return [Tracing(torch, run_dir), Counting(torch, has_compiled, doing)] if rank == 0 else []
 
 
 class Tracing:
@@ -125,10 +127,12 @@ class Counting:
     It may begin and end while an optimizer runs its hooks, so it must not have hooks of its own there.
     """
 
-    def __init__(self, torch: Any, compiled: Callable[[], bool], optimizing: Callable[[], bool]) -> None:
+    def __init__(self, torch: Any, compiled: Callable[[], bool], doing: Callable[[], str]) -> None:
         self.torch = torch
         self.compiled = compiled
-        self.optimizing = optimizing
+        self.doing = doing
+        #: A model was called, and its loss not differentiated yet: what comes now is the loss.
+        self.called = False
         self.mode: Any = None
         self.count: Count | None = None
         self.seen: dict[str, Any] = {}
@@ -166,12 +170,20 @@ class Counting:
         return [("flops", self.seen)] if self.seen else []
 
     def _phase(self) -> str:
-        if self.optimizing():
+        kind = self.doing()
+        if kind == OPTIMIZER:
+            self.called = False
             return "optimizer"
-        if self.torch._C._current_graph_task_id() == -1:
-            return "forward"
-        # Backward computes without gradients, unless it runs a forward again.
-        return "recompute" if self.torch.is_grad_enabled() else "backward"
+        if self.torch._C._current_graph_task_id() != -1:
+            self.called = False
+            # Backward computes without gradients, unless it runs a forward again.
+            return "recompute" if self.torch.is_grad_enabled() else "backward"
+        self.called = self.called or kind in CALLS
+        if kind in ("backward", "gradient_clip"):
+            return kind
+        if kind.startswith(DATA):
+            return "data_wait"
+        return "forward" if self.called else "other"
 
 
 def union(intervals: list[tuple[int, int]]) -> int:

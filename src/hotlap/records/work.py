@@ -11,7 +11,8 @@ import msgspec
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
     """Operators that do the same amount of the same in the same phase."""
 
-    #: forward, backward, recompute (of what is checkpointed), optimizer
+    #: forward (with the loss), backward, recompute (of what is checkpointed), gradient_clip, optimizer; of a step that
+    #: was watched also data_wait and other, as in ``PHASES``
     phase: str
     #: As in ``probe.counting``: product, batched, convolution, ..., elementwise, ..., view.
     kind: str
