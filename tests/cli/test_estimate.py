@@ -55,6 +55,7 @@ def test_the_example_of_the_guide_is_answered(capsys: pytest.CaptureFixture[str]
         (["--from-run", "nowhere", "--gap"], "nowhere"),
         (["--from-run", "train.py", "--gap"], "train.py"),
         (["--from-run", "nowhere", "--gap", "--gpu", "RTX 4090"], "leave out --gpu"),
+        (["--from-run", "nowhere", "--gap", "--price", "2"], "--price is of a whole training"),
         (["--data", "nowhere.yaml", "--price", "2"], "--price is of the training on a GPU"),
         (["--data"], "--samples and --sample"),
         (["--data", "--samples", "0", "--sample", "3"], "--samples 0"),

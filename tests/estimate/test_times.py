@@ -143,6 +143,13 @@ def run(*, trace: Trace | None = None, cpu: str = "A Processor", **facts: Any) -
 
 
 COUNTED = Trace(flops=WORK.flops, work=WORK)
+#: With batches that the host puts together, which is no work of the device.
+FETCHED = Trace(
+    flops=WORK.flops,
+    work=Work(
+        calls=[*WORK.calls, Calls(phase="data_wait", kind="copy", dtype="float32", bytes=1e9, count=10)],
+    ),
+)
 
 
 def test_the_gap_of_a_step() -> None:
@@ -162,7 +169,7 @@ def test_the_gap_of_a_step() -> None:
 
 def test_a_step_on_another_device() -> None:
     """What computes is scaled by both estimates, and waiting is kept."""
-    found = from_run.scale(run(trace=COUNTED), None, "RTX 4090", "A Processor", samples=400, price=1.0)
+    found = from_run.scale(run(trace=FETCHED), None, "RTX 4090", "A Processor", samples=400, price=1.0)
     timer = on_card(find("RTX 4090"))
     assert timer is not None
     ratio = timer(WORK).step.likely / EXPECTED

@@ -66,6 +66,9 @@ def from_run(
         raise UsageError("--gap is about the device that the run was measured on: leave out --gpu")
     if not gap and gpu is None:
         raise UsageError("--from-run scales a step to another device: name it with --gpu, or ask for its --gap")
+    if gap and (samples is not None or price is not None):
+        named = "--price" if samples is None else "--samples"
+        raise UsageError(f"{named} is of a whole training, and --gap about a step: leave one out")
     from hotlap.report import gaps, scaled
     from hotlap.report.loading import load_run
 

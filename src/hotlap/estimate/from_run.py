@@ -149,7 +149,7 @@ def scale(
     other = work
     if target.device != source.device and config is not None and run.trace is None:
         other, _ = work_of(run, config, target.device, say)
-    here, there = source.timer(work), target.timer(other)
+    here, there = source.timer(_computing(work)), target.timer(_computing(other))
     parts, computed, kept = [], 0.0, 0.0
     ratio = there.step.likely / here.step.likely
     for name in PHASES:
@@ -178,6 +178,11 @@ def scale(
         counted=counted,
         horizon=_horizon(run, config, samples, price),
     )
+
+
+def _computing(work: Work) -> Work:
+    """Without what is counted while the host fetches data, logs, or does what nothing explains."""
+    return msgspec.structs.replace(work, calls=[call for call in work.calls if call.phase in COMPUTING])
 
 
 def _least(there: StepTime, here: StepTime) -> float:
