@@ -103,6 +103,7 @@ def test_a_new_key_stands_at_the_end_of_its_mapping() -> None:
         ("a: {b: [8,8]}\n", {"a.b": [8, 4, 2]}, "a: {b: [8,4,2]}\n"),
         ("a: !!float 1e-4 # x\n", {"a": 2e-4}, "a: !!float 0.0002 # x\n"),
         ("a: 0x10 # sixteen\n", {"a": 16}, "a: 0x10 # sixteen\n"),
+        ("a: 48 # crop\n", {"a": {0: 24, 6: 48}}, "a: {0: 24, 6: 48} # crop\n"),
         ("a: 1\n", {"off": 1}, "a: 1\n'off': 1\n"),
     ],
 )

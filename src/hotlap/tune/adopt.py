@@ -208,6 +208,8 @@ def _scalar(path: str, value: object) -> str:
         plain = int(value)
     elif isinstance(value, float):
         plain = float(value)
+    elif isinstance(value, dict) and value:
+        return "{" + ", ".join(f"{_scalar(path, key)}: {_scalar(path, each)}" for key, each in value.items()) + "}"
     else:
         raise ConfigError(f"{path!r} cannot be set to {value!r}: only true, false, null, numbers and text")
     # Other YAML readers take 3e-4 for a number where PyYAML reads text; text of several lines must fit in one.

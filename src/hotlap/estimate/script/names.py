@@ -1,0 +1,4 @@
+"""What both processes know."""
+
+#: What was followed, in the run directory.
+RESULT = "followed.json"
