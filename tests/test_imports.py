@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 #: What a room may import when one of its functions is called, against the direction: so ``hotlap.tune(...)`` works.
-AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}, "probe": {"estimate"}}
+AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}}
 
 #: And ``integrations``, whose trainers do.
 TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}
@@ -86,7 +86,6 @@ TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}
 AFTER_TORCH = sorted(PACKAGE.glob("probe/shared/*.py"))
 
 #: These run in an interpreter that may have nothing of ours installed.
-FOLLOWING = "hotlap.estimate.script.following"
 STANDARD_LIBRARY_ALONE = [
     *sorted(PACKAGE.glob("probe/**/*.py")),
     PACKAGE / "allocator.py",
@@ -225,8 +224,6 @@ def test_standard_library_alone(path: Path) -> None:
         and not (name == "numpy" and late)
         # The lever that needs one of them says so where it is not there.
         and not (name in ("bitsandbytes", "torchao") and each.at_call)
-        # In the place of the probe's own work, see below.
-        and not (each.module == FOLLOWING and each.at_call)
         # Python loads the user's own one after ours.
         and name != "sitecustomize"
     ]
@@ -234,22 +231,6 @@ def test_standard_library_alone(path: Path) -> None:
         str(each) for each in imports(path) if "hotlap.probe.shared" in each.module and not (each.at_call or late)
     ]
     assert not wrong
-
-
-def test_a_script_is_followed_with_torch_alone() -> None:
-    """``estimate/script/following.py`` runs in somebody else's interpreter: so does what it imports."""
-    seen, left = set(), [FOLLOWING]
-    while left:
-        name = left.pop()
-        path = PACKAGE.joinpath(*name.split(".")[1:])
-        path = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
-        if name.startswith("hotlap") and path.is_file() and path not in seen:
-            seen.add(path)
-            for each in imports(path):
-                left += [each.module, each.module.rpartition(".")[0]]
-    names = {each.module.split(".")[0] for path in seen for each in imports(path) if not each.at_call}
-    assert PACKAGE / "estimate" / "tracker.py" in seen
-    assert names <= {*sys.stdlib_module_names, "torch", "hotlap"}
 
 
 def test_calibration_needs_torch_alone() -> None:

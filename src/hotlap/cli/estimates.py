@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from hotlap.cli import scripts, times
-from hotlap.cli.options import Command, Json, app
+from hotlap.cli import times
+from hotlap.cli.options import Json, app
 from hotlap.errors import UsageError
 from hotlap.records import DataPlan
 from hotlap.terminal import Progress, as_bytes, print_json, print_view
@@ -21,9 +21,7 @@ _TIME = Parameter(group="Time")
 _TIME_FLAG = Parameter(negative=_NO, group="Time")
 
 
-@app.command(
-    usage="Usage: hotlap estimate CONFIG --gpu NAME [OPTIONS]\n       hotlap estimate --gpu NAME [OPTIONS] -- COMMAND"
-)
+@app.command(usage="Usage: hotlap estimate CONFIG --gpu NAME [OPTIONS]")
 def estimate(
     config: Path | None = None,
     /,
@@ -48,15 +46,12 @@ def estimate(
     cache_each: Annotated[bool, Parameter(negative=_NO, group="The data side")] = False,
     memory: Annotated[str | None, _DATA] = None,
     json: Json = False,
-    command: Command = None,
 ) -> None:
     """Say what a training will take before it runs: whether it fits on a GPU, how fast, or what its data side holds.
 
     `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`
 
     `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090" --variants --price 2.5`
-
-    `hotlap estimate --gpu "RTX 4090" -- python train.py`
 
     `hotlap estimate --from-run .hotlap/runs/profile-... --gpu "RTX 4090"`
 
@@ -68,8 +63,7 @@ def estimate(
     Parameters
     ----------
     config
-        A configuration of `hotlap train`, which knows the rest; what is given besides wins. A script of your own stands
-        after `--` instead: two steps of it are gone through, and your files stay as they are.
+        A configuration of `hotlap train`, which knows the rest; what is given besides wins.
     gpu
         The card, as in "RTX 4090"; cpu is this machine's processor. [default: this machine's card]
     gpu_memory
@@ -79,7 +73,7 @@ def estimate(
     variants
         With other checkpointing, precision and optimizer too; takes a few minutes.
     batch_size
-        Samples of a micro-batch. [default: the configuration's or the script's, else 1]
+        Samples of a micro-batch. [default: the configuration's, else 1]
     ranks
         Processes of the node that train: its GPUs.
     samples
@@ -138,25 +132,7 @@ def estimate(
                 "--calibrate measures this machine" if calibrate else "--from-run is about one step that was measured"
             )
             raise UsageError(f"{asked}: leave out {unused[0]}")
-    if command:
-        apart = {"--data": data, "--calibrate": calibrate, "--variants": variants, "--threads": threads is not None}
-        apart["--from-run"] = from_run is not None
-        apart[str(config)] = config is not None
-        unused = [option for option, given in apart.items() if given]
-        if unused:
-            raise UsageError(f"{unused[0]} is not of a script: leave it out, or what stands after `--`")
-        scripts.estimate(
-            command,
-            gpu,
-            gpu_memory,
-            every_card=all_gpus,
-            batch_size=batch_size,
-            ranks=ranks,
-            samples=samples,
-            price=price,
-            json=json,
-        )
-    elif data:
+    if data:
         _data_side(config, samples, sample, batch_size, workers, prefetch, ranks, cache, cache_each, memory, json)
     elif calibrate:
         times.calibrate(config, threads, json)
@@ -200,8 +176,7 @@ def _on_gpu(
     if config is None:
         raise UsageError(
             'give a configuration of hotlap train, as in `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`, '
-            'your own script, as in `hotlap estimate --gpu "RTX 4090" -- python train.py`, or add --data to count the '
-            "data side"
+            "or add --data to count the data side"
         )
     if all_gpus and (gpu is not None or gpu_memory is not None):
         raise UsageError("--all asks about every card, and --gpu or --gpu-memory about one: leave one out")

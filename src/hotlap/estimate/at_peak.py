@@ -7,33 +7,19 @@ and clocks may go beyond the published ones.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from hotlap.estimate.cards import Card, Precision
 from hotlap.estimate.tracker import Kind
+from hotlap.train.config import TrainConfig
 
 
-class Numerics(Protocol):
-    """In what a training computes: a configuration, or what was seen of a script."""
-
-    @property
-    def use_mixed_precision(self) -> bool: ...
-
-    @property
-    def fp16(self) -> bool: ...
-
-    @property
-    def matmul_precision(self) -> str: ...
-
-
-def seconds_at_peak(flops: dict[Kind, float], card: Card | None, config: Numerics) -> float | None:
+def seconds_at_peak(flops: dict[Kind, float], card: Card | None, config: TrainConfig) -> float | None:
     """None where nothing is known of the card's rates."""
     rates = {kind: None if card is None else _rate(card, _precision(config, kind)) for kind in flops}
     known = {kind: rate for kind, rate in rates.items() if rate is not None}
     return sum(number / known[kind] for kind, number in flops.items()) if len(known) == len(flops) else None
 
 
-def _precision(config: Numerics, kind: Kind) -> Precision:
+def _precision(config: TrainConfig, kind: Kind) -> Precision:
     """The fastest in which PyTorch may compute it: convolutions of float32 are in TF32 unless somebody forbids it."""
     if config.use_mixed_precision:
         return "fp16" if config.fp16 else "bf16"

@@ -61,53 +61,40 @@ _NOT_YET = re.compile(r"NYI: aten\.(\w+)")
 def imitation() -> Iterator[FakeTensorMode]:
     """All tensors that are made inside have no memory, and nothing is compiled. Raises ``CannotBeTraced``."""
     try:
-        with imitated() as mode:
+        with (
+            FakeTensorMode(allow_non_fake_inputs=True) as mode,
+            _copies_with_one_storage(),
+            _modules_can_be_moved(),
+            _as_it_stands(),
+        ):
             yield mode
-    except (RuntimeError, AssertionError) as error:
-        known = cannot(error)
-        if known is None:
-            raise
-        raise known from error
-
-
-@contextmanager
-def imitated() -> Iterator[FakeTensorMode]:
-    """The same, with the errors as torch raises them."""
-    with (
-        FakeTensorMode(allow_non_fake_inputs=True) as mode,
-        _copies_with_one_storage(),
-        _modules_can_be_moved(),
-        _as_it_stands(),
-    ):
-        yield mode
-
-
-def cannot(error: BaseException) -> CannotBeTraced | None:
-    """What an error of torch's imitation means, and what to do; None where it is another's."""
-    if isinstance(error, DataDependentOutputException):
-        return CannotBeTraced(
+    except DataDependentOutputException as error:
+        raise CannotBeTraced(
             f"{_name(error)} asks for the value of a tensor, and an estimate has shapes alone: leave .item(), "
             "float(tensor), `if tensor` and the like out of the step that is estimated"
-        )
-    if isinstance(error, DynamicOutputShapeException):
-        return CannotBeTraced(
+        ) from error
+    except DynamicOutputShapeException as error:
+        raise CannotBeTraced(
             f"the shape that {_name(error)} gives depends on values, and an estimate has shapes alone: give the model "
             "a path of fixed shapes (torch.where or a mask in the place of indexing by a condition), or measure on a "
             "small batch instead"
-        )
-    if isinstance(error, UnsupportedOperatorException):
-        return CannotBeTraced(
+        ) from error
+    except UnsupportedOperatorException as error:
+        raise CannotBeTraced(
             f"torch does not know what shape {_name(error)} gives: register it with "
             f'torch.library.register_fake("{_name(error)}"), or leave it out of the step that is estimated'
-        )
-    if isinstance(error, UnsupportedFakeTensorException):
-        return CannotBeTraced(
+        ) from error
+    except UnsupportedFakeTensorException as error:
+        raise CannotBeTraced(
             f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
-        )
-    known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
-    if known is None and (missing := _NOT_YET.search(str(error))):
-        known = f"torch cannot imitate {missing[1].strip('_')}: leave it out of the step that is estimated"
-    return None if known is None else CannotBeTraced(known)
+        ) from error
+    except (RuntimeError, AssertionError) as error:
+        known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
+        if known is None and (missing := _NOT_YET.search(str(error))):
+            known = f"torch cannot imitate {missing[1].strip('_')}: leave it out of the step that is estimated"
+        if known is None:
+            raise
+        raise CannotBeTraced(known) from error
 
 
 def imitate(mode: FakeTensorMode, value: _T) -> _T:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
 from hotlap.errors import UsageError
 from hotlap.estimate.allocator import replay
-from hotlap.estimate.at_peak import Numerics, seconds_at_peak
+from hotlap.estimate.at_peak import seconds_at_peak
 from hotlap.estimate.cards import cards
 from hotlap.estimate.device import Device, of_catalogue
 from hotlap.estimate.eight_bit import in_eight_bits
@@ -58,11 +59,11 @@ def estimate_training(
         raise UsageError(
             f"a micro-batch of {config.batch_size}: an epoch of {config.workload} has {epoch} samples{on_ranks}"
         )
-    micro = _of_config(config, say, limit)
-    here = micro(config.batch_size)
-    known = summed(
-        here.timeline, device="cuda", capability=None if device is None else device.capability, seconds=here.seconds
-    )
+    followed = _Followed(config, say, limit)
+    here = followed(config.batch_size)
+    capability = None if device is None else device.capability
+    gradients = _FLOAT_BYTES * sum(here.parameters)
+    known = summed(here.timeline, device="cuda", capability=capability, seconds=here.seconds)
     found = TrainingEstimate(
         workload=config.workload,
         batch_size=config.batch_size,
@@ -79,58 +80,47 @@ def estimate_training(
         horizon=ahead,
         seconds=0.0,
     )
-    found = placed(found, micro, device, config)
-    if device is not None and variants:
-        room = device.room(_gradients(here), ranks)
-        found = msgspec.structs.replace(found, variants=_variants(config, device, room, limit, say))
-    return msgspec.structs.replace(found, seconds=time.monotonic() - began)
-
-
-def placed(found: TrainingEstimate, micro: MicroBatches, device: Device | None, numerics: Numerics) -> TrainingEstimate:
-    """What was found, put on a card, or on every card of the catalogue."""
-    here = micro(found.batch_size)
-    gradients, known = _gradients(here), found.memory
+    changed: dict[str, Any]
     if device is None:
-        shared = of_ranks(gradients) if found.ranks > 1 else []
-        return msgspec.structs.replace(
-            found,
-            cards=_every_card(micro, gradients, found.ranks, numerics),
-            memory=msgspec.structs.replace(known, allowances=[*known.allowances, *shared]),
-        )
-    room, timeline = device.room(gradients, found.ranks), on_card(here.timeline)
-    replayed = replay(timeline)
-    found_verdict = verdict(timeline, replayed, room)
-    largest = None
-    if micro.limit > 0:
-        need = micro.need(room.left("most"))
-        largest = largest_batch(found.batch_size, need, room.left("most"), micro.limit)
-    return msgspec.structs.replace(
-        found,
-        card=device.name,
-        capacity=device.memory,
-        verdict=found_verdict,
-        reserved=reserved_within(timeline, replayed, room, found_verdict),
-        seconds_at_peak=seconds_at_peak(here.flops, device.card, numerics),
-        time=step_time(here.work, device.card, numerics),
-        memory=msgspec.structs.replace(known, allowances=room.allowances),
-        largest=largest,
-    )
+        shared = of_ranks(gradients) if ranks > 1 else []
+        changed = {
+            "cards": _every_card(followed, gradients, ranks, config),
+            "memory": msgspec.structs.replace(known, allowances=[*known.allowances, *shared]),
+        }
+    else:
+        room, timeline = device.room(gradients, ranks), on_card(here.timeline)
+        replayed = replay(timeline)
+        found_verdict = verdict(timeline, replayed, room)
+        changed = {
+            "card": device.name,
+            "capacity": device.memory,
+            "verdict": found_verdict,
+            "reserved": reserved_within(timeline, replayed, room, found_verdict),
+            "seconds_at_peak": seconds_at_peak(here.flops, device.card, config),
+            "time": step_time(here.work, device.card, config),
+            "memory": msgspec.structs.replace(known, allowances=room.allowances),
+            "largest": largest_batch(
+                config.batch_size, followed.need(room.left("most")), room.left("most"), followed.limit
+            ),
+        }
+        if variants:
+            changed["variants"] = _variants(config, device, room, followed.limit, say)
+    return msgspec.structs.replace(found, **changed, seconds=time.monotonic() - began)
 
 
-def _gradients(here: Followed) -> int:
-    return _FLOAT_BYTES * sum(here.parameters)
+class _Followed:
+    """A configuration with other micro-batches, each gone through once."""
 
-
-class MicroBatches:
-    """A training with other micro-batches, each gone through once; ``limit``: the largest, 0 where there is but one."""
-
-    def __init__(self, first: int, limit: int, follow: Callable[[int], Followed]) -> None:
-        self._first, self.limit, self._follow = first, limit, follow
+    def __init__(self, config: TrainConfig, say: Say, limit: int, *, in_words: str = "") -> None:
+        self._config, self._say, self._in_words = config, say, in_words
         self._known: dict[int, Followed] = {}
+        #: The largest micro-batch that the training takes.
+        self.limit = limit
 
     def __call__(self, batch: int) -> Followed:
         if batch not in self._known:
-            self._known[batch] = self._follow(batch)
+            self._say(f"going through a step with a micro-batch of {batch}{self._in_words}")
+            self._known[batch] = follow(msgspec.structs.replace(self._config, batch_size=batch))
         return self._known[batch]
 
     def need(self, capacity: int) -> Callable[[int], Need]:
@@ -142,25 +132,15 @@ class MicroBatches:
         return need
 
     def two(self) -> tuple[int, int]:
-        """Micro-batches to draw a line through: that of the training and another."""
-        first = self._first
+        """Micro-batches to draw a line through: the configuration's and another."""
+        first = self._config.batch_size
         return first, 2 * first if 2 * first <= self.limit else max(first // 2, 1)
 
 
-def _of_config(config: TrainConfig, say: Say, limit: int, *, in_words: str = "") -> MicroBatches:
-    def followed(batch: int) -> Followed:
-        say(f"going through a step with a micro-batch of {batch}{in_words}")
-        return follow(msgspec.structs.replace(config, batch_size=batch))
-
-    return MicroBatches(config.batch_size, limit, followed)
-
-
-def _every_card(micro: MicroBatches, gradients: int, ranks: int, numerics: Numerics) -> list[CardFit]:
-    one, other = micro.two()
-    timeline, work = on_card(micro(one).timeline), micro(one).work
-    replayed, line = replay(timeline), None
-    if micro.limit and one != other:
-        line = _line({one: timeline, other: on_card(micro(other).timeline)})
+def _every_card(followed: _Followed, gradients: int, ranks: int, config: TrainConfig) -> list[CardFit]:
+    one, other = followed.two()
+    timelines = {batch: on_card(followed(batch).timeline) for batch in (one, other)}
+    line, replayed = _line(timelines), replay(timelines[one])
     found = []
     for card in cards():
         if card.memory is None:
@@ -170,9 +150,9 @@ def _every_card(micro: MicroBatches, gradients: int, ranks: int, numerics: Numer
         fit = CardFit(
             name=card.name,
             memory=device.memory,
-            verdict=verdict(timeline, replayed, room),
-            largest=None if line is None else line.largest(room.left("most"), micro.limit),
-            time=step_time(work, card, numerics),
+            verdict=verdict(timelines[one], replayed, room),
+            largest=line.largest(room.left("most"), followed.limit),
+            time=step_time(followed(one).work, card, config),
         )
         found.append(fit)
     return found
@@ -195,8 +175,8 @@ def _variants(config: TrainConfig, device: Device, room: Room, limit: int, say: 
     for changed in settings(in_full):
         setting = setting_of(changed)
         in_words = f", checkpointing {setting.checkpointing}, {setting.precision}"
-        micro = _of_config(changed, say, limit, in_words=in_words)
-        traced = {batch: micro(batch) for batch in micro.two()}
+        followed = _Followed(changed, say, limit, in_words=in_words)
+        traced = {batch: followed(batch) for batch in followed.two()}
         least = seconds_at_peak(traced[config.batch_size].flops, device.card, changed)
         took = step_time(traced[config.batch_size].work, device.card, changed)
         timelines = {batch: each.timeline for batch, each in traced.items()}

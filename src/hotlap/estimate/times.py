@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from hotlap.estimate.at_peak import Numerics
 from hotlap.estimate.cards import Card
 from hotlap.estimate.published import CASES, published
 from hotlap.estimate.rates import PARTS, timed
 from hotlap.records import Band, Calibration, Rates, StepTime, Work
+from hotlap.train.config import TrainConfig
 
 #: What trainings took over what single operators do, and by which factor an estimate may be wrong: fitted on, and for
 #: models that were left out (benchmarks/results/estimate/time.md).
@@ -24,7 +24,7 @@ WRONG_BY = 1.7
 Timer = Callable[[Work], StepTime]
 
 
-def on_card(card: Card, config: Numerics | None = None) -> Timer | None:
+def on_card(card: Card, config: TrainConfig | None = None) -> Timer | None:
     """None where the vendor publishes no rates. ``config``: says whether products of float32 may be in TF32."""
     tf32 = config is not None and config.matmul_precision != "highest"
     rates = [published(card, case, tf32_products=tf32) for case in CASES]
@@ -32,7 +32,7 @@ def on_card(card: Card, config: Numerics | None = None) -> Timer | None:
     return (lambda work: _of(work, known)) if len(known) == len(rates) else None
 
 
-def step_time(work: Work, card: Card | None, config: Numerics) -> StepTime | None:
+def step_time(work: Work, card: Card | None, config: TrainConfig) -> StepTime | None:
     """None where nothing is known of the card's rates."""
     timer = None if card is None else on_card(card, config)
     return None if timer is None else timer(work)
@@ -62,6 +62,6 @@ def _of(work: Work, rates: list[Rates]) -> StepTime:
     return StepTime(step=band, parts=likely.parts, phases=likely.phases, kinds=likely.kinds, host=likely.host)
 
 
-def listed(card: Card, config: Numerics | None = None) -> Rates | None:
+def listed(card: Card, config: TrainConfig | None = None) -> Rates | None:
     """What the vendor lists, all of it."""
     return published(card, "listed", tf32_products=config is not None and config.matmul_precision != "highest")

@@ -43,8 +43,6 @@ Kind = Literal["convolution", "product"]
 KINDS: tuple[Kind, ...] = ("convolution", "product")
 #: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
 Hidden = Callable[[Any, tuple[Any, ...], Any], int]
-#: What others are told when they ask an imitated tensor for its number; without it that ends the imitation.
-Answer = Callable[[Tensor], Any]
 #: What torch's own code is told when it asks an imitated tensor for its number: an optimizer which step it is, a
 #: gradient scaler how many gradients overflowed, an initialization whether it has to draw again.
 _ANSWERS = {"torch.optim": 1, "torch.amp": 0, "torch.nn.init": 0}
@@ -68,16 +66,9 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     each number, and what ``on_cuda`` says.
     """
 
-    def __init__(
-        self,
-        *,
-        as_on_cuda: bool = False,
-        hidden: Hidden | None = None,
-        count: Count | None = None,
-        answer: Answer | None = None,
-    ) -> None:
+    def __init__(self, *, as_on_cuda: bool = False, hidden: Hidden | None = None, count: Count | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # of torch
-        self._as_on_cuda, self._hidden, self._answer = as_on_cuda, hidden, answer
+        self._as_on_cuda, self._hidden = as_on_cuda, hidden
         #: Of the last step.
         self._count = count
         self._differences = ExitStack()
@@ -170,8 +161,6 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
                 self._index(tensor, earlier=True)
         if func is _aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
             answer = _own_question()
-            if answer is None and self._answer is not None:
-                answer = self._answer(args[0])
             if answer is not None:
                 return answer
         if func is _aten.bernoulli_.float and self._as_on_cuda:
@@ -206,11 +195,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     # storages
 
     def _phase(self) -> Phase:
+        if self._optimizing:
+            return "optimizer"
         if torch._C._current_graph_task_id() != -1:
             # Backward computes without gradients, unless it runs a forward again.
             return "recompute" if torch.is_grad_enabled() else "backward"
-        if self._optimizing and not self._inside:  # a closure calls the network in the optimizer's step
-            return "optimizer"
         return "forward" if self._step else "setup"
 
     def _turn(self, phase: Phase) -> None:

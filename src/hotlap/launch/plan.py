@@ -43,8 +43,6 @@ class Plan:
     silent: bool = False
     #: Of the environment, set for the training.
     variables: dict[str, str] = field(default_factory=dict)
-    #: Go through two steps without memory; see ``hotlap.estimate.script``.
-    estimate: dict[str, Any] | None = None
     #: Texts that run in the place of the script's files; see ``hotlap.probe.replaced``.
     copies: dict[str, str] = field(default_factory=dict)
 
@@ -66,7 +64,6 @@ class Plan:
                 "memory": self.memory,
                 "silent": self.silent,
                 "copies": self.copies,
-                "estimate": self.estimate,
             }
         )
 

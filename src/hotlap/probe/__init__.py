@@ -54,8 +54,6 @@ class Settings:
         self.silent: bool = raw.get("silent", False)
         #: Texts that run in the place of the script's files; see ``replaced``.
         self.copies: dict[str, str] = raw.get("copies", {})
-        #: Go through two steps without memory; see ``hotlap.estimate.script``.
-        self.estimate: dict[str, Any] | None = raw.get("estimate")
 
 
 def start(settings_path: str) -> None:

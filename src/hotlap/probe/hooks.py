@@ -65,10 +65,6 @@ _CHECKPOINT_OPTIONS = (
 
 def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
     """Wrap torch. Return the recorder; None where nothing is recorded and no lever needs a wrapper."""
-    if settings.estimate is not None:
-        # Nothing is recorded then, and the probe itself stands alone.
-        importlib.import_module("hotlap.estimate.script.following").install(settings.estimate, settings.run_dir)
-        return None
     levers.install(torch, settings.levers, settings.seed_offset, measured=settings.gated)
     ablations.install(torch, settings.without)
     if settings.silent and not settings.levers:

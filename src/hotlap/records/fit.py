@@ -99,16 +99,15 @@ class CardFit(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     memory: int
     verdict: Verdict
-    #: As in ``Variant``; None: the micro-batch is the script's own.
-    largest: int | None
+    #: As in ``Variant``.
+    largest: int
     time: StepTime | None = None
 
 
 class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a training fits."""
+    """Whether a configuration fits."""
 
     schema: int = SCHEMA
-    #: Of a configuration, or the command of a script.
     workload: str
     batch_size: int
     accumulation_steps: int
@@ -142,6 +141,4 @@ class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
     cards: list[CardFit] = []
     #: The configuration says so, and the estimate is of what runs without.
     compiled: bool = False
-    #: What somebody has to know of how a script was gone through.
-    notes: list[str] = []
     seconds: float

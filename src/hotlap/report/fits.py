@@ -6,7 +6,7 @@ from rich.console import RenderableType
 
 from hotlap.records import CardFit, MemoryEstimate, TrainingEstimate, Variant
 from hotlap.report import step_times, text
-from hotlap.report.blocks import Report, blank, bullets, heading, prose, table
+from hotlap.report.blocks import Report, blank, heading, prose, table
 from hotlap.report.estimates import VERDICT_STYLES, binary
 
 _CATEGORIES = {
@@ -52,8 +52,6 @@ def training(found: TrainingEstimate) -> Report:
     if found.cards:
         parts += [*heading("On every card"), *table(_cards(found.cards), "><><", header=True)]
         parts += [prose(_CARDS, indent=2, style="dim"), *step_times.of_cards(found)]
-    if found.notes:
-        parts += [*heading("What to know"), *bullets(map(text.sentence, found.notes))]
     compiled = " Compiled code needs another amount, mostly less: this is of the model as it stands."
     return Report([*parts, blank(), prose(_LIMITS + compiled * found.compiled, indent=2, style="dim")])
 
@@ -81,7 +79,7 @@ def _given_back(found: TrainingEstimate) -> int:
 
 
 def _what(found: TrainingEstimate) -> str:
-    shapes = " + ".join("x".join(map(str, shape)) or "a number" for shape in found.sample)
+    shapes = " + ".join("x".join(map(str, shape)) for shape in found.sample)
     setting = found.setting
     micro = f", {found.accumulation_steps} micro-batches in a step" if found.accumulation_steps > 1 else ""
     ranks = f", on each of {found.ranks} GPUs" if found.ranks > 1 else ""
@@ -171,7 +169,7 @@ def _variant(each: Variant, *, is_this: bool) -> tuple[str, ...]:
         binary(each.allocated),
         each.verdict,
         text.seconds(each.seconds_at_peak),
-        _number(each.largest),
+        text.NA if each.largest is None else str(each.largest),
     )
 
 
@@ -189,8 +187,4 @@ def _time(found: TrainingEstimate, at_peak: float) -> str:
 
 def _cards(cards: list[CardFit]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("memory", "", "largest", "")]
-    return [*rows, *((binary(card.memory), card.verdict, _number(card.largest), card.name) for card in cards)]
-
-
-def _number(largest: int | None) -> str:
-    return text.NA if largest is None else str(largest)
+    return [*rows, *((binary(card.memory), card.verdict, str(card.largest), card.name) for card in cards)]

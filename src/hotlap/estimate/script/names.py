@@ -1,4 +1,0 @@
-"""What both processes know."""
-
-#: What was followed, in the run directory.
-RESULT = "followed.json"
