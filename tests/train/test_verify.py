@@ -121,6 +121,42 @@ def test_checkpoints(trained: Path) -> None:
     assert "no checkpoint.pt" in check(trained, "checkpoint loads").evidence
 
 
+def test_a_checkpoint_of_another_training(trained: Path) -> None:
+    """It is ahead of the log."""
+    rewrite(trained, lambda lines: lines.__setitem__(slice(None), [{"step": 3, "loss": 1.0}]))
+    assert "of another training" in check(trained, "checkpoint loads").evidence
+
+
+def test_an_end_that_was_logged_before_it_went_on(small: Make, trained: Path) -> None:
+    """A training that is resumed and killed has no end, though its beginning had."""
+    resumed = small(steps=25, lr=3e-3, resume=str(trained / "checkpoint.pt"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hotlap.train.loop.Log.finish", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(resumed)
+    assert check(trained, "finished").verdict == "failed"
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("reached", "verdict"), [(21.0, "ok"), (4.8, "failed")])
+def test_a_training_that_is_worse_than_none(trained: Path, reached: float, verdict: str) -> None:
+    ends = [{"step": 1, "loss": 1.0, "val_psnr": reached}, {"step": 1, "finished": True, "simple_psnr": 20.0}]
+    rewrite(trained, lambda lines: lines.__setitem__(slice(None), ends))
+    assert check(trained, "better than not learning").verdict == verdict
+
+
+def test_a_part_of_the_loss_that_is_there_now_and_then(trained: Path) -> None:
+    """Lines with it are left out where most have none."""
+    losses = [{"step": 1, "loss": 1.0, "l1": 1.0}] * 8 + [{"step": 1, "loss": 0.5, "l1": 0.5}] * 24
+    for index in range(3, 32, 4):
+        losses[index] = {"step": 1, "loss": 9.0, "l1": 0.5, "perceptual": 8.5}
+    rewrite(trained, lambda lines: lines.__setitem__(slice(None), losses))
+    assert check(trained, "loss converged").verdict == "ok"
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
@@ -169,7 +205,9 @@ def test_a_time_that_was_asked_for_is_kept_to(trained: Path) -> None:
     goals(trained, data_time_ms=10.0)
     late = {"step": 1, "health": look(data_time_ms=19.0, step_ms=600.0)}
     rewrite(trained, lambda lines: lines.__setitem__(slice(None), [{"step": 1, "loss": 1.0}, *[late] * 3]))
-    assert check(trained, "data time").verdict == "failed"
+    found = check(trained, "data time")
+    assert found.verdict == "failed"
+    assert "or 5 %" not in found.evidence
 
 
 def test_a_leak_is_told_from_a_cache_that_fills(trained: Path) -> None:
@@ -185,6 +223,10 @@ def test_a_leak_is_told_from_a_cache_that_fills(trained: Path) -> None:
     sizes([300 + 20 * min(i, 10) for i in range(31)])
     assert check(trained, "no memory leak").verdict == "ok"
     sizes([500 + 30 * (i % 3) for i in range(20)])
+    assert check(trained, "no memory leak").verdict == "ok"
+    filling = [{"process_memory": (500 + 20 * i) * MB, "cache_bytes": 20 * i * MB} for i in range(20)]
+    looks = [{"step": 1, "health": look(**each)} for each in filling]
+    rewrite(trained, lambda lines: lines.__setitem__(slice(None), [{"step": 1, "loss": 1.0}, *looks]))
     assert check(trained, "no memory leak").verdict == "ok"
 
 

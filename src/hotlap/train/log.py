@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class Log:
         self._ranks = ranks
         self._documents = isinstance(config, VrtSpikeConfig) and config.log_format == "documents"
         self._last: Health | None = None
-        path = folder / "log.jsonl"
+        path = self._path = folder / "log.jsonl"
+        self._output_dir = config.path("output_dir")
         try:
             kept = _lines_until(path, start) if start and path.exists() else b""
             self._file = path.open("wb") if ranks.first else None
@@ -98,9 +100,18 @@ class Log:
             print(file=sys.stderr)
 
     def _append(self, line: dict[str, Any]) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.write(msgspec.json.encode(line) + b"\n")
             self._file.flush()
+        except OSError as error:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+            raise RunError(
+                f"cannot write {self._path} ({error.strerror}): make room, or choose another {self._output_dir}"
+            ) from None
 
     def _show(self, step: int, values: dict[str, Any]) -> None:
         if self._documents:
@@ -154,8 +165,11 @@ def _lines_until(path: Path, last: int) -> bytes:
     kept = b""
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            if msgspec.json.decode(line)["step"] > last:
+            known = msgspec.json.decode(line)
+            if known["step"] > last:
                 break
+            if known.get("finished"):  # it goes on
+                continue
         except (msgspec.DecodeError, KeyError, TypeError):
             break
         kept += line

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import hotlap
 from hotlap import shallow
 from hotlap.allocator import keep_freed_memory
-from hotlap.errors import ConfigError, RunError, TrainingFailed
+from hotlap.errors import ConfigError, HotlapError, RunError, TrainingFailed
 from hotlap.train.config import TrainConfig
 from hotlap.train.data import Batches
 from hotlap.train.health import Monitor
@@ -53,7 +53,30 @@ def train(config: TrainConfig) -> dict[str, Any]:
     with ExitStack() as stack:
         if config.use_mixed_precision:
             stack.callback(shallow.in_float32(torch))
-        return _train(config, stack.enter_context(ranks(config)))
+        try:
+            return _train(config, stack.enter_context(ranks(config)))
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, HotlapError) or not _is_out_of_memory(error):
+                raise
+            raise TrainingFailed(
+                f"there is not enough memory ({str(error).partition(chr(10))[0] or type(error).__name__}): lower "
+                f"{config.path('batch_size')} or the network's size; `hotlap estimate` says before a training what it "
+                "takes"
+            ) from error
+        except HotlapError as error:
+            raise _as_in_this_process(error) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    words = str(error)
+    on_the_host = "DefaultCPUAllocator" in words or "not enough memory" in words
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or on_the_host
+
+
+def _as_in_this_process(error: HotlapError) -> HotlapError:
+    """What a worker of the loader raised comes with its traceback inside of the words."""
+    *traceback, last = str(error).strip().splitlines() or [""]
+    return type(error)(last.partition(": ")[2]) if traceback and traceback[0].startswith("Caught ") else error
 
 
 def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
@@ -81,7 +104,7 @@ def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
         "scaler": trained.scaler,
     }
     state = TrainingState(group, config, **parts, **({} if average is None else {"average": average}))
-    progress = state.load(Path(config.resume)) if config.resume else Progress()
+    progress = state.load(Path(config.resume)) if config.resume else Progress.beginning(config, group.world)
     start = progress.step
     batches.consumed = progress.consumed
 

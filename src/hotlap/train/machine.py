@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
+from hotlap.errors import ConfigError
 from hotlap.train.config import TrainConfig
 
+#: Threads for each core: more only take turns, and with very many the process dies.
+_MOST_THREADS = 4
 #: Steps after which what is alive is there to stay.
 _FIRST_STEPS = 3
 
@@ -17,6 +21,12 @@ _FIRST_STEPS = 3
 @contextmanager
 def machine(config: TrainConfig) -> Iterator[Callable[[int], None]]:
     """Set them; what comes out is to be called after each step that was trained here, with its number from 1 on."""
+    cores = os.cpu_count() or 1
+    if config.threads > _MOST_THREADS * cores:
+        raise ConfigError(
+            f"{config.path('threads')} is {config.threads}, and this machine has {cores} cores: set it to as many, or "
+            "to 0"
+        )
     precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     benchmark, collects = torch.backends.cudnn.benchmark, gc.isenabled()
     if config.matmul_precision != "highest":

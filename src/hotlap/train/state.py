@@ -25,14 +25,33 @@ class Progress(msgspec.Struct):
     #: Optimizer steps and micro-batches of this rank that are behind it.
     step: int = 0
     consumed: int = 0
-    #: The best validation so far, and how many came after it.
+    #: The best validation so far, and how many came after it; whether one was ever better or worse than the first.
     best: float | None = None
     since_best: int = 0
+    moved: bool = False
+    #: What the place in the data depends on: samples of a micro-batch, of a step on all ranks, and the seed.
+    batch_size: int = 0
+    of_step: int = 0
+    seed: int = 0
+    optimizer: str = ""
+
+    @classmethod
+    def beginning(cls, config: TrainConfig, world: int) -> Progress:
+        return cls(
+            batch_size=config.batch_size,
+            of_step=config.batch_size * config.accumulation_steps * world,
+            seed=config.seed,
+            optimizer=config.optimizer,
+        )
 
     def validated(self, value: float) -> bool:
-        """Note a validation; whether it is the best."""
+        """Note a validation; whether it is the best.
+
+        A metric that has not moved yet, as a share of right answers at the beginning, says nothing of the training.
+        """
         better = not math.isnan(value) and (self.best is None or value > self.best)
-        self.best, self.since_best = (value, 0) if better else (self.best, self.since_best + 1)
+        self.moved = self.moved or (self.best is not None and value != self.best)
+        self.best, self.since_best = (value, 0) if better else (self.best, self.since_best + self.moved)
         return better
 
 
@@ -96,6 +115,9 @@ class TrainingState:
             raise ConfigError(
                 f"{key}: {path} {there} running mean of the weights: set {self._config.path('ema_decay')} as it was"
             )
+        progress = msgspec.convert(content["progress"], Progress)
+        self._goes_with(path, progress)
+        own = [dict(group, params=[]) for group in self._parts["optimizer"].param_groups]
         try:
             for name, part in self._parts.items():
                 part.load_state_dict(content[name])
@@ -104,8 +126,54 @@ class TrainingState:
                 f"{key}: {path} is of another network or optimizer ({str(error).splitlines()[0]}): "
                 "use the configuration that it was made with, or set it to null"
             ) from None
+        self._as_configured(own)
         _restore_rng_states(content["rng"][self._ranks.rank])
-        return msgspec.convert(content["progress"], Progress)
+        return progress
+
+    def _goes_with(self, path: Path, progress: Progress) -> None:
+        """Refuse a configuration with which the training would not go on; ``progress`` gets its division of a step."""
+        config, now = self._config, Progress.beginning(self._config, self._ranks.world)
+        if not progress.batch_size:  # of an earlier hotlap, which did not say
+            return
+        for name, before, given in (
+            ("seed", progress.seed, now.seed),
+            ("optimizer", _family(progress.optimizer), _family(now.optimizer)),
+        ):
+            if before != given:
+                raise ConfigError(
+                    f"{config.path('resume')}: {path} was made with {config.path(name)} "
+                    f"{getattr(progress, name)}, and here it is {getattr(now, name)}: set it as it was, or begin anew"
+                )
+        if progress.of_step != now.of_step:
+            raise ConfigError(
+                f"{config.path('resume')}: a step of {path} had {progress.of_step} samples, and here it has "
+                f"{now.of_step}: set {config.path('batch_size')} and {config.path('accumulation_steps')} so that it is "
+                "as before, or begin anew"
+            )
+        samples = progress.consumed * progress.batch_size
+        if samples % now.batch_size:
+            raise ConfigError(
+                f"{config.path('resume')}: {path} ends within a micro-batch of {now.batch_size}: set "
+                f"{config.path('batch_size')} to {progress.batch_size}, as it was"
+            )
+        progress.consumed, progress.batch_size = samples // now.batch_size, now.batch_size
+
+    def _as_configured(self, groups: list[dict[str, Any]]) -> None:
+        """What the optimizer was told now and not then: learning rate, weight decay, implementation."""
+        optimizer, schedule = self._parts["optimizer"], self._parts["schedule"]
+        rates = [group["initial_lr"] for group in groups]
+        for group, own in zip(optimizer.param_groups, groups, strict=True):
+            group.update({name: value for name, value in own.items() if name not in ("params", "lr")})
+        if [float(rate) for rate in schedule.base_lrs] != [float(rate) for rate in rates]:
+            schedule.base_lrs = rates
+            for group, rate, factor in zip(optimizer.param_groups, rates, schedule.lr_lambdas, strict=True):
+                group["lr"] = rate * factor(schedule.last_epoch)
+            schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def _family(optimizer: str) -> str:
+    """Optimizers that keep the same state."""
+    return optimizer.replace("adamw", "adam")
 
 
 def _rng_states() -> dict[str, Any]:

@@ -8,6 +8,7 @@ A line for which nothing was recorded, or nothing was asked, is n/a: never ok.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean, median
@@ -17,14 +18,10 @@ import msgspec
 import torch
 
 from hotlap.errors import ConfigError, RunError, did_you_mean
-from hotlap.train.config.goals import DATA_SHARE, GOALS
+from hotlap.train.config.goals import DATA_SHARE, GOALS, HIT_RATE, THROUGHPUT
 from hotlap.train.health import Health
 from hotlap.workloads import LESS_IS_BETTER
 
-#: Least samples per second; there is none that would suit every training.
-THROUGHPUT = "throughput"
-#: Least per cent of what is asked of the cache; what it can reach depends on its size.
-HIT_RATE = "hit_rate"
 #: Losses, and looks at the machine, without which nothing can be said of their course.
 _LEAST_LOSSES, _LEAST_LOOKS = 16, 5
 #: Looks of which the memory's trend is taken.
@@ -44,7 +41,7 @@ def verify(folder: Path) -> list[Check]:
     """
     config, lines = _read(folder)
     looks = [msgspec.convert(line["health"], Health) for line in lines if "health" in line]
-    losses = [line["loss"] for line in lines if "loss" in line]
+    losses = _losses(lines)
     validations = [line for line in lines if any(key.startswith("val_") for key in line)]
     goals = GOALS | config["goals"]
     metrics = {key.removeprefix("val_") for line in validations for key in line if key.startswith("val_")}
@@ -62,6 +59,7 @@ def verify(folder: Path) -> list[Check]:
         _finished(lines),
         _finite(lines),
         _converged(losses, goals["loss_change"]),
+        _learnt(lines),
         *_quality(validations, metrics, config["goals"]),
         _checkpoint(folder, lines),
         _throughput(rates, config["goals"].get(THROUGHPUT)),
@@ -143,6 +141,28 @@ def _converged(losses: list[float | None], most: float) -> Check:
     return _check(name, last < first and abs(change) <= most, evidence)
 
 
+def _losses(lines: list[dict[str, Any]]) -> list[float | None]:
+    """Of lines with the same parts: a part that is there in one step of several makes the sum another."""
+    known = [line for line in lines if "loss" in line]
+    parts = Counter(frozenset(line) for line in known if line["loss"] is not None)
+    usual = parts.most_common(1)[0][0] if parts else frozenset()
+    return [line["loss"] for line in known if line["loss"] is None or frozenset(line) == usual]
+
+
+def _learnt(lines: list[dict[str, Any]]) -> Check:
+    """Whether the first metric is better in the end than without learning."""
+    name, last = "better than not learning", lines[-1]
+    simple = [(key.removeprefix("simple_"), value) for key, value in last.items() if key.startswith("simple_")]
+    if not simple:
+        return _unknown(name, "the log does not say what the method without learning reaches")
+    metric, least = simple[0]
+    values = [line[f"val_{metric}"] for line in lines if line.get(f"val_{metric}") is not None]
+    if not values:
+        return _unknown(name, f"no {metric} was logged")
+    good = values[-1] < least if metric in LESS_IS_BETTER else values[-1] > least
+    return _check(name, good, f"{metric} {values[-1]:.4g} in the end, {least:.4g} without")
+
+
 def _quality(validations: list[dict[str, Any]], metrics: set[str], goals: dict[str, float]) -> Iterator[Check]:
     if not metrics:
         yield _unknown("quality", "no validation was logged")
@@ -166,6 +186,9 @@ def _checkpoint(folder: Path, lines: list[dict[str, Any]]) -> Check:
         step, weights = content["progress"]["step"], content["model"]
     except Exception as error:  # whatever a broken file does to its reader
         return _check(name, False, f"checkpoint.pt: {str(error).splitlines()[0]}")
+    end = max(line["step"] for line in lines)
+    if step > end:
+        return _check(name, False, f"it is of step {step}, and the log ends at {end}: of another training")
     broken = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         return _check(name, False, f"{broken[0]} is not finite in it")
@@ -196,7 +219,8 @@ def _data_time(looks: list[Health], most: float, *, asked: bool) -> Check:
         return found
     share = 100 * mean(look.data_time_ms for look in looks) / mean(look.step_ms for look in looks)
     good = found.verdict == "ok" or (share <= DATA_SHARE and not asked)
-    return _check(found.name, good, f"{found.evidence}, or {DATA_SHARE:g} % of a step: it is {share:.1f} %")
+    or_share = "" if asked else f", or {DATA_SHARE:g} % of a step: it is {share:.1f} %"
+    return _check(found.name, good, f"{found.evidence}{or_share}")
 
 
 def _asked(look: Health) -> int:
@@ -255,9 +279,13 @@ def _gpu_memory(looks: list[Health], most: float) -> Check:
 
 
 def _leak(looks: list[Health], most: float) -> Check:
-    """By Theil and Sen: the median of the slopes between all pairs, which single jumps do not move."""
+    """By Theil and Sen: the median of the slopes between all pairs, which single jumps do not move.
+
+    Without what the cache of samples holds, which is to grow until it is full.
+    """
     name = "no memory leak"
-    sizes = [look.process_memory for look in looks if look.process_memory is not None][-_LAST_LOOKS:]
+    known = [look for look in looks if look.process_memory is not None]
+    sizes = [max(int(look.process_memory or 0) - int(look.cache_bytes or 0), 1) for look in known][-_LAST_LOOKS:]
     if len(sizes) < _LEAST_LOOKS:
         return _unknown(name, f"the log has {len(sizes)} looks at memory, and {_LEAST_LOOKS} are needed")
     from scipy.stats import theilslopes

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -14,9 +15,16 @@ from hotlap.errors import ConfigError
 
 
 def read_picture(path: Path) -> Tensor:
-    """Read a picture as uint8 of shape (3, H, W)."""
+    """Read a picture as uint8 of shape (3, H, W); of 16 bits the upper eight."""
     with _opened(path) as file:
-        picture = file.convert("RGB")
+        if file.mode == "F":
+            raise ConfigError(f"{path} has numbers of floating point: save it with 8 or 16 bits")
+        if file.mode.startswith("I"):  # grey of 16 bits, which Pillow would clip at 255
+            picture = Image.fromarray((np.asarray(file).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert(
+                "RGB"
+            )
+        else:
+            picture = file.convert("RGB")
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return pixels.view(picture.height, picture.width, 3).permute(2, 0, 1).contiguous()
 

@@ -82,6 +82,8 @@ def test_precomputed_voxels_are_those_that_would_be_computed(make: Make, togethe
     scenes, _ = find_scenes(root)
     assert precompute_voxels(scenes, 4) == FRAMES
     assert precompute_voxels(scenes, 4) == 0
+    assert precompute_voxels(scenes, 2) == FRAMES
+    assert precompute_voxels(scenes, 4) == FRAMES
     assert sorted(path.name for path in (root / "train/a/spike").glob("*.npy")) == [f"00000{i}.npy" for i in range(4)]
     for frame in scenes[0].frames:
         area = (slice(3, 9), slice(1, 20))

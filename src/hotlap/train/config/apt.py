@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from hotlap.errors import ConfigError
 from hotlap.train.config.base import BelowOne, Count, CountOrZero, Positive, Text, TrainConfig
 
 
 class AptConfig(TrainConfig, frozen=True, kw_only=True):
+    metrics: ClassVar[tuple[str, ...]] = ("exact_match", "character_error_rate", "training_exact_match")
+
     workload: Literal["apt"] = "apt"
     #: A file in one of HLBD's formats; None makes pairs of the names in the emoji package.
     data_file: Text | None = None

@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from hotlap.errors import ConfigError
+from hotlap.errors import ConfigError, did_you_mean
+from hotlap.train.config.goals import GOALS, HIT_RATE, THROUGHPUT
 from hotlap.workers import usable_cores
 
 Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
@@ -36,6 +37,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     paths: ClassVar[Mapping[str, str]] = {}
     #: Keys that stand for several others, which have one value: a change of the first sets all of them.
     together: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    #: What its validation tells.
+    metrics: ClassVar[tuple[str, ...]] = ()
 
     workload: str
     output_dir: Text = "runs/training"
@@ -109,6 +113,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"{self.path('warmup_steps')} is {self.warmup_steps} and {self.path('steps')} is {self.steps}: the "
                 "warm-up must end before the training does, so lower the one or raise the other"
             )
+        known = [*GOALS, THROUGHPUT, HIT_RATE, *self.metrics]
+        for name in self.goals:
+            if name not in known:
+                raise ConfigError(
+                    f"{self.path('goals')}: there is no {name!r} to check{did_you_mean(name, known)}: take it out, or "
+                    f"name one of {', '.join(sorted(known))}"
+                )
         if self.patience and not self.validate_every:
             raise ConfigError(
                 f"{self.path('patience')} is {self.patience}, and {self.path('validate_every')} 0 validates at the end "

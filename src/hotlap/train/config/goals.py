@@ -16,6 +16,10 @@ GOALS = {
     #: Most per cent by which the memory of the process may grow over the last looks.
     "memory_growth": 5.0,
 }
+#: Least samples per second; there is none that would suit every training.
+THROUGHPUT = "throughput"
+#: Least per cent of what is asked of the cache; what it can reach depends on its size.
+HIT_RATE = "hit_rate"
 #: Per cent of a step that may be waited for data, where no goal says how long.
 DATA_SHARE = 5.0
 #: Of the system's memory in use, from which on a training is in danger.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -23,6 +23,8 @@ Batch = Annotated[int, Meta(ge=1, le=EPOCH_SAMPLES, description=f"a whole number
 
 
 class RestorationConfig(TrainConfig, frozen=True, kw_only=True):
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "ssim")
+
     workload: Literal["restoration"] = "restoration"
     task: Literal["denoise", "super_resolution"] = "denoise"
     #: Of super-resolution.

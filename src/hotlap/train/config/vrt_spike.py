@@ -117,6 +117,8 @@ class VrtSpikeConfig(TrainConfig, frozen=True, kw_only=True):
         "max_batch_tokens": ("fuse_max_batch_tokens", "spike_max_batch_tokens"),
     }
 
+    metrics: ClassVar[tuple[str, ...]] = ("psnr", "psnr_y", "ssim_y", "lpips")
+
     workload: Literal["vrt_spike"] = "vrt_spike"
     output_dir: Text = "runs/vrt_spike"
     #: A folder in the layout of GoPro+Spike; None makes one of ``film``.

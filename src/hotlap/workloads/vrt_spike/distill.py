@@ -87,6 +87,8 @@ def _watch(network: nn.Module, features: dict[int, Tensor]) -> None:
 def _configuration(checkpoint: Path, student: VrtSpikeConfig) -> VrtSpikeConfig:
     path, key = checkpoint.with_name("config.json"), student.path("teacher")
     try:
+        if not checkpoint.is_file():
+            raise ConfigError(f"{key} is {checkpoint}, which is not there: train the teacher first")
         teacher = msgspec.json.decode(path.read_bytes(), type=VrtSpikeConfig)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(
@@ -104,7 +106,11 @@ def _configuration(checkpoint: Path, student: VrtSpikeConfig) -> VrtSpikeConfig:
 
 def _weights(checkpoint: Path, config: VrtSpikeConfig) -> dict[str, Tensor]:
     try:
-        weights: dict[str, Tensor] = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        weights: dict[str, Tensor] = content["model"]
+        if "average" in content:  # what was validated
+            mean = content["average"]
+            weights = {name.removeprefix("module."): each for name, each in mean.items() if name.startswith("module.")}
     except Exception as error:  # whatever a file that is none does to its reader
         raise ConfigError(
             f"{config.path('teacher')} is {checkpoint}, which cannot be read as a checkpoint "

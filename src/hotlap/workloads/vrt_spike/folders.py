@@ -99,11 +99,14 @@ def read_voxels(scene: Scene, frame: Frame, bins: int, *, precomputed: bool, are
 
 
 def precompute_voxels(scenes: list[Scene], bins: int) -> int:
-    """Write the voxels of all frames beside their streams where there are none, or older ones; return how many."""
+    """Write the voxels of all frames beside their streams where there are none, older ones or of other bins.
+
+    Returns how many.
+    """
     written = 0
     for scene in scenes:
         for frame in scene.frames:
-            if frame.voxels.exists() and frame.voxels.stat().st_mtime >= frame.stream.stat().st_mtime:
+            if _is_current(frame, bins):
                 continue
             # Under another name first: several ranks may write the same ones, and any may be stopped half-way.
             half = frame.voxels.with_name(f".{frame.voxels.stem}.{os.getpid()}.npy")
@@ -117,6 +120,14 @@ def precompute_voxels(scenes: list[Scene], bins: int) -> int:
                 ) from None
             written += 1
     return written
+
+
+def _is_current(frame: Frame, bins: int) -> bool:
+    try:
+        newer = frame.voxels.stat().st_mtime >= frame.stream.stat().st_mtime
+        return newer and np.load(frame.voxels, mmap_mode="r").shape[0] == bins
+    except (OSError, ValueError, IndexError):  # there is none, or it is damaged
+        return False
 
 
 def _scenes(folder: Path) -> list[Scene]:
