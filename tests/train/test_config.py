@@ -33,6 +33,13 @@ def accepted(tmp_path: Path, text: str) -> RestorationConfig:
     return load_config(path)
 
 
+def test_a_section_without_keys_says_nothing(tmp_path: Path) -> None:
+    """All of them may be commented out."""
+    path = tmp_path / "my.yaml"
+    path.write_text("WORKLOAD: vrt_spike\nTRAIN:\n  # BATCH_SIZE: 2\nMODEL: {}\n")
+    assert load_config(path) == VrtSpikeConfig()
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.parent.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_read(path: Path) -> None:
     assert load_config(path).workload in path.stem

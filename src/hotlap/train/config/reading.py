@@ -97,6 +97,8 @@ def _entries(
             path = next(known for known, name in fields.items() if name == "workload")
         if isinstance(value, dict) and value and not _matches(path, fields):
             yield from _entries(value, lines, fields, keys)
+        elif not value and not _matches(path, fields) and any(known.startswith(f"{path}.") for known in fields):
+            continue  # a section whose keys are all commented out
         else:
             yield _Entry(path, value, lines.get(keys))
 
