@@ -22,7 +22,10 @@ _MB = 2**20
 
 
 class Log:
-    """Appends one JSON object a line; a line that was cut off by a crash is dropped on resume. Rank 0 alone writes."""
+    """Appends one JSON object a line, the settings first; a line that was cut off by a crash is dropped on resume.
+
+    Rank 0 alone writes.
+    """
 
     def __init__(self, folder: Path, config: TrainConfig, total: int, start: int, ranks: Ranks) -> None:
         self._total = total
@@ -33,11 +36,22 @@ class Log:
         self._documents = isinstance(config, VrtSpikeConfig) and config.log_format == "documents"
         self._last: Health | None = None
         path = folder / "log.jsonl"
+        # What a reader has to know to tell how long a step took.
+        settings = _json_line(
+            {
+                "step": 0,
+                "batch_size": config.batch_size,
+                "accumulation_steps": config.accumulation_steps,
+                "ranks": ranks.world,
+                "total_steps": total,
+            }
+        )
         try:
             kept = _lines_until(path, start) if start and path.exists() else b""
             self._file = path.open("wb") if ranks.first else None
             if self._file is not None:
                 self._file.write(kept)
+                self._file.write(b"" if settings in kept else settings)
                 (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
         except OSError as error:
             raise RunError(
@@ -99,7 +113,7 @@ class Log:
 
     def _append(self, line: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._file.write(_json_line(line))
             self._file.flush()
 
     def _show(self, step: int, values: dict[str, Any]) -> None:
@@ -135,6 +149,10 @@ class Log:
         fields.append(f"{rate:.1f} samples/s" if rate >= 1 else f"{rate:.3g} samples/s")
         fields.append(f"data_time={values['data_time_ms']:.1f}ms")
         return " | ".join(fields)
+
+
+def _json_line(values: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(values) + b"\n"
 
 
 def _memory_line(step: int, health: Health) -> str:
