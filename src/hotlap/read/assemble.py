@@ -140,7 +140,8 @@ def _throughput(
     printed = state.remarks.runtime.get("train_samples_per_second")
     if printed:
         return Figure(value=printed, origin="printed", how="the line at the end of the training")
-    per_step = together[0] if together else None if samples is None else samples * (micro_batches or 1)
+    of_samples = samples * micro_batches if samples and micro_batches else None
+    per_step = together[0] if together else of_samples
     if per_step and step.value:
         how = "samples of a step / step time" if together else "batch size x world size / step time"
         return Figure(value=per_step / step.value, origin="derived", how=how)

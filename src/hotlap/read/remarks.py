@@ -81,7 +81,7 @@ def _setting(name: str) -> Callable[[Remarks, re.Match[bytes]], None]:
 
 
 def _began(remarks: Remarks, match: re.Match[bytes]) -> None:
-    """A training that goes on may have other settings: the last are those of most that follows."""
+    """Where a training went on with other settings, the last count."""
     for name, key in OWN_SETTINGS.items():
         value = count(match[key] or b"")
         if value:
@@ -202,7 +202,8 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
         (b'"accumulation_steps"',),
         _compiled(
             rb'^\{"step": ?0, ?"batch_size": ?(?P<batch_size>\d+), ?'
-            rb'"accumulation_steps": ?(?P<accumulation_steps>\d+), ?"ranks": ?(?P<ranks>\d+), ?"total_steps": ?(?P<total_steps>\d+)\}'
+            rb'"accumulation_steps": ?(?P<accumulation_steps>\d+), ?'
+            rb'"ranks": ?(?P<ranks>\d+), ?"total_steps": ?(?P<total_steps>\d+)\}'
         ),
         _began,
     ),
