@@ -259,6 +259,22 @@ SAMPLES = (
         steps=20,
         data=1.25e-3,
     ),
+    Sample(
+        "hotlap train, health",
+        '{"step":20,"health":{"process_memory":353330176,"system_memory":2456674304,"total_memory":25276502016,'
+        '"cpu":99.5,"data_time_ms":1.68,"step_ms":44.665,"disk_wait":0.0,"gpu_utilization":87.0,"gpu_allocated":1024,'
+        '"gpu_reserved":2048,"gpu_peak":4096,"gpu_total":8192,"cache_hits":null,"cache_misses":null,'
+        '"cache_bytes":null,"cache_budget":null}}',
+        {
+            "process memory": 353330176,
+            "system memory": 2456674304,
+            "memory of the machine": 25276502016,
+            "step time": 0.044665,
+            "GPU utilization": 0.87,
+            "device memory": 4096,
+        },
+        step=0.044665,
+    ),
 )
 
 TIMING = """\

@@ -5,6 +5,7 @@ files -> lines.Text -> blocks of clean lines -> what knows its lines takes them 
     bars.Bars        progress bars
     timing.Timings   blocks of named spans
     remarks.Remarks  settings, caches, evaluations, warnings
+beside.take_settings -> settings that a log of ``hotlap train`` leaves to the file beside it
 -> assemble.assemble -> Reading, in which each figure says where it is from -> diagnose.logs
 """
 
@@ -18,6 +19,7 @@ from typing import Literal, cast
 
 from hotlap.errors import RunError, UsageError
 from hotlap.read.assemble import assemble
+from hotlap.read.beside import take_settings
 from hotlap.read.lines import Source, Text
 from hotlap.read.opening import is_trace, opened
 from hotlap.read.state import State
@@ -52,6 +54,8 @@ def read(paths: Sequence[Path], *, batch_size: int | None = None, world_size: in
     for path in paths:
         with _input(path) as file:
             state.read(Text(file, str(path)), "standard input" if path == STDIN else str(path))
+        if path != STDIN:
+            take_settings(state, path)
     if not state.understood:
         raise RunError(_nothing(state))
     return assemble(state, batch_size, world_size)

@@ -42,10 +42,14 @@ def assemble(state: State, batch_size: int | None, world_size: int | None) -> Re
     if world.value is None and (ranks := _ranks(state)):
         world = Figure(value=max(ranks) + 1, origin="derived", how="the highest rank that a line names, and one")
     accumulation = _setting(None, settings.get("accumulation"), "no line says it")
-    samples = batch.value * world.value if batch.value and world.value else None
+    micro_batches = accumulation.value
+    # The rate of most programs is of one micro-batch where they say nothing of more.
+    if micro_batches is None and not any(track.format.whole_steps for track in state.tracks.values()):
+        micro_batches = 1
+    samples = batch.value * world.value if batch.value and world.value and micro_batches else None
     main = main_track(state)
-    times = step_times(state, samples, accumulation.value)
-    step = _step_seconds(times, batch, world)
+    times = step_times(state, samples, micro_batches)
+    step = _step_seconds(times, batch, world, micro_batches)
     restarts, notes = _restarts(main)
     data, holds, kind = data_seconds(state, main)
     series = _series(state, main)
@@ -59,7 +63,7 @@ def assemble(state: State, batch_size: int | None, world_size: int | None) -> Re
         total_steps=_total(state, main),
         step_seconds=step,
         throughput=_of_means(main, step)
-        or _throughput(state, samples, accumulation, settings.get("global batch"), step),
+        or _throughput(state, samples, micro_batches, settings.get("global batch"), step),
         data_seconds=data,
         data_time=kind,
         data_time_holds=holds,
@@ -92,11 +96,13 @@ def _ranks(state: State) -> set[int]:
     return {rank for track in state.tracks.values() for rank in track.ranks}
 
 
-def _step_seconds(times: list[WallStep], batch: Figure, world: Figure) -> Figure:
+def _step_seconds(times: list[WallStep], batch: Figure, world: Figure, micro_batches: float | None) -> Figure:
     if times:
         first = times[0]
         origin: Origin = "printed" if first.how.startswith(PRINTED) else "derived"
         return Figure(value=first.seconds, origin=origin, how=first.how, low=first.low, high=first.high)
+    if micro_batches is None:
+        return Figure(how="would follow from the throughput with the micro-batches of a step, which no line says")
     lacking = [name for name, it in (("batch size", batch), ("world size", world)) if it.value is None]
     if lacking:
         options = " and ".join(f"--{name.replace(' ', '-')}" for name in lacking)
@@ -117,7 +123,7 @@ def _of_means(main: Track | None, step: Figure) -> Figure | None:
 
 
 def _throughput(
-    state: State, samples: float | None, accumulation: Figure, together: tuple[int, str] | None, step: Figure
+    state: State, samples: float | None, micro_batches: float | None, together: tuple[int, str] | None, step: Figure
 ) -> Figure:
     for track in _training_first(state):
         points = track.points.get("rate")
@@ -134,7 +140,8 @@ def _throughput(
     printed = state.remarks.runtime.get("train_samples_per_second")
     if printed:
         return Figure(value=printed, origin="printed", how="the line at the end of the training")
-    per_step = together[0] if together else None if samples is None else samples * (accumulation.value or 1)
+    of_samples = samples * micro_batches if samples and micro_batches else None
+    per_step = together[0] if together else of_samples
     if per_step and step.value:
         how = "samples of a step / step time" if together else "batch size x world size / step time"
         return Figure(value=per_step / step.value, origin="derived", how=how)

@@ -26,6 +26,8 @@ COPIES = (
     "It begins after the loader has handed the batch over, so it holds the copies to the device and not the wait for "
     "data."
 )
+#: The lines of ``hotlap train`` about the machine, whose step times hold what is between steps.
+HEALTH = "hotlap train, health"
 UNKNOWN = "Whether the wait for the loader is in it cannot be told from the log."
 
 
@@ -71,6 +73,8 @@ class Format:
     counts_anew: bool = False
     #: Whether its steps are those of the training; else they count something else, e.g. epochs.
     training: bool = True
+    #: Whether its rate is of whole steps alone: how many micro-batches one has must be known, and is never assumed.
+    whole_steps: bool = False
     #: What its steps are, or what stands for them where lines name none.
     counted: Counted = "step"
     #: The anchor in the order in which it is nearly always written, where ``anchor`` finds any order and takes long.
@@ -324,15 +328,32 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "hotlap train",
-        b'"samples_per_second"',
-        rb'\{"step": ?(?P<step>\d+),',
+        b'{"step":',
+        # The last line of a training whose loss is no number has nothing but that.
+        rb'\{"step": ?(?P<step>\d+),(?= ?"loss": ?null\}|[^\n]*"samples_per_second": ?)',
         (
-            _loss(b'"loss":'),
+            field("loss__", b'"loss":', value=rb"(?:null|" + LOOSE + rb")"),
             field("rate__", b'"samples_per_second":'),
             field("data__ms", b'"data_time_ms":'),
         ),
         "wait",
         WAIT,
+        whole_steps=True,
+    ),
+    Format(
+        HEALTH,
+        b'"health"',
+        rb'\{"step": ?(?P<step>\d+), ?"health": ?\{',
+        (
+            field("process_memory__", b'"process_memory":'),
+            field("system_memory__", b'"system_memory":'),
+            field("system_total__", b'"total_memory":'),
+            field("step_seconds__ms", b'"step_ms":'),
+            field("gpu_utilization__percent", b'"gpu_utilization":'),
+            field("memory__", b'"gpu_peak":'),
+        ),
+        training=False,
+        whole_steps=True,
     ),
     Format(
         "memory",

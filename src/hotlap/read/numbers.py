@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -29,6 +30,9 @@ UNITS = {
 
 def number(text: bytes) -> float | None:
     """Return the number, or None where it is not certain what was printed."""
+    if text == b"null":
+        # So JSON has NaN and infinity.
+        return math.nan
     if b"," in text:
         return float(text.replace(b",", b"")) if _THOUSANDS.fullmatch(text) else None
     try:

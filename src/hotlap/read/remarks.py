@@ -2,6 +2,7 @@
 
 [train] Gradient accumulation steps: 6          settings: batch size, ranks, accumulation
 Cache hit rate: 45.2% (4520 hits / 5480 misses)
+{"step":0,"batch_size":4,...}                   the same, of hotlap train
 step 3000: train loss 4.0390, val loss 4.0427   evaluations
 {'train_runtime': 2219.0, 'train_samples_per_second': 1.474, ...}
 """
@@ -16,6 +17,13 @@ from hotlap.read.points import Points
 from hotlap.records import CacheUse
 
 _GB, _MB = 2.0**30, 2.0**20
+#: Settings by their names in the lines and the configuration of ``hotlap train``.
+OWN_SETTINGS = {
+    "batch": "batch_size",
+    "accumulation": "accumulation_steps",
+    "world": "ranks",
+    "total steps": "total_steps",
+}
 #: Different warnings that are kept.
 _ALARMS = 5
 
@@ -72,6 +80,14 @@ def _setting(name: str) -> Callable[[Remarks, re.Match[bytes]], None]:
     return take
 
 
+def _began(remarks: Remarks, match: re.Match[bytes]) -> None:
+    """Where a training went on with other settings, the last count."""
+    for name, key in OWN_SETTINGS.items():
+        value = count(match[key] or b"")
+        if value:
+            remarks.settings[name] = value, f"{key}, at the start"
+
+
 def _cached(**factors: float) -> Callable[[Remarks, re.Match[bytes]], None]:
     def take(remarks: Remarks, match: re.Match[bytes]) -> None:
         found = {name: number(match[name] or b"") for name in factors}
@@ -108,6 +124,14 @@ def _evaluation(remarks: Remarks, match: re.Match[bytes]) -> None:
         if value is not None and len(remarks.quality) < 32:
             points = remarks.quality.setdefault(name.decode(errors="replace").strip(), Points(""))
             points.extend([float(step)], [value])
+
+
+def _validation(remarks: Remarks, match: re.Match[bytes]) -> None:
+    remarks.evaluations += 1
+    for name, text in re.findall(rb'"val_(\w+)": ?(' + LOOSE + rb")(?=[,}])", match[2]):
+        value = number(text)
+        if value is not None and len(remarks.quality) < 32:
+            remarks.quality.setdefault(name.decode(), Points("")).extend([float(match[1])], [value])
 
 
 def _alarm(remarks: Remarks, match: re.Match[bytes]) -> None:
@@ -175,6 +199,15 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
         _setting("world"),
     ),
     (
+        (b'"accumulation_steps"',),
+        _compiled(
+            rb'^\{"step": ?0, ?"batch_size": ?(?P<batch_size>\d+), ?'
+            rb'"accumulation_steps": ?(?P<accumulation_steps>\d+), ?'
+            rb'"ranks": ?(?P<ranks>\d+), ?"total_steps": ?(?P<total_steps>\d+)\}'
+        ),
+        _began,
+    ),
+    (
         (b"EPOCHS mode",),
         _compiled(rb"^[^\n]{0,200}?EPOCHS mode: \d+ epochs \S+ \d+ steps/epoch = (\d+) total steps"),
         _setting("total steps"),
@@ -208,6 +241,7 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
         _cached(preloaded=1, limit=_GB),
     ),
     ((b"[val] step",), _compiled(rb"\[val\] step (\d+) \| ([^\n]*)"), _evaluation),
+    ((b'"val_',), _compiled(rb'^\{"step": ?(\d+), ?("val_[^\n]*\})'), _validation),
     ((b": train loss ",), _compiled(rb"(?<!\w)step (\d+): (train loss [^\n]*)"), _evaluation),
     ((b"PSNR=",), _compiled(rb"(?<!\w)Epoch (\d+): (PSNR=[^\n]*)"), _evaluation),
     (

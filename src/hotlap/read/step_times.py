@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 
 from hotlap.read.bars import Bar
+from hotlap.read.formats import HEALTH
 from hotlap.read.points import Points
 from hotlap.read.state import State
 from hotlap.read.tracks import Track
@@ -40,9 +41,16 @@ def main_track(state: State) -> Track | None:
 
 
 def step_times(state: State, samples: float | None, accumulation: float | None) -> list[WallStep]:
-    """``samples`` are those of a micro-batch on all ranks. A log without any of it gives none."""
+    """``samples`` are those of a micro-batch on all ranks, None where a step's are not known.
+
+    A log without any of it gives none.
+    """
     main, bar = main_track(state), state.bars.main()
-    found = [_epochs(state.tracks.get("VRT-Spike epoch")), _progress(state.tracks.get("VRT-Spike progress"))]
+    found = [
+        _epochs(state.tracks.get("VRT-Spike epoch")),
+        _progress(state.tracks.get("VRT-Spike progress")),
+        _health(state.tracks.get(HEALTH)),
+    ]
     if main is not None:
         found += [_running_mean(main), _printed(main), by_clock(main)]
     if _has_no_time(main):
@@ -164,6 +172,9 @@ def wall_step(state: State, main: Track | None) -> float | None:
     if main is not None and clock_slopes(points, main.pauses):
         pairs = _while_running(points, main.pauses)
         return sum(seconds for _, seconds in pairs) / sum(steps for steps, _ in pairs)
+    mean = _mean_health(state.tracks.get(HEALTH))
+    if mean is not None:
+        return mean
     rate = state.remarks.runtime.get("train_steps_per_second")
     return 1 / rate if rate else None
 
@@ -195,6 +206,29 @@ def _progress(track: Track | None) -> WallStep | None:
     clock = f"{int(elapsed) // 3600}:{int(elapsed) // 60 % 60:02d}:{int(elapsed) % 60:02d}"
     how = f"elapsed={clock} / {step:,.0f} steps, if it began at step 0; the start is in it"
     return WallStep(seconds=elapsed / step, how=how, wall=True)
+
+
+def _health(track: Track | None) -> WallStep | None:
+    points = None if track is None else track.points.get("step_seconds")
+    if points is None or not points.finite:
+        return None
+    # The start of the workers is in the first.
+    more = points.lines - 1
+    lines = f"{more:,} line{'s' * (more != 1)} after the first" if more else points.counted
+    held = "what is between steps" if more else "the start and what is between steps"
+    how = f"median of {lines} with step_ms, which has {held} in it"
+    return WallStep(seconds=median(points.y[1:] or points.y), how=how, wall=True)
+
+
+def _mean_health(track: Track | None) -> float | None:
+    """Mean after the first line, by the steps that each is of."""
+    points = None if track is None else track.points.get("step_seconds")
+    if points is None:
+        return None
+    pairs = pairwise(zip(points.x, points.y, strict=True))
+    parts = [(after - before, seconds) for (before, _), (after, seconds) in pairs if after > before]
+    steps = sum(more for more, _ in parts)
+    return sum(more * seconds for more, seconds in parts) / steps if steps else None
 
 
 def _running_mean(track: Track) -> WallStep | None:
@@ -229,10 +263,13 @@ def _rate(track: Track, samples: float | None, accumulation: float | None) -> Wa
         return None
     # The samples of a step over the rate, be that rate taken over a step or over one of its micro-batches.
     together = (accumulation or 1.0) * samples
-    more = " x accumulation" if together > samples else ""
+    how = f"batch size x world size{' x accumulation' if together > samples else ''} / throughput"
+    if track.format.whole_steps:
+        # What a clock says besides holds more, which is no contradiction to it.
+        how = "samples of a step / samples_per_second"
     return WallStep(
         seconds=together / rate,
-        how=f"batch size x world size{more} / throughput ({together:,.0f} / {rate:.4g})",
+        how=f"{how} ({together:,.0f} / {rate:.4g})",
         wall=False,
         low=together / (rate + half),
         high=together / (rate - half) if rate > half else None,

@@ -23,7 +23,10 @@ _MB = 2**20
 
 
 class Log:
-    """Appends one JSON object a line; a line that was cut off by a crash is dropped on resume. Rank 0 alone writes."""
+    """Appends one JSON object a line, the settings first; a line that was cut off by a crash is dropped on resume.
+
+    Rank 0 alone writes.
+    """
 
     def __init__(self, folder: Path, config: TrainConfig, total: int, start: int, ranks: Ranks) -> None:
         self._total = total
@@ -35,11 +38,22 @@ class Log:
         self._last: Health | None = None
         path = self._path = folder / "log.jsonl"
         self._output_dir = config.path("output_dir")
+        # What a reader has to know to tell how long a step took.
+        settings = _json_line(
+            {
+                "step": 0,
+                "batch_size": config.batch_size,
+                "accumulation_steps": config.accumulation_steps,
+                "ranks": ranks.world,
+                "total_steps": total,
+            }
+        )
         try:
             kept = _lines_until(path, start) if start and path.exists() else b""
             self._file = path.open("wb") if ranks.first else None
             if self._file is not None:
                 self._file.write(kept)
+                self._file.write(b"" if settings in kept else settings)
                 (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
         except OSError as error:
             raise RunError(
@@ -103,7 +117,7 @@ class Log:
         if self._file is None:
             return
         try:
-            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._file.write(_json_line(line))
             self._file.flush()
         except OSError as error:
             with suppress(OSError):
@@ -146,6 +160,10 @@ class Log:
         fields.append(f"{rate:.1f} samples/s" if rate >= 1 else f"{rate:.3g} samples/s")
         fields.append(f"data_time={values['data_time_ms']:.1f}ms")
         return " | ".join(fields)
+
+
+def _json_line(values: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(values) + b"\n"
 
 
 def _memory_line(step: int, health: Health) -> str:
