@@ -49,7 +49,7 @@ MAY_IMPORT = {
         "workers",
         "workloads",
     },
-    "estimate": {"errors", "records", "probe", "train", "train.config", "workloads"},
+    "estimate": {"errors", "records", "probe", "launch", "train", "train.config", "workloads"},
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "read": {"errors", "records", "diagnose"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 #: What a room may import when one of its functions is called, against the direction: so ``hotlap.tune(...)`` works.
-AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}}
+AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}, "probe": {"estimate"}}
 
 #: And ``integrations``, whose trainers do.
 TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}

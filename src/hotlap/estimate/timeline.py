@@ -19,6 +19,8 @@ Phase = Literal["setup", "forward", "backward", "recompute", "optimizer"]
 Category = Literal[
     "parameter", "buffer", "gradient", "optimizer", "input", "cast", "activation", "temporary", "workspace", "host"
 ]
+#: Of floating-point operations by torch's formulas.
+Kind = Literal["convolution", "product"]
 
 
 @dataclass(slots=True)
