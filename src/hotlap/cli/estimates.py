@@ -110,6 +110,36 @@ def estimate(
     _check(batch_size=batch_size, ranks=ranks, samples=samples, prefetch=prefetch, workers=workers, threads=threads)
     if price is not None and not 0 < price < float("inf"):
         raise UsageError(f"--price {price:g}: give what an hour of a GPU costs, above 0")
+    if command is not None:
+        others: dict[str, object] = {
+            "--data": data,
+            "--variants": variants,
+            "--calibrate": calibrate,
+            "--threads": threads,
+        }
+        others |= {
+            "--sample": sample,
+            "--workers": workers,
+            "--prefetch": prefetch,
+            "--cache": cache,
+            "--memory": memory,
+        }
+        others |= {"--cache-each": cache_each, "--from-run": from_run, "--gap": gap, str(config): config}
+        refused = [option for option, value in others.items() if value]
+        if refused:
+            raise UsageError(f"{refused[0]} does not go with a training command after `--`: leave one of them out")
+        scripts.estimate(
+            training_words(command, "hotlap estimate -- python train.py"),
+            gpu,
+            gpu_memory,
+            all_gpus=all_gpus,
+            batch_size=batch_size,
+            ranks=ranks,
+            samples=samples,
+            price=price,
+            json=json,
+        )
+        return
     of_data = {"--sample": sample, "--workers": workers, "--prefetch": prefetch, "--cache": cache}
     of_data |= {"--cache-each": cache_each or None, "--memory": memory}
     of_gpu: dict[str, object] = {
@@ -136,24 +166,7 @@ def estimate(
                 "--calibrate measures this machine" if calibrate else "--from-run is about one step that was measured"
             )
             raise UsageError(f"{asked}: leave out {unused[0]}")
-    if command is not None:
-        given = {"--data": data, "--variants": variants, "--calibrate": calibrate, "--threads": threads}
-        given |= {"--from-run": from_run, str(config): config}
-        unused = [option for option, value in given.items() if value]
-        if unused:
-            raise UsageError(f"{unused[0]} does not go with a training command after `--`: leave one of them out")
-        scripts.estimate(
-            training_words(command, "hotlap estimate -- python train.py"),
-            gpu,
-            gpu_memory,
-            all_gpus=all_gpus,
-            batch_size=batch_size,
-            ranks=ranks,
-            samples=samples,
-            price=price,
-            json=json,
-        )
-    elif data:
+    if data:
         _data_side(config, samples, sample, batch_size, workers, prefetch, ranks, cache, cache_each, memory, json)
     elif calibrate:
         times.calibrate(config, threads, json)

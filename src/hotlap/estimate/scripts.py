@@ -37,8 +37,8 @@ from hotlap.records import Environment, Horizon, MemoryEstimate, ScriptStep, Set
 #: As hotlap.estimate.script.telling names it, which imports torch.
 _FILE = "step.json"
 _FLOAT_BYTES = 4
-#: Bytes of a batch that are made for the sake of an estimate.
-_MOST_BYTES = 2**31
+#: Samples and bytes of a batch that are made for the sake of an estimate.
+_MOST_SAMPLES, _MOST_BYTES = 2**16, 2**31
 #: The card that a script sees that is asked about all of them.
 _ANY = Device(name="NVIDIA A100-SXM4-80GB", memory=80 * 2**30, capability=(8, 0))
 _LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch", "accelerate", "deepspeed", "mpirun")
@@ -319,9 +319,10 @@ def _changed_as_asked(asked: Asked, here: FollowedScript, batch_size: int | None
 
 def _limit(here: FollowedScript) -> int:
     """The largest batch that is tried: of the data set, and of what is worth making."""
-    numbers = [max(each, 1) for each in (here.told["samples"],) if each is not None]
+    numbers: list[int] = [max(each, 1) for each in (here.told["samples"],) if each is not None]
     bytes_of_sample = max(_FLOAT_BYTES * sum(_numbers(shape) for shape in here.told["sample"]), 1)
-    return max(min([*numbers, 2**16, max(_MOST_BYTES // bytes_of_sample, 1)]), here.told["batch_size"])
+    own: int = here.told["batch_size"]
+    return max(min([*numbers, _MOST_SAMPLES, max(_MOST_BYTES // bytes_of_sample, 1)]), own)
 
 
 def _numbers(shape: list[int]) -> int:

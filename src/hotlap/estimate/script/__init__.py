@@ -50,7 +50,7 @@ def _install(told: dict[str, Any], run_dir: str) -> None:
     loaders.watch(cycles, follower, told.get("batch_size"))
     on_a_card.change_torch(placing, telling)
     if told["on_card"]:
-        on_a_card.show(told, follower)
+        on_a_card.show(told, placing)
     _entered.enter_context(placing)
     usual = sys.excepthook
 

@@ -59,7 +59,7 @@ class Cycles:
             usual(optimizer, *args, **kwargs)
             made.add(optimizer)
 
-        Optimizer.__init__ = __init__  # type: ignore[method-assign]
+        Optimizer.__init__ = __init__  # type: ignore[method-assign, assignment]
 
     def fetches(self) -> None:
         """A batch is asked for."""

@@ -26,7 +26,7 @@ _aten = torch.ops.aten
 _SCALAR = _aten._local_scalar_dense.default
 
 
-class Follower(Tracker):
+class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
     def __init__(self, telling: Telling, *, on_card: bool) -> None:
         self.count = Count(torch)
         super().__init__(as_on_cuda=on_card, hidden=None if on_card else onednn.hidden, count=self.count)
@@ -38,6 +38,8 @@ class Follower(Tracker):
         #: What is real counts, too.
         self._begun = False
         self._fetching = False
+        #: Within an operator, where torch itself looks at what is imitated.
+        self.within = False
 
     # what is imitated
 
@@ -64,7 +66,7 @@ class Follower(Tracker):
         own = dict(tensor.__dict__)
         tensor.__class__, other.__class__ = other.__class__, tensor.__class__
         tensor.__dict__, other.__dict__ = {**own, **other.__dict__}, own
-        torch._C._swap_tensor_impl(tensor, other)  # type: ignore[attr-defined]  # as torch.utils.swap_tensors
+        torch._C._swap_tensor_impl(tensor, other)  # as torch.utils.swap_tensors
 
     def imitate_all(self) -> None:
         """On a processor: networks and optimizers as they are now."""
@@ -126,12 +128,15 @@ class Follower(Tracker):
             return self._answer(args[0])
         if args and _is_written(func) and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor):
             return args[0]  # of the host; what it holds from now on nobody knows
+        before, self.within = self.within, True
         try:
             with self.mode:
                 return super().__torch_dispatch__(func, types, args, kwargs)
         except Exception as error:
             self.telling.explain(error)
             raise
+        finally:
+            self.within = before
 
     def _answer(self, tensor: Any) -> Any:
         own = own_question()

@@ -56,7 +56,7 @@ def watch(cycles: Cycles, follower: Follower, batch_size: int | None) -> None:
 
 def _fetch_few() -> None:
     fetcher = torch.utils.data._utils.fetch._MapDatasetFetcher
-    usual = fetcher.fetch
+    usual: Any = fetcher.fetch
 
     def fetch(self: Any, index: Any) -> Any:
         if not self.auto_collation or len(index) <= _FETCHED:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import functools
+import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from hotlap.estimate.imitation import copies_with_one_storage
 from hotlap.estimate.script import _entered
 from hotlap.estimate.script.follower import Follower
 from hotlap.estimate.script.placing import CARD, Moved, Placing, is_card
 from hotlap.estimate.script.telling import Telling
+from hotlap.probe import after_import
 
 
 def change_torch(placing: Placing, telling: Telling) -> None:
     """What holds on a processor, too."""
-    follower = placing._follower
+    follower = placing.follower
     _entered.enter_context(copies_with_one_storage())
     moved = Moved(follower)
 
@@ -38,8 +41,19 @@ def change_torch(placing: Placing, telling: Telling) -> None:
     def compiled_in_place(module: nn.Module, *args: Any, **kwargs: Any) -> None:
         telling.compiled = True
 
-    torch.save, torch.compile = save, compiled  # type: ignore[assignment]
-    nn.Module.compile = compiled_in_place  # type: ignore[method-assign]
+    run: Any = getattr(torch.autograd, "_engine_run_backward", None)
+    if run is not None:
+
+        def run_backward(*args: Any, **kwargs: Any) -> Any:
+            """Where checkpointing computes again, and functions have a backward of their own."""
+            with placing:
+                return run(*args, **kwargs)
+
+        torch.autograd._engine_run_backward = run_backward  # type: ignore[attr-defined]
+    for name, savers in _SAVERS.items():
+        after_import(name, functools.partial(_save_nothing, save, savers))
+    torch.save, torch.compile = save, compiled
+    nn.Module.compile = compiled_in_place  # type: ignore[method-assign, assignment]
     if torch.distributed.is_available():
 
         def init_process_group(*args: Any, **kwargs: Any) -> None:
@@ -51,8 +65,25 @@ def change_torch(placing: Placing, telling: Telling) -> None:
         torch.distributed.init_process_group = init_process_group
 
 
-def show(told: dict[str, Any], follower: Follower) -> None:
+#: Of packages that write checkpoints without torch.save: module, and what of it writes.
+_SAVERS = {
+    "safetensors.torch": ("save_file", "save_model"),
+    "transformers.modeling_utils": ("PreTrainedModel.save_pretrained",),
+    "transformers.trainer": ("Trainer._save_checkpoint", "Trainer.save_model"),
+}
+
+
+def _save_nothing(save: Any, savers: tuple[str, ...], module: Any) -> None:
+    for path in savers:
+        *owners, name = path.split(".")
+        owner = functools.reduce(lambda found, part: getattr(found, part, None), owners, module)
+        if hasattr(owner, name):
+            setattr(owner, name, lambda *args, **kwargs: save())
+
+
+def show(told: dict[str, Any], placing: Placing) -> None:
     """A card where there may be none: of this name, memory and compute capability."""
+    follower = placing.follower
     capability = tuple(told["capability"] or (8, 0))
     memory = told["memory"]
 
@@ -126,9 +157,40 @@ def show(told: dict[str, Any], follower: Follower) -> None:
         for name, value in changed.items():
             if hasattr(accelerator, name):
                 setattr(accelerator, name, value)
+    _group_on_card()
+    _say_where(placing, follower)
     torch.Generator = _generator()  # type: ignore[misc]
     torch.load = _loading(torch.load)
     _autocast_of_the_card()
+
+
+def _say_where(placing: Placing, follower: Follower) -> None:
+    """An imitated tensor tells its device by a property of its own, which torch's imitation needs as it is."""
+    own: Any = FakeTensor.device
+
+    def device(tensor: FakeTensor) -> torch.device:
+        modes = (torch._C._get_function_stack_at(at) for at in range(torch._C._len_torch_function_stack()))
+        is_script = not follower.within and any(mode is placing for mode in modes)
+        # Checkpointing notes it in forward, where no mode is, and again in backward, where one is.
+        is_noted = sys._getframe(1).f_code.co_name == "_default_meta_extractor"
+        return CARD if is_script and not is_noted else own.fget(tensor)
+
+    FakeTensor.device = property(device, own.fset)  # type: ignore[method-assign, assignment]
+
+
+def _group_on_card() -> None:
+    """Optimizers and clipping ask C for the devices of their tensors, and move what belongs to a group there."""
+    usual: Any = torch._C._group_tensors_by_device_and_dtype
+
+    @functools.wraps(usual)
+    def grouped(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+        found = usual(tensors, *args, **kwargs)
+        return {
+            (CARD if any(isinstance(each, FakeTensor) for each in lists[0]) else device, dtype): (lists, numbers)
+            for (device, dtype), (lists, numbers) in found.items()
+        }
+
+    torch._C._group_tensors_by_device_and_dtype = grouped  # type: ignore[assignment]
 
 
 def _autocast_of_the_card() -> None:
@@ -143,7 +205,7 @@ def _autocast_of_the_card() -> None:
     def get_autocast_dtype(device_type: str) -> torch.dtype:
         return dtype("cpu") if device_type == "cuda" and enabled("cpu") else dtype(device_type)
 
-    torch.is_autocast_enabled, torch.get_autocast_dtype = is_autocast_enabled, get_autocast_dtype  # type: ignore[assignment]
+    torch.is_autocast_enabled, torch.get_autocast_dtype = is_autocast_enabled, get_autocast_dtype
 
 
 def _generator() -> Any:

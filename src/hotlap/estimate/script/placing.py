@@ -12,6 +12,7 @@ what is computed from them alone is computed beside it (a length, a mask, how ma
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,23 +37,21 @@ class Placing(TorchFunctionMode):
 
     def __init__(self, follower: Follower) -> None:
         super().__init__()
-        self._follower = follower
+        self.follower = follower
         self._constructors = _device_constructors()
         tensor: Any = Tensor
         handlers: dict[Any, Callable[..., Any]] = {
             Tensor.numpy: self._numpy,
             Tensor.__array__: self._numpy,
-            Tensor.tolist: lambda x, *rest: self._numpy(x).tolist(),
-            Tensor.backward: self._backward,
-            torch.isnan: lambda x, **_: self._test(x, False),
-            torch.isinf: lambda x, **_: self._test(x, False),
-            torch.isfinite: lambda x, **_: self._test(x, True),
+            Tensor.tolist: self._list,
+            Tensor.__format__: self._format,
             tensor.data.__set__: self._set_data,
         }
-        handlers |= {getattr(Tensor, each.__name__): handlers[each] for each in (torch.isnan, torch.isinf)}
-        handlers[Tensor.isfinite] = handlers[torch.isfinite]
+        for name, said in (("isnan", False), ("isinf", False), ("isfinite", True)):
+            for owner in (torch, Tensor):
+                handlers[getattr(owner, name)] = partial(self._test, name, said)
         if follower.on_card:
-            handlers |= {
+            of_card: dict[Any, Callable[..., Any]] = {
                 tensor.device.__get__: lambda x: CARD if isinstance(x, FakeTensor) else x.device,
                 tensor.is_cuda.__get__: lambda x: isinstance(x, FakeTensor),
                 tensor.is_cpu.__get__: lambda x: not isinstance(x, FakeTensor),
@@ -64,6 +63,7 @@ class Placing(TorchFunctionMode):
                 Tensor.is_pinned: lambda x, *_, **__: not isinstance(x, FakeTensor),
                 Tensor.record_stream: lambda x, *_: None,
             }
+            handlers |= of_card
         self._handlers = handlers
 
     def __torch_function__(
@@ -73,7 +73,7 @@ class Placing(TorchFunctionMode):
         handler = self._handlers.get(func)
         if handler is not None:
             return handler(*args, **kwargs)
-        if self._follower.on_card:
+        if self.follower.on_card:
             device = kwargs.get("device")
             if device is None and func in self._constructors:
                 device = torch.get_default_device()
@@ -97,7 +97,7 @@ class Placing(TorchFunctionMode):
             needs = made.requires_grad
             placed: Any = self._onto_card(made.detach(), made.dtype)
             return placed.requires_grad_(needs)
-        with self._follower.making():
+        with self.follower.making():
             return func(*args, **kwargs)
 
     def _to(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ class Placing(TorchFunctionMode):
     def _onto_card(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         if isinstance(tensor, FakeTensor):
             return tensor
-        made = self._follower.made(tensor, dtype)
+        made = self.follower.made(tensor, dtype)
         if not dtype.is_floating_point and not dtype.is_complex and tensor.numel() <= _REMEMBERED:
             setattr(made, VALUE, tensor.detach().to(dtype))
         return made
@@ -134,23 +134,29 @@ class Placing(TorchFunctionMode):
         value = known(tensor)
         if value is not None:
             return value.to(dtype).clone()
-        self._follower.telling.answered()
+        self.follower.telling.answered()
         return torch.full(tensor.shape, plausible(dtype), dtype=dtype)
 
     def _set_data(self, tensor: Tensor, made: Tensor) -> None:
-        self._follower.become(tensor, made)
+        self.follower.become(tensor, made)
 
     # what is read of them
 
     def _numpy(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(tensor, FakeTensor):
-            return tensor.__array__(*args) if args else tensor.numpy(**kwargs)
+            return tensor.numpy(**kwargs).astype(*args) if args else tensor.numpy(**kwargs)
         return self._onto_host(tensor, tensor.dtype).numpy()
 
-    def _test(self, tensor: Tensor, said: bool) -> Tensor:
+    def _list(self, tensor: Tensor) -> Any:
+        return self._numpy(tensor).tolist() if isinstance(tensor, FakeTensor) else tensor.tolist()
+
+    def _format(self, tensor: Tensor, how: str) -> str:
+        return format(tensor.item() if isinstance(tensor, FakeTensor) and not tensor.dim() else tensor, how)
+
+    def _test(self, name: str, said: bool, tensor: Tensor) -> Tensor:
         if not isinstance(tensor, FakeTensor):
-            function = torch.isfinite if said else torch.isnan
-            return function(tensor)
+            found: Tensor = getattr(torch, name)(tensor)
+            return found
         made = torch.ones_like(tensor, dtype=torch.bool)
         setattr(made, SAID, said)
         return made
@@ -188,20 +194,6 @@ class Placing(TorchFunctionMode):
         if not isinstance(out, Tensor) or out.dtype.is_floating_point or out.numel() > _REMEMBERED:
             return None
         return out.detach()
-
-    # backward
-
-    def _backward(
-        self,
-        tensor: Tensor,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Checkpointing computes again inside of it, where no mode for functions is unless it is entered again."""
-        with self:
-            torch.autograd.backward(tensor, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def is_card(device: Any) -> bool:
