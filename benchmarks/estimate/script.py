@@ -122,9 +122,9 @@ def real_peak(script: str) -> int:
     torch.nn.modules.module.register_module_forward_hook(leaves, always_call=True)
     sys.argv = [script]
     sys.path.insert(0, str(Path(script).parent))
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-        with suppress(Over):
-            runpy.run_path(script, run_name="__main__")
+    watched = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
+    with watched as profiler, suppress(Over):
+        runpy.run_path(script, run_name="__main__")
     assert profiler.profiler is not None
     waiting, sizes = list(profiler.profiler.kineto_results.experimental_event_tree()), []
     while waiting:

@@ -318,8 +318,9 @@ def _changed_as_asked(asked: Asked, here: FollowedScript, batch_size: int | None
 
 
 def _limit(here: FollowedScript) -> int:
-    """The largest batch that is tried: of the data set, and of what is worth making."""
-    numbers: list[int] = [max(each, 1) for each in (here.told["samples"],) if each is not None]
+    """The largest batch that is tried: its data set has two steps of it, and it is worth making."""
+    samples = here.told["samples"]
+    numbers: list[int] = [] if samples is None else [max(samples // (2 * here.told["micro_batches"]), 1)]
     bytes_of_sample = max(_FLOAT_BYTES * sum(_numbers(shape) for shape in here.told["sample"]), 1)
     own: int = here.told["batch_size"]
     return max(min([*numbers, _MOST_SAMPLES, max(_MOST_BYTES // bytes_of_sample, 1)]), own)
@@ -337,5 +338,5 @@ def _fixed(here: FollowedScript, limit: int) -> str | None:
     if not here.told["changeable"]:
         return "the batches are not those of one DataLoader with a batch_size of its own"
     if limit <= 1:
-        return "its data set has one sample"
+        return "its data set is too small for another"
     return None

@@ -173,8 +173,8 @@ def _largest(found: TrainingEstimate) -> str:
         return f"None: not even one sample fits.{through}"
     if largest.is_limit and found.script is not None:
         return (
-            f"{largest.batch_size} or more, which is as many as are tried: no more than its data set has, and no more "
-            f"than 2 GiB in a batch.{through}"
+            f"{largest.batch_size} or more, which is as many as are tried: its data set has to have two steps of them, "
+            f"and a batch at most 2 GiB.{through}"
         )
     if largest.is_limit:
         return f"{largest.batch_size}, which is as many as this training can have.{through}"

@@ -83,9 +83,9 @@ class Cycles:
 
     def forward(self, inputs: Any) -> None:
         """A network is called from outside of all others, with gradients."""
-        if not self._follower.on_card and not self._number:
+        if not self._follower.on_card and not self._follower.begun:
             self._follower.imitate_all()
-        if self._open and not self._fed and self._stepped.issuperset(self._known):
+        if self._open and not self._fed and self._stepped and self._stepped.issuperset(self._known):
             self._close()
         if self._open:
             return

@@ -36,7 +36,7 @@ class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
         #: What is made now is the device's.
         self._making = False
         #: What is real counts, too.
-        self._begun = False
+        self.begun = False
         self._fetching = False
         #: Within an operator, where torch itself looks at what is imitated.
         self.within = False
@@ -70,7 +70,7 @@ class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
 
     def imitate_all(self) -> None:
         """On a processor: networks and optimizers as they are now."""
-        self._begun = True
+        self.begun = True
         with torch.no_grad():
             for each in gc.get_objects():
                 if issubclass(type(each), nn.Module):
@@ -103,7 +103,7 @@ class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
 
     def received(self, batch: Any) -> None:
         """On a processor a batch is born where the loader hands it over."""
-        if not self._begun:
+        if not self.begun:
             return
         for tensor in tensors_in(batch):
             storage = tensor.untyped_storage()
@@ -121,7 +121,7 @@ class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
         kwargs = kwargs or {}
         imitated = self._making or any(isinstance(each, FakeTensor) for each in tensors_in((args, kwargs)))
         if not imitated:
-            if self.on_card or self._fetching or not self._begun:
+            if self.on_card or self._fetching or not self.begun:
                 return func(*args, **kwargs)
             return super().__torch_dispatch__(func, types, args, kwargs)
         if func is _SCALAR:
@@ -153,14 +153,14 @@ class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
 
     def _index(self, tensor: Tensor, *, earlier: bool = False) -> int | None:
         is_real = not isinstance(tensor, FakeTensor)
-        if is_real and (self.on_card or self._making or not self._begun or self._fetching):
+        if is_real and (self.on_card or self._making or not self.begun or self._fetching):
             return None
         return super()._index(tensor, earlier=earlier)
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         if not self._inside and torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1:
             self.cycles.forward(args)
-        if self.on_card or self._begun:
+        if self.on_card or self.begun:
             super()._enter_module(module, args)
 
     def held(self) -> int:

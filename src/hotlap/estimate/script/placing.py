@@ -28,6 +28,8 @@ CARD, HOST = torch.device("cuda", 0), torch.device("cpu")
 #: Numbers that are remembered of one tensor.
 _REMEMBERED = 2**20
 _TURNED = {torch.logical_not, Tensor.logical_not, torch.bitwise_not, Tensor.bitwise_not, Tensor.__invert__}
+#: The numbers of what they make are known.
+_SURE = {torch.arange, torch.zeros, torch.ones, torch.full, torch.eye}
 #: The shape of what they give depends on values.
 _BY_VALUE = {torch.nonzero, Tensor.nonzero, torch.unique, Tensor.unique, torch.argwhere, Tensor.argwhere}
 
@@ -98,7 +100,10 @@ class Placing(TorchFunctionMode):
             placed: Any = self._onto_card(made.detach(), made.dtype)
             return placed.requires_grad_(needs)
         with self.follower.making():
-            return func(*args, **kwargs)
+            made = func(*args, **kwargs)
+        if func in _SURE and not made.dtype.is_floating_point and made.numel() <= _REMEMBERED:
+            setattr(made, VALUE, func(*args, **kwargs))
+        return made
 
     def _to(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         copy = kwargs.pop("copy", False)
