@@ -154,6 +154,8 @@ def test_values_that_the_host_knew(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     followed = follow_script(asked(tmp_path, MIXED), CARD)
     told = followed.told
+    kinds = {each.category for each in followed.timeline.blocks}
+    assert kinds >= {"parameter", "gradient", "optimizer", "activation", "cast", "input"}
     assert (told["micro_batches"], told["batch_size"], told["recomputes"]) == (2, 4, True)
     assert {call.dtype for call in followed.work.calls if call.kind == "product"} >= {"float16"}
     assert {"optimizer", "recompute", "backward"} <= {each.phase for each in followed.timeline.blocks}

@@ -286,7 +286,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     def _claim(self, tensors: Iterable[Any], category: Category) -> None:
         for tensor in tensors:
             index = self._index(tensor, earlier=True) if isinstance(tensor, Tensor) else None
-            if index is not None and self._blocks[index].category in ("temporary", "input", "activation"):
+            if index is not None and self._blocks[index].category in ("temporary", "input", "activation", "kept"):
                 self._blocks[index].category = category
 
     def _claim_gradients(self) -> None:

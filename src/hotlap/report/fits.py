@@ -18,6 +18,7 @@ _CATEGORIES = {
     "input": "the batch",
     "buffer": "buffers",
     "temporary": "in passing",
+    "kept": "made before the first step",
     "workspace": "workspace of operators",
 }
 _PARTS = 8

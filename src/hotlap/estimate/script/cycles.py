@@ -11,6 +11,7 @@ comes in late.
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from typing import Any, NamedTuple
 
 import torch
@@ -45,11 +46,13 @@ class Cycles:
         self._known: dict[int, Optimizer] = {}
         self._newest = 0
         self._made: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-        #: Batches since an optimizer stepped; of this step; whether a loader is what recurs.
-        self._waiting = self._batches = 0
+        #: Batches since an optimizer stepped, and whether a loader is what recurs.
+        self._waiting = 0
         self._fed = False
         self._loader: Loader | None = None
-        self._feeding: set[Loader] = set()
+        #: Batches of this step and of the one before, by the loader.
+        self._batches: Counter[int] = Counter()
+        self._last: Counter[int] = Counter()
         self._sample: list[list[int]] = []
         self._batch = 0
         register_optimizer_step_post_hook(self._after_step)
@@ -70,16 +73,18 @@ class Cycles:
             self._telling.stop(f"no optimizer stepped in {_MOST_BATCHES:,} batches, so no training step was found")
 
     def fetched(self, loader: Loader | None, batch: Any) -> None:
-        if not self._open:
-            self._batches = 0
+        if not self._open and id(loader) in self._batches:
+            self._batches.clear()  # what came before was for no step
         self._fed = True
         self._loader = loader
-        self._batches += 1
+        self._batches[id(loader)] += 1
         self._shapes(batch)
 
-    def ended(self) -> None:
+    def ended(self, loader: Loader | None) -> None:
         """An epoch is over."""
         self._waiting -= 1
+        if not self._open:
+            self._batches.pop(id(loader), None)
 
     def forward(self, inputs: Any) -> None:
         """A network is called from outside of all others, with gradients."""
@@ -93,8 +98,6 @@ class Cycles:
         self._stepped.clear()
         if not self._fed:
             self._shapes(inputs)
-        if self._loader is not None:
-            self._feeding.add(self._loader)
         self._follower.next_step()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -116,6 +119,7 @@ class Cycles:
     def _close(self) -> None:
         self._open = False
         self._number += 1
+        self._last, self._batches = self._batches, Counter()
         if self._follower.on_card and not self._follower.timeline().blocks:
             self._telling.stop(
                 "the script puts nothing on the card, though it is told that there is one: ask with --gpu cpu what it "
@@ -145,7 +149,6 @@ class Cycles:
             if isinstance(each, Tensor) and each.requires_grad
         }
         loader = self._loader
-        # Of what was gone through last, of which its optimizer is a part.
         self._telling.found(
             {
                 "blocks": [
@@ -160,11 +163,11 @@ class Cycles:
                 "optimizers": [type(each).__name__ for each in self._known.values()],
                 "late": len({id(each) for each in self._made} - self._known.keys()),
                 "steps": self._number,
-                "micro_batches": max(self._batches, 1),
+                "micro_batches": max(self._last.values(), default=1),
                 "batch_size": (loader.batch_size if loader is not None and loader.plain else None) or self._batch,
                 "sample": self._sample,
                 "samples": None if loader is None else loader.samples,
-                "changeable": self._fed and len(self._feeding) == 1 and all(each.plain for each in self._feeding),
+                "changeable": self._fed and len(self._last) == 1 and loader is not None and loader.plain,
                 "recomputes": any(each.phase == "recompute" for each in timeline.blocks),
                 "tf32": torch.get_float32_matmul_precision() != "highest" or torch.backends.cuda.matmul.allow_tf32,
             }

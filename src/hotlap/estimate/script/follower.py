@@ -112,8 +112,21 @@ class Follower(Tracker):  # type: ignore[no-untyped-call]  # of torch
                 self._events.append(index)
                 self._remember(storage, index)
 
-    def begin_step(self) -> None:
-        self.next_step()
+    def next_step(self) -> None:
+        if not self._step:
+            self._tell_what_is_there()
+        super().next_step()
+
+    def _tell_what_is_there(self) -> None:
+        """Networks, those that are not called too (an average, a teacher), and all else that is no activation."""
+        for _, index, _ in self._living.values():
+            if self._blocks[index].category == "temporary":
+                self._blocks[index].category = "kept"
+        self._passing.clear()
+        for each in gc.get_objects():
+            if issubclass(type(each), nn.Module):
+                self._claim(each._parameters.values(), "parameter")
+                self._claim(each._buffers.values(), "buffer")
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -43,7 +43,7 @@ def watch(cycles: Cycles, follower: Follower, batch_size: int | None) -> None:
             with follower.fetching():
                 batch = following(self)
         except StopIteration:
-            cycles.ended()
+            cycles.ended(self._hotlap_loader)
             raise
         cycles.fetched(self._hotlap_loader, batch)
         follower.received(batch)
