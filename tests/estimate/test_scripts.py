@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from hotlap.errors import TrainingFailed, UsageError
+from hotlap.estimate import scripts
 from hotlap.estimate.device import Device, device_of
 from hotlap.estimate.memory import estimate
-from hotlap.estimate.scripts import Asked, check_command, estimate_script, follow_script, script_name
+from hotlap.estimate.scripts import Asked, FollowedScript, check_command, estimate_script, follow_script, script_name
+from hotlap.estimate.timeline import Block, Timeline
 from hotlap.launch import environment
+from hotlap.records import Work
 
 CARD = Device(name="NVIDIA GeForce RTX 4090", memory=24 * 2**30, capability=(8, 9))
 
@@ -32,7 +36,7 @@ PLAIN = (
     NETWORK
     + """
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-data = TensorDataset(torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,)))
+data = TensorDataset(torch.randn(16, 3, 32, 32), torch.randint(0, 10, (16,)))
 model = network().to(device)
 optimizer = torch.optim.Adam(model.parameters())
 for pictures, labels in DataLoader(data, batch_size=8, num_workers=1, pin_memory=True):
@@ -130,22 +134,19 @@ def plain() -> int:
 
 
 def test_a_script_needs_what_the_same_training_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the byte, and on a card that fits the largest batch; it is ended before it writes, and saves nothing."""
+    """To the byte; it is ended after two steps, and its folder is as it was."""
     monkeypatch.chdir(tmp_path)
     found = estimate_script(asked(tmp_path, PLAIN), device_of("RTX 4090", None))
     assert found.script is not None
     assert found.memory.requested == plain()
     assert (found.verdict, found.batch_size, found.sample) == ("fits", 8, [[3, 32, 32], []])
     assert (found.setting.precision, found.setting.optimizer) == ("float32", "Adam")
-    assert found.largest is not None
-    assert (found.largest.batch_size, found.largest.is_limit) == (16, True)
-    assert list(found.largest.allocated) == [8, 16]
     assert list(found.script.answers) == [f"train.py:{PLAIN.splitlines().index('    print(loss.item())') + 1}"]
     assert found.script.saves == 2
     assert found.time is not None
     assert found.time.step.least < found.time.step.likely < found.time.step.most
     assert found.horizon is not None
-    assert found.horizon.epoch_samples == 32
+    assert found.horizon.epoch_samples == 16
     assert [each.name for each in tmp_path.iterdir()] == ["train.py"]
 
 
@@ -172,6 +173,52 @@ def test_two_optimizers_and_no_loader(tmp_path: Path, monkeypatch: pytest.Monkey
     states = [each for each in followed.timeline.blocks if each.category == "optimizer"]
     # Momentum of the one, two moments of the other, of weight and bias each.
     assert sum(each.size for each in states) == 4 * (65 + 2 * (16 * 64 + 64))
+
+
+def made_up(batch: int, **told: Any) -> FollowedScript:
+    """A step of so many samples, of 1 GiB each."""
+    timeline = Timeline([Block(batch * 2**30, "aten.mm", "Net", "forward", 1, "activation")], [0, ~0])
+    known = {"batch_size": batch, "micro_batches": 1, "samples": 1000, "sample": [[4]], "changeable": True}
+    known |= {"parameters": [10], "optimizers": ["SGD"], "late": 0, "answers": {}, "saves": 0, "compiled": False}
+    known |= {"flops": {}, "steps": 2, "recomputes": False, "tf32": False}
+    return FollowedScript(timeline, Work(calls=[]), known | told, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "largest", "why"),
+    [
+        ({}, 21, None),
+        ({"samples": 20}, 10, None),
+        ({"changeable": False}, None, "not those of one DataLoader"),
+        ({"samples": 1, "batch_size": 1}, None, "too small"),
+    ],
+)
+def test_the_largest_batch(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], largest: int | None, why: str | None
+) -> None:
+    """As many as there is room for, and its data set has two steps of; else the reason why none is known."""
+    monkeypatch.setattr(scripts, "follow_script", lambda asked, device, batch=None: made_up(batch or 4, **told))
+    found = estimate_script(Asked(["python", "train.py"], environment()), CARD)
+    assert found.script is not None
+    assert (None if found.largest is None else found.largest.batch_size) == largest
+    assert why is None if found.script.fixed is None else why is not None and why in found.script.fixed
+    for card in estimate_script(Asked(["python", "train.py"], environment()), None).cards:
+        assert (card.largest is None) == (largest is None)
+
+
+def test_another_batch_size_that_does_not_get_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script as it is has its estimate all the same."""
+
+    def follow(asked: Asked, device: Device | None, batch: int | None = None) -> FollowedScript:
+        if batch is not None:
+            raise TrainingFailed("train.py ended")
+        return made_up(4)
+
+    monkeypatch.setattr(scripts, "follow_script", follow)
+    found = estimate_script(Asked(["python", "train.py"], environment()), CARD)
+    assert (found.verdict, found.largest) == ("fits", None)
+    assert found.script is not None
+    assert "train.py ended" in (found.script.fixed or "")
 
 
 @pytest.mark.parametrize(

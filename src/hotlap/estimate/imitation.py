@@ -33,6 +33,10 @@ class CannotBeTraced(HotlapError):
     """The training does something whose memory depends on values or is not known to torch, or that CUDA refuses."""
 
 
+NO_GPU = (
+    "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
+    "for a GPU all the same"
+)
 #: What torch says where somebody wants what imitated tensors have not, and what to do.
 _WITHOUT_MEMORY = {
     "data pointer": (
@@ -46,10 +50,7 @@ _WITHOUT_MEMORY = {
         "a tensor here is sparse, and sparse tensors cannot be imitated: leave them out of the step that is estimated, "
         "or measure the training itself"
     ),
-    "with support for cuda": (
-        "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
-        "for a GPU all the same"
-    ),
+    "with support for cuda": NO_GPU,
 }
 for _words in ("with CUDA enabled", "found at least two devices", "FakeTensor Device Propagation"):
     _WITHOUT_MEMORY[_words] = _WITHOUT_MEMORY["with support for cuda"]

@@ -9,10 +9,15 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from hotlap.estimate.imitation import explained
+from hotlap.estimate.imitation import NO_GPU, explained
 
 #: In the run directory.
 FILE = "step.json"
+#: What is said where a card is imitated, and something went past the imitation.
+_OTHERWISE = (
+    'something is put on the card in a way that is not imitated: use .to("cuda"), .cuda() or device="cuda" there, or '
+    "leave it out of the step that is estimated"
+)
 _TORCH = os.path.dirname(sys.modules["torch"].__file__ or "") + os.sep
 _HOTLAP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
@@ -32,7 +37,7 @@ class Telling:
         """End the script if it is the imitation that failed, and not the script."""
         words = explained(error)
         if words is not None:
-            self.stop(words, _deepest(error))
+            self.stop(_OTHERWISE if words == NO_GPU else words, _deepest(error))
 
     def stop(self, words: str, at: str | None = None) -> NoReturn:
         """End the script with a sentence."""
