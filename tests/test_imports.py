@@ -49,7 +49,7 @@ MAY_IMPORT = {
         "workers",
         "workloads",
     },
-    "estimate": {"errors", "records", "probe", "train", "train.config", "workloads"},
+    "estimate": {"errors", "records", "probe", "launch", "train", "train.config", "workloads"},
     "tune": {"errors", "callable", "records", "launch", "diagnose", "changes", "estimate", "train.config"},
     "read": {"errors", "records", "diagnose"},
     "report": {"errors", "callable", "records", "launch", "diagnose"},
@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
 }
 #: What a room may import when one of its functions is called, against the direction: so ``hotlap.tune(...)`` works.
-AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}}
+AT_CALL = {"hotlap": {"api", "estimate", "probe"}, "callable": {"api"}, "probe": {"estimate"}}
 
 #: And ``integrations``, whose trainers do.
 TORCH = {"probe", "estimate", "data", "train", "workloads", "integrations"}
@@ -208,6 +208,21 @@ def test_torch_is_not_loaded_by_the_command_line() -> None:
     assert done.returncode == 0, done.stderr or "torch was loaded"
 
 
+def test_what_goes_through_a_script_needs_torch_alone() -> None:
+    """It runs in the script's interpreter, which may have nothing of ours installed."""
+    folder = PACKAGE / "estimate"
+    names = ("imitation", "tracker", "on_cuda", "onednn", "timeline")
+    paths = [*folder.glob("script/*.py"), *(folder / f"{name}.py" for name in names)]
+    known = ("hotlap.errors", "hotlap.probe", "hotlap.estimate.script", *(f"hotlap.estimate.{name}" for name in names))
+    wrong = [
+        str(each)
+        for path in paths
+        for each in imports(path)
+        if each.module.split(".")[0] not in {*sys.stdlib_module_names, "torch"} and not each.module.startswith(known)
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("path", STANDARD_LIBRARY_ALONE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_standard_library_alone(path: Path) -> None:
     """What runs in somebody else's interpreter imports the standard library and the probe.
@@ -221,6 +236,8 @@ def test_standard_library_alone(path: Path) -> None:
         if (name := each.module.split(".")[0]) not in sys.stdlib_module_names
         and not each.module.startswith(("hotlap.probe", "hotlap.allocator", "hotlap.shallow"))
         and not (name == "torch" and (each.at_call or late))
+        # To which it hands over, where a script is estimated.
+        and not (each.module.startswith("hotlap.estimate.script") and each.at_call)
         and not (name == "numpy" and late)
         # The lever that needs one of them says so where it is not there.
         and not (name in ("bitsandbytes", "torchao") and each.at_call)

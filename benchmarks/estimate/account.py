@@ -28,7 +28,7 @@ from hotlap.estimate.allocator import replay
 from hotlap.estimate.device import device_of
 from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.fitting import verdict
-from hotlap.estimate.memory import on_card, summed
+from hotlap.estimate.summing import on_card, summed
 from hotlap.estimate.timeline import alive
 from hotlap.estimate.trained import follow
 from hotlap.train.config import VrtSpikeConfig, load_config

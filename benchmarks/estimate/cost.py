@@ -32,7 +32,7 @@ GIB = 2**30
 def once() -> dict[str, Any]:
     import msgspec
 
-    from hotlap.estimate.memory import summed
+    from hotlap.estimate.summing import summed
     from hotlap.estimate.trained import follow
     from hotlap.train.config import VrtSpikeConfig, load_config
 

@@ -10,7 +10,8 @@ import torch
 
 from hotlap.estimate.eight_bit import imitated_optimizer, in_eight_bits
 from hotlap.estimate.imitation import imitation
-from hotlap.estimate.memory import Step, as_on, on_card, summed, track
+from hotlap.estimate.memory import Step, as_on, track
+from hotlap.estimate.summing import on_card, summed
 from hotlap.estimate.timeline import peak
 from hotlap.estimate.trained import follow
 from hotlap.train.config import AptConfig, RestorationConfig, TrainConfig, VrtSpikeConfig

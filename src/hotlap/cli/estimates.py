@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from hotlap.cli import times
-from hotlap.cli.options import Json, app
+from hotlap.cli import scripts, times
+from hotlap.cli.options import Command, Json, app, training_words
 from hotlap.errors import UsageError
 from hotlap.records import DataPlan
 from hotlap.terminal import Progress, as_bytes, print_json, print_view
@@ -21,7 +21,7 @@ _TIME = Parameter(group="Time")
 _TIME_FLAG = Parameter(negative=_NO, group="Time")
 
 
-@app.command(usage="Usage: hotlap estimate CONFIG --gpu NAME [OPTIONS]")
+@app.command(usage="Usage: hotlap estimate --gpu NAME [OPTIONS] CONFIG | -- COMMAND")
 def estimate(
     config: Path | None = None,
     /,
@@ -46,12 +46,15 @@ def estimate(
     cache_each: Annotated[bool, Parameter(negative=_NO, group="The data side")] = False,
     memory: Annotated[str | None, _DATA] = None,
     json: Json = False,
+    command: Command = None,
 ) -> None:
     """Say what a training will take before it runs: whether it fits on a GPU, how fast, or what its data side holds.
 
     `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`
 
     `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090" --variants --price 2.5`
+
+    `hotlap estimate --gpu "RTX 4090" -- python train.py`
 
     `hotlap estimate --from-run .hotlap/runs/profile-... --gpu "RTX 4090"`
 
@@ -63,7 +66,8 @@ def estimate(
     Parameters
     ----------
     config
-        A configuration of `hotlap train`, which knows the rest; what is given besides wins.
+        A configuration of `hotlap train`, which knows the rest; what is given besides wins. Instead of it, a training
+        command after `--`: two steps of the script are gone through as it is, and it is ended before it saves anything.
     gpu
         The card, as in "RTX 4090"; cpu is this machine's processor. [default: this machine's card]
     gpu_memory
@@ -73,7 +77,7 @@ def estimate(
     variants
         With other checkpointing, precision and optimizer too; takes a few minutes.
     batch_size
-        Samples of a micro-batch. [default: the configuration's, else 1]
+        Samples of a micro-batch; of a script, of its DataLoaders. [default: as configured, else 1]
     ranks
         Processes of the node that train: its GPUs.
     samples
@@ -106,6 +110,36 @@ def estimate(
     _check(batch_size=batch_size, ranks=ranks, samples=samples, prefetch=prefetch, workers=workers, threads=threads)
     if price is not None and not 0 < price < float("inf"):
         raise UsageError(f"--price {price:g}: give what an hour of a GPU costs, above 0")
+    if command is not None:
+        others: dict[str, object] = {
+            "--data": data,
+            "--variants": variants,
+            "--calibrate": calibrate,
+            "--threads": threads,
+        }
+        others |= {
+            "--sample": sample,
+            "--workers": workers,
+            "--prefetch": prefetch,
+            "--cache": cache,
+            "--memory": memory,
+        }
+        others |= {"--cache-each": cache_each, "--from-run": from_run, "--gap": gap, str(config): config}
+        refused = [option for option, value in others.items() if value]
+        if refused:
+            raise UsageError(f"{refused[0]} does not go with a training command after `--`: leave one of them out")
+        scripts.estimate(
+            training_words(command, "hotlap estimate -- python train.py"),
+            gpu,
+            gpu_memory,
+            all_gpus=all_gpus,
+            batch_size=batch_size,
+            ranks=ranks,
+            samples=samples,
+            price=price,
+            json=json,
+        )
+        return
     of_data = {"--sample": sample, "--workers": workers, "--prefetch": prefetch, "--cache": cache}
     of_data |= {"--cache-each": cache_each or None, "--memory": memory}
     of_gpu: dict[str, object] = {
@@ -175,15 +209,12 @@ def _on_gpu(
 ) -> None:
     if config is None:
         raise UsageError(
-            'give a configuration of hotlap train, as in `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`, '
-            "or add --data to count the data side"
+            'give a configuration of hotlap train, as in `hotlap estimate configs/vrt_spike.yaml --gpu "RTX 4090"`, a '
+            'script, as in `hotlap estimate --gpu "RTX 4090" -- python train.py`, or add --data to count the data side'
         )
-    if all_gpus and (gpu is not None or gpu_memory is not None):
-        raise UsageError("--all asks about every card, and --gpu or --gpu-memory about one: leave one out")
+    scripts.check_all(gpu, gpu_memory, price, all_gpus=all_gpus)
     if all_gpus and variants:
         raise UsageError("--variants is about one card: leave out --all, and name it with --gpu")
-    if all_gpus and price is not None:
-        raise UsageError("--price is of one card: leave out --all, and name it with --gpu")
     from hotlap.estimate.device import device_of
     from hotlap.report import fits
     from hotlap.train.config import load_config

@@ -7,14 +7,21 @@ and clocks may go beyond the published ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hotlap.estimate.cards import Card, Precision
-from hotlap.estimate.tracker import Kind
+from hotlap.estimate.timeline import Kind
 from hotlap.train.config import TrainConfig
 
 
 def seconds_at_peak(flops: dict[Kind, float], card: Card | None, config: TrainConfig) -> float | None:
     """None where nothing is known of the card's rates."""
-    rates = {kind: None if card is None else _rate(card, _precision(config, kind)) for kind in flops}
+    return at_peak(flops, card, {kind: _precision(config, kind) for kind in flops})
+
+
+def at_peak(flops: dict[Kind, float], card: Card | None, precisions: Mapping[Kind, Precision]) -> float | None:
+    """The same, where the precision of each kind is known."""
+    rates = {kind: None if card is None else _rate(card, precisions[kind]) for kind in flops}
     known = {kind: rate for kind, rate in rates.items() if rate is not None}
     return sum(number / known[kind] for kind, number in flops.items()) if len(known) == len(flops) else None
 

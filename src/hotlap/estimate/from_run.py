@@ -21,8 +21,8 @@ from hotlap.estimate.best import arithmetic, best_of, used
 from hotlap.estimate.calibrated import calibration_here
 from hotlap.estimate.cards import Card, find
 from hotlap.estimate.epochs import horizon
-from hotlap.estimate.memory import Device
 from hotlap.estimate.rates import timed
+from hotlap.estimate.summing import Device
 from hotlap.records import (
     COMPUTING,
     PHASES,
@@ -75,7 +75,7 @@ class _On:
             self.device: Device = "cpu"
         else:
             self.card = find(name)
-            timer, rates = times.on_card(self.card, config), times.listed(self.card, config)
+            timer, rates = times.on_card(self.card, tf32=times.allows_tf32(config)), times.listed(self.card, config)
             if timer is None or rates is None:
                 raise UsageError(f"{self.card.name}: its vendor publishes no rates, so no time follows from them")
             self.name, self.timer, self.best, self.device = self.card.name, timer, rates, "cuda"

@@ -33,6 +33,10 @@ class CannotBeTraced(HotlapError):
     """The training does something whose memory depends on values or is not known to torch, or that CUDA refuses."""
 
 
+NO_GPU = (
+    "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
+    "for a GPU all the same"
+)
 #: What torch says where somebody wants what imitated tensors have not, and what to do.
 _WITHOUT_MEMORY = {
     "data pointer": (
@@ -46,10 +50,7 @@ _WITHOUT_MEMORY = {
         "a tensor here is sparse, and sparse tensors cannot be imitated: leave them out of the step that is estimated, "
         "or measure the training itself"
     ),
-    "with support for cuda": (
-        "the training puts something on a GPU, and PyTorch has none here: make everything on the CPU; the estimate is "
-        "for a GPU all the same"
-    ),
+    "with support for cuda": NO_GPU,
 }
 for _words in ("with CUDA enabled", "found at least two devices", "FakeTensor Device Propagation"):
     _WITHOUT_MEMORY[_words] = _WITHOUT_MEMORY["with support for cuda"]
@@ -63,38 +64,44 @@ def imitation() -> Iterator[FakeTensorMode]:
     try:
         with (
             FakeTensorMode(allow_non_fake_inputs=True) as mode,
-            _copies_with_one_storage(),
+            copies_with_one_storage(),
             _modules_can_be_moved(),
             _as_it_stands(),
         ):
             yield mode
-    except DataDependentOutputException as error:
-        raise CannotBeTraced(
+    except Exception as error:
+        words = explained(error)
+        if words is None:
+            raise
+        raise CannotBeTraced(words) from error
+
+
+def explained(error: BaseException) -> str | None:
+    """What it was that cannot be imitated, and what to do; None for an error of another kind."""
+    if isinstance(error, DataDependentOutputException):
+        return (
             f"{_name(error)} asks for the value of a tensor, and an estimate has shapes alone: leave .item(), "
             "float(tensor), `if tensor` and the like out of the step that is estimated"
-        ) from error
-    except DynamicOutputShapeException as error:
-        raise CannotBeTraced(
+        )
+    if isinstance(error, DynamicOutputShapeException):
+        return (
             f"the shape that {_name(error)} gives depends on values, and an estimate has shapes alone: give the model "
             "a path of fixed shapes (torch.where or a mask in the place of indexing by a condition), or measure on a "
             "small batch instead"
-        ) from error
-    except UnsupportedOperatorException as error:
-        raise CannotBeTraced(
+        )
+    if isinstance(error, UnsupportedOperatorException):
+        return (
             f"torch does not know what shape {_name(error)} gives: register it with "
             f'torch.library.register_fake("{_name(error)}"), or leave it out of the step that is estimated'
-        ) from error
-    except UnsupportedFakeTensorException as error:
-        raise CannotBeTraced(
-            f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
-        ) from error
-    except (RuntimeError, AssertionError) as error:
-        known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
-        if known is None and (missing := _NOT_YET.search(str(error))):
-            known = f"torch cannot imitate {missing[1].strip('_')}: leave it out of the step that is estimated"
-        if known is None:
-            raise
-        raise CannotBeTraced(known) from error
+        )
+    if isinstance(error, UnsupportedFakeTensorException):
+        return f"a tensor here cannot be imitated ({error}): sparse and quantized tensors have to be measured"
+    if not isinstance(error, (RuntimeError, AssertionError)):
+        return None
+    known = next((words for part, words in _WITHOUT_MEMORY.items() if part in str(error)), None)
+    if known is None and (missing := _NOT_YET.search(str(error))):
+        return f"torch cannot imitate {missing[1].strip('_')}: leave it out of the step that is estimated"
+    return known
 
 
 def imitate(mode: FakeTensorMode, value: _T) -> _T:
@@ -111,7 +118,7 @@ def _as_it_stands() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _copies_with_one_storage() -> Iterator[None]:
+def copies_with_one_storage() -> Iterator[None]:
     """A copied imitation has a storage that its own views do not share, in torch; a module may copy its layers."""
 
     def copied(tensor: FakeTensor, memo: dict[int, Any]) -> Tensor:

@@ -10,7 +10,7 @@ import msgspec
 from hotlap.estimate.allocator import replay
 from hotlap.estimate.device import Device
 from hotlap.estimate.fitting import verdict
-from hotlap.estimate.memory import on_card, summed
+from hotlap.estimate.summing import on_card, summed
 from hotlap.estimate.trained import Followed, follow
 from hotlap.records import FitOfChange, Fits
 from hotlap.train.config import TrainConfig

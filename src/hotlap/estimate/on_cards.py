@@ -16,16 +16,16 @@ import msgspec
 from hotlap.errors import UsageError
 from hotlap.estimate.allocator import replay
 from hotlap.estimate.at_peak import seconds_at_peak
-from hotlap.estimate.cards import cards
-from hotlap.estimate.device import Device, of_catalogue
+from hotlap.estimate.device import Device
 from hotlap.estimate.eight_bit import in_eight_bits
-from hotlap.estimate.fitting import Line, Need, Room, holds, largest_batch, reserved_within, verdict
-from hotlap.estimate.memory import on_card, summed
+from hotlap.estimate.every_card import every_card, line_through
+from hotlap.estimate.fitting import Need, Room, holds, largest_batch, reserved_within, verdict
+from hotlap.estimate.summing import on_card, summed
 from hotlap.estimate.timeline import Timeline
 from hotlap.estimate.times import step_time
 from hotlap.estimate.trained import Followed, follow
 from hotlap.estimate.workspace import of_ranks
-from hotlap.records import CardFit, Horizon, Setting, StepTime, TrainingEstimate, Variant
+from hotlap.records import Horizon, Setting, StepTime, TrainingEstimate, Variant
 from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig
 from hotlap.train.config.restoration import EPOCH_SAMPLES
 
@@ -84,7 +84,13 @@ def estimate_training(
     if device is None:
         shared = of_ranks(gradients) if ranks > 1 else []
         changed = {
-            "cards": _every_card(followed, gradients, ranks, config),
+            "cards": every_card(
+                {batch: on_card(followed(batch).timeline) for batch in followed.two()},
+                followed.limit,
+                gradients,
+                ranks,
+                lambda card: step_time(here.work, card, config),
+            ),
             "memory": msgspec.structs.replace(known, allowances=[*known.allowances, *shared]),
         }
     else:
@@ -137,38 +143,6 @@ class _Followed:
         return first, 2 * first if 2 * first <= self.limit else max(first // 2, 1)
 
 
-def _every_card(followed: _Followed, gradients: int, ranks: int, config: TrainConfig) -> list[CardFit]:
-    one, other = followed.two()
-    timelines = {batch: on_card(followed(batch).timeline) for batch in (one, other)}
-    line, replayed = _line(timelines), replay(timelines[one])
-    found = []
-    for card in cards():
-        if card.memory is None:
-            continue
-        device = of_catalogue(card)
-        room = device.room(gradients, ranks)
-        fit = CardFit(
-            name=card.name,
-            memory=device.memory,
-            verdict=verdict(timelines[one], replayed, room),
-            largest=line.largest(room.left("most"), followed.limit),
-            time=step_time(followed(one).work, card, config),
-        )
-        found.append(fit)
-    return found
-
-
-def _line(timelines: dict[int, Timeline]) -> Line:
-    """Of what is allocated, and as large a share more that is reserved as with the larger of two micro-batches.
-
-    Segments are no line: two small micro-batches may reserve the same, or one of them 20 MiB more.
-    """
-    found = {batch: replay(timeline) for batch, timeline in timelines.items()}
-    larger = found[max(found)]
-    one, other = ((batch, round(each.allocated * larger.reserved / larger.allocated)) for batch, each in found.items())
-    return Line.through(one, other)
-
-
 def _variants(config: TrainConfig, device: Device, room: Room, limit: int, say: Say) -> list[Variant]:
     found = []
     in_full = msgspec.structs.replace(config, optimizer=config.optimizer.removesuffix("8bit"))
@@ -207,7 +181,7 @@ def _variant(
         verdict=verdict(now, replayed, room),
         seconds_at_peak=least,
         time=took,
-        largest=_line(timelines).largest(room.left("most"), limit),
+        largest=line_through(timelines).largest(room.left("most"), limit),
     )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from hotlap.estimate.memory import summed
 from hotlap.estimate.on_cards import Say, perceptual_every, setting_of, settings
+from hotlap.estimate.summing import summed
 from hotlap.estimate.times import here
 from hotlap.estimate.trained import Followed, follow
 from hotlap.records import Calibration, Horizon, Setting, TrainingEstimate, Variant, Verdict

@@ -15,10 +15,23 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Phase = Literal["setup", "forward", "backward", "recompute", "optimizer"]
-#: ``cast``: a parameter in another precision, as autocast makes it. ``host``: stays in the CPU's memory.
+#: ``cast``: a parameter in another precision, as autocast makes it. ``host``: stays in the CPU's memory. ``kept``: a
+#: script made it before its first step.
 Category = Literal[
-    "parameter", "buffer", "gradient", "optimizer", "input", "cast", "activation", "temporary", "workspace", "host"
+    "parameter",
+    "buffer",
+    "gradient",
+    "optimizer",
+    "input",
+    "cast",
+    "activation",
+    "temporary",
+    "workspace",
+    "host",
+    "kept",
 ]
+#: Of floating-point operations by torch's formulas.
+Kind = Literal["convolution", "product"]
 
 
 @dataclass(slots=True)

@@ -24,9 +24,8 @@ WRONG_BY = 1.7
 Timer = Callable[[Work], StepTime]
 
 
-def on_card(card: Card, config: TrainConfig | None = None) -> Timer | None:
-    """None where the vendor publishes no rates. ``config``: says whether products of float32 may be in TF32."""
-    tf32 = config is not None and config.matmul_precision != "highest"
+def on_card(card: Card, *, tf32: bool = False) -> Timer | None:
+    """None where the vendor publishes no rates. ``tf32``: whether products of float32 may be in it."""
     rates = [published(card, case, tf32_products=tf32) for case in CASES]
     known = [each for each in rates if each is not None]
     return (lambda work: _of(work, known)) if len(known) == len(rates) else None
@@ -34,7 +33,7 @@ def on_card(card: Card, config: TrainConfig | None = None) -> Timer | None:
 
 def step_time(work: Work, card: Card | None, config: TrainConfig) -> StepTime | None:
     """None where nothing is known of the card's rates."""
-    timer = None if card is None else on_card(card, config)
+    timer = None if card is None else on_card(card, tf32=allows_tf32(config))
     return None if timer is None else timer(work)
 
 
@@ -64,4 +63,8 @@ def _of(work: Work, rates: list[Rates]) -> StepTime:
 
 def listed(card: Card, config: TrainConfig | None = None) -> Rates | None:
     """What the vendor lists, all of it."""
-    return published(card, "listed", tf32_products=config is not None and config.matmul_precision != "highest")
+    return published(card, "listed", tf32_products=allows_tf32(config))
+
+
+def allows_tf32(config: TrainConfig | None) -> bool:
+    return config is not None and config.matmul_precision != "highest"

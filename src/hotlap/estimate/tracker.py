@@ -13,10 +13,10 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +32,13 @@ from torch.utils.flop_counter import flop_registry
 
 from hotlap.estimate import onednn
 from hotlap.estimate.on_cuda import on_cuda
-from hotlap.estimate.timeline import Block, Category, Phase, Timeline
+from hotlap.estimate.timeline import Block, Category, Kind, Phase, Timeline
 from hotlap.probe.counting import Count
 
 _aten = torch.ops.aten
 _RECURRENT = _aten.mkldnn_rnn_layer.default
 _DEVICE = torch.ops.prim.device.default
 _CONVOLUTIONS = {_aten.convolution, _aten.convolution_backward}
-Kind = Literal["convolution", "product"]
 KINDS: tuple[Kind, ...] = ("convolution", "product")
 #: Made for the run of one operator and gone when it returns: bytes, by what the operator was called with and gave.
 Hidden = Callable[[Any, tuple[Any, ...], Any], int]
@@ -157,10 +156,10 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         if phase != self._last:
             self._turn(phase)
         if func is not _aten.lift_fresh.default:  # its argument is what torch.tensor has made just now
-            for tensor in _tensors(args):
+            for tensor in tensors_in(args):
                 self._index(tensor, earlier=True)
         if func is _aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):
-            answer = _own_question()
+            answer = own_question()
             if answer is not None:
                 return answer
         if func is _aten.bernoulli_.float and self._as_on_cuda:
@@ -180,7 +179,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         if func is _RECURRENT and isinstance(out[0], FakeTensor):
             # Its meta function leaves out what is kept for backward.
             out = (*out[:3], torch.empty(onednn.kept_by_recurrent(out[0]), dtype=torch.uint8))
-        for tensor in _tensors(out):
+        for tensor in tensors_in(out):
             self._follow(tensor, func, args, phase)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
@@ -287,7 +286,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     def _claim(self, tensors: Iterable[Any], category: Category) -> None:
         for tensor in tensors:
             index = self._index(tensor, earlier=True) if isinstance(tensor, Tensor) else None
-            if index is not None and self._blocks[index].category in ("temporary", "input", "activation"):
+            if index is not None and self._blocks[index].category in ("temporary", "input", "activation", "kept"):
                 self._blocks[index].category = category
 
     def _claim_gradients(self) -> None:
@@ -298,7 +297,7 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
         if not self._inside:
             if module not in self._names:
                 self.watch(module)
-            for tensor in _tensors(args):
+            for tensor in tensors_in(args):
                 index = None if tensor.requires_grad else self._index(tensor, earlier=True)
                 if index is not None and not self._blocks[index].module:
                     self._claim([tensor], "input")
@@ -323,18 +322,19 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
             for parameter in group["params"]:
                 for name, value in optimizer.state.get(parameter, {}).items():
                     # The number of the step is kept by the CPU, unless a kernel on the device reads it.
-                    self._claim(_tensors(value), "host" if name == "step" and not on_device else "optimizer")
+                    self._claim(tensors_in(value), "host" if name == "step" and not on_device else "optimizer")
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Those in tuples, lists and mappings, too."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
         for each in value:
-            yield from _tensors(each)
-    elif isinstance(value, dict):
+            yield from tensors_in(each)
+    elif isinstance(value, Mapping):
         for each in value.values():
-            yield from _tensors(each)
+            yield from tensors_in(each)
 
 
 def _fills(tensor: Tensor | None, size: int) -> bool:
@@ -346,7 +346,8 @@ def _fills(tensor: Tensor | None, size: int) -> bool:
     )
 
 
-def _own_question() -> int | None:
+def own_question() -> int | None:
+    """What torch's own code is answered; None: it is somebody else who asks."""
     frame = sys._getframe(1)
     for _ in range(8):
         if frame.f_back is None:

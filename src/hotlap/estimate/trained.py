@@ -18,10 +18,10 @@ import torch
 
 from hotlap.estimate.eight_bit import imitated_optimizer
 from hotlap.estimate.imitation import imitation
-from hotlap.estimate.memory import Device, Step, as_on, track_one
+from hotlap.estimate.memory import Step, as_on, track_one
 from hotlap.estimate.rates import counted
-from hotlap.estimate.timeline import Timeline
-from hotlap.estimate.tracker import Kind
+from hotlap.estimate.summing import Device
+from hotlap.estimate.timeline import Kind, Timeline
 from hotlap.probe.counting import Count
 from hotlap.records import Work
 from hotlap.train.config import TrainConfig

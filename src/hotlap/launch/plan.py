@@ -45,6 +45,9 @@ class Plan:
     variables: dict[str, str] = field(default_factory=dict)
     #: Texts that run in the place of the script's files; see ``hotlap.probe.replaced``.
     copies: dict[str, str] = field(default_factory=dict)
+    #: Goes through two steps with imitated tensors, and measures nothing: ``on_card``, with ``name``, ``memory`` and
+    #: ``capability`` of that card, and ``batch_size`` for its loaders; see ``hotlap.estimate.script``.
+    imitated: dict[str, Any] | None = None
 
     def settings(self, directory: Path) -> str:
         """The text of ``probe.json``."""
@@ -64,6 +67,7 @@ class Plan:
                 "memory": self.memory,
                 "silent": self.silent,
                 "copies": self.copies,
+                "imitated": self.imitated,
             }
         )
 

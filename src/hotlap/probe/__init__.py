@@ -54,6 +54,8 @@ class Settings:
         self.silent: bool = raw.get("silent", False)
         #: Texts that run in the place of the script's files; see ``replaced``.
         self.copies: dict[str, str] = raw.get("copies", {})
+        #: Go through the script with imitated tensors; see ``hotlap.estimate.script``.
+        self.imitated: dict[str, Any] | None = raw.get("imitated")
 
 
 def start(settings_path: str) -> None:
@@ -69,6 +71,9 @@ def start(settings_path: str) -> None:
         from hotlap.probe import contain
 
         contain.install(settings.contain, settings.run_dir)
+    if settings.imitated is not None:
+        after_import("torch", lambda module: _imitate(settings))
+        return
     if settings.seed_offset:
         _shift_seeds_of_random(settings.seed_offset)
     after_import("torch", lambda module: install(module, settings, started))
@@ -86,6 +91,13 @@ def install(torch: ModuleType, settings: Settings, started: float) -> None:
 
     global active, installed
     active, installed = hooks.install(torch, settings, started), torch
+
+
+def _imitate(settings: Settings) -> None:
+    from hotlap.estimate import script
+
+    assert settings.imitated is not None
+    script.install(settings.imitated, settings.run_dir)
 
 
 def _finish_before_exit() -> None:

@@ -99,16 +99,33 @@ class CardFit(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     memory: int
     verdict: Verdict
-    #: As in ``Variant``.
-    largest: int
+    #: As in ``Variant``; None: the script's micro-batch cannot be changed.
+    largest: int | None
     time: StepTime | None = None
 
 
+class ScriptStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be known of a script's step that was gone through, beside its memory."""
+
+    #: Steps, and of its optimizers those that took no part in them.
+    steps: int
+    optimizers: list[str]
+    late: int = 0
+    #: Values that the script read and that were made up, by the line of the script.
+    answers: dict[str, int] = {}
+    #: Calls of torch.save, which did nothing.
+    saves: int = 0
+    #: Why no other micro-batch was gone through.
+    fixed: str | None = None
+
+
 class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a configuration fits."""
+    """Whether a configuration, or a script, fits."""
 
     schema: int = SCHEMA
+    #: Of a configuration, or the script's name.
     workload: str
+    script: ScriptStep | None = None
     batch_size: int
     accumulation_steps: int
     #: One sample, as the shapes of its tensors.

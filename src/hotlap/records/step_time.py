@@ -59,7 +59,10 @@ class Horizon(msgspec.Struct, frozen=True, kw_only=True):
 
     def cost(self, step: float) -> float | None:
         whole = self.whole(step)
-        return None if whole is None or self.price is None else whole / 3600 * self.price * self.ranks
+        return None if whole is None else self.cost_of(whole)
+
+    def cost_of(self, seconds: float) -> float | None:
+        return None if self.price is None else seconds / 3600 * self.price * self.ranks
 
 
 class GapRow(msgspec.Struct, frozen=True, kw_only=True):

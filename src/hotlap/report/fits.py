@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import RenderableType
 
-from hotlap.records import CardFit, MemoryEstimate, TrainingEstimate, Variant
+from hotlap.records import CardFit, MemoryEstimate, ScriptStep, TrainingEstimate, Variant
 from hotlap.report import step_times, text
 from hotlap.report.blocks import Report, blank, heading, prose, table
 from hotlap.report.estimates import VERDICT_STYLES, binary
@@ -18,6 +18,7 @@ _CATEGORIES = {
     "input": "the batch",
     "buffer": "buffers",
     "temporary": "in passing",
+    "kept": "made before the first step",
     "workspace": "workspace of operators",
 }
 _PARTS = 8
@@ -25,6 +26,11 @@ _LIMITS = (
     "Estimated, not measured: a step of this training was gone through with tensors that have no memory. Such peaks "
     "were checked against real ones on a CPU, and on no card (docs/estimate.md). Not in it: validation, which may use "
     "larger pictures, and other programs on the card."
+)
+_LIMITS_OF_SCRIPT = (
+    "Estimated, not measured: the script ran to its first steps, in which what it has on its device was imitated by "
+    "tensors that have no memory. Such peaks were checked against real ones on a CPU, and on no card "
+    "(docs/estimate.md). Not in it: what the script does after these steps, and other programs on the card."
 )
 
 
@@ -44,6 +50,8 @@ def training(found: TrainingEstimate) -> Report:
     if found.seconds_at_peak is not None:
         parts += [*heading("Time, at the card's peak"), prose(_time(found, found.seconds_at_peak), indent=2)]
     parts += step_times.section(found)
+    if found.script is not None and found.script.fixed is not None:
+        parts += [*heading("Largest micro-batch"), prose(f"{text.NA}: {found.script.fixed}.", indent=2)]
     if found.largest is not None:
         parts += [*heading("Largest micro-batch"), prose(_largest(found), indent=2)]
     if found.variants:
@@ -53,7 +61,30 @@ def training(found: TrainingEstimate) -> Report:
         parts += [*heading("On every card"), *table(_cards(found.cards), "><><", header=True)]
         parts += [prose(_CARDS, indent=2, style="dim"), *step_times.of_cards(found)]
     compiled = " Compiled code needs another amount, mostly less: this is of the model as it stands."
-    return Report([*parts, blank(), prose(_LIMITS + compiled * found.compiled, indent=2, style="dim")])
+    if found.script is not None:
+        parts += _of_script(found.script)
+    limits = _LIMITS if found.script is None else _LIMITS_OF_SCRIPT
+    return Report([*parts, blank(), prose(limits + compiled * found.compiled, indent=2, style="dim")])
+
+
+def _of_script(script: ScriptStep) -> list[RenderableType]:
+    """What was not as it would be: the reader has to know whether it matters."""
+    said = []
+    if script.answers:
+        lines = ", ".join(f"{at} ({text.plural(count, 'time')})" for at, count in list(script.answers.items())[:_PARTS])
+        more = f" and {len(script.answers) - _PARTS} more" if len(script.answers) > _PARTS else ""
+        said.append(
+            "Values that the script read of its tensors were made up (a loss of 1, a count of 0, no to a condition): "
+            f"{lines}{more}."
+        )
+    if script.saves:
+        said.append(f"torch.save was called {text.plural(script.saves, 'time')} and wrote nothing.")
+    if script.late:
+        said.append(
+            f"{text.plural(script.late, 'optimizer')} of the script took no part in the {script.steps} steps that were "
+            "gone through; what it needs when it does is not in it."
+        )
+    return [*heading("What was otherwise than in a run"), *(prose(each, indent=2) for each in said)] if said else []
 
 
 def headline(found: TrainingEstimate) -> str:
@@ -79,12 +110,13 @@ def _given_back(found: TrainingEstimate) -> int:
 
 
 def _what(found: TrainingEstimate) -> str:
-    shapes = " + ".join("x".join(map(str, shape)) for shape in found.sample)
+    shapes = " + ".join("x".join(map(str, shape)) or "a number" for shape in found.sample)
     setting = found.setting
     micro = f", {found.accumulation_steps} micro-batches in a step" if found.accumulation_steps > 1 else ""
     ranks = f", on each of {found.ranks} GPUs" if found.ranks > 1 else ""
+    of = "A step of " * (found.script is not None)
     return (
-        f"{found.workload}: {found.parameters:,} parameters, a micro-batch of {found.batch_size}{micro}{ranks}, "
+        f"{of}{found.workload}: {found.parameters:,} parameters, a micro-batch of {found.batch_size}{micro}{ranks}, "
         f"{setting.precision}, {setting.optimizer}, checkpointing {setting.checkpointing}. A sample: {shapes}."
     )
 
@@ -140,6 +172,11 @@ def _largest(found: TrainingEstimate) -> str:
         through += f" {batch} was predicted from others at {binary(size)}."
     if not largest.batch_size:
         return f"None: not even one sample fits.{through}"
+    if largest.is_limit and found.script is not None:
+        return (
+            f"{largest.batch_size} or more, which is as many as are tried: its data set has to have two steps of them, "
+            f"and a batch at most 2 GiB.{through}"
+        )
     if largest.is_limit:
         return f"{largest.batch_size}, which is as many as this training can have.{through}"
     return f"{largest.batch_size}, even where context and workspace take the most that they may.{through}"
@@ -187,4 +224,10 @@ def _time(found: TrainingEstimate, at_peak: float) -> str:
 
 def _cards(cards: list[CardFit]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("memory", "", "largest", "")]
-    return [*rows, *((binary(card.memory), card.verdict, str(card.largest), card.name) for card in cards)]
+    return [
+        *rows,
+        *(
+            (binary(card.memory), card.verdict, text.NA if card.largest is None else str(card.largest), card.name)
+            for card in cards
+        ),
+    ]

@@ -58,7 +58,9 @@ def _sentences(step: Band, ahead: Horizon, dearest: int = 1) -> list[str]:
     if epoch is None:
         said.append(f"Epoch: {text.NA}, because the number of samples is not known ({ahead.epoch_from}).")
     else:
-        said.append(f"An epoch of {ahead.epoch_samples:,} samples: {at_most}{text.seconds(epoch)}.")
+        paid = ahead.cost_of(epoch) if whole is None else None
+        price = f", which costs {text.figure(paid)} at {ahead.price:g} an hour of a GPU" if paid is not None else ""
+        said.append(f"An epoch of {ahead.epoch_samples:,} samples: {at_most}{text.seconds(epoch)}{price}.")
     if whole is None:
         said.append(f"Whole training: {text.NA}, because {ahead.steps_from}.")
     else:
