@@ -45,6 +45,7 @@ def figures() -> dict[str, dict[str, str]]:
         "memory": _memory(),
         "estimates": _errors(),
         "apt_whole": _apt(),
+        "learnt": _learnt(),
         "tokens": {row["way"]: _times(row) for row in _result("data/tokens")["rows"]},
         "warm": {f"{_share(it['share'])}, {it['way']}": _times(it) for it in _result("data/warm_epoch")["rows"]},
         "finding": {it.code: f"[{it.code}](findings.md#{anchor(f'{it.code} {it.title}')})" for it in everything()},
@@ -70,6 +71,20 @@ def _levers(of: str) -> dict[str, Effect]:
         if name and not entry["value"]["failed"]:
             found[name[1]] = effect(entry["value"]["pairs"], 0.95)
     return found
+
+
+def _learnt() -> dict[str, str]:
+    """PSNR of VRT-Spike's whole trainings, of each seed."""
+    found: dict[str, list[str]] = {}
+    for line in (RESULTS / "vrt_spike" / "journal.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        name = re.fullmatch(r"whole (.+) \d+ \d+", entry["key"])
+        if name:
+            found.setdefault(name[1], []).append(f"{entry['value']['psnr']:.2f}")
+    # A name in the page's texts has no brackets and no colon.
+    short = {name.partition(":")[0]: values for name, values in found.items() if not name.startswith("crops")}
+    short["progressive"] = found["crops of 24 pixels for 6 of 15 epochs, then 48"]
+    return {name: " and ".join(values) for name, values in short.items()}
 
 
 def _memory() -> dict[str, str]:
