@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hotlap.errors import UsageError
+from hotlap.errors import HotlapError, UsageError
 from hotlap.records import Comparison, Diagnosis, Goal, Lint, MemoryEstimate, Optimized, Run, Tuning
 
 #: A real training may be silent for long: between steps it may validate, or wait for a queue.
@@ -106,10 +106,10 @@ def _with_gap(run: Run, directory: Path, progress: Callable[[str], None]) -> Run
 
     try:
         gap = gap_of(run, None, run.info.environment.cpu)
-    except UsageError as why:
+        write_record(directory / GAP, gap)
+    except HotlapError as why:
         progress(f"what the step takes beyond its work is left out: {why}")
         return run
-    write_record(directory / GAP, gap)
     return msgspec.structs.replace(run, gap=gap)
 
 

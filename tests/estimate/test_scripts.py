@@ -109,6 +109,37 @@ for step in range(100):
 """
 
 
+#: What scripts do besides: caches, numpy, labels that are changed in place, values on the host, closures, a last batch
+#: that is smaller.
+ODD = """
+import numpy as np, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.save(torch.arange(12) % 3, "cache.pt")
+labels = torch.load("cache.pt")
+assert np.asarray(labels).sum() == np.array(labels, dtype=np.float64).sum() == 12
+assert torch.cuda.get_device_properties(device=0).total_memory and not torch.cuda.memory_stats()["num_ooms"]
+model = nn.Sequential(nn.LSTM(4, 8, batch_first=True)).cuda()
+head = nn.Linear(8, 3).cuda()
+optimizer = torch.optim.SGD([*model.parameters(), *head.parameters()], lr=0.1)
+for epoch in range(9):
+    for x, y in DataLoader(TensorDataset(torch.randn(12, 5, 4), labels), batch_size=8):
+        wanted = y.to("cuda")
+        wanted[wanted == 0] = -100
+
+        def closure():
+            optimizer.zero_grad()
+            out = head(model(x.cuda())[0][:, -1]).cpu()
+            loss = nn.functional.cross_entropy(out, wanted)
+            loss.backward()
+            return loss
+
+        assert np.asarray(optimizer.step(closure).detach().cpu()).shape == ()
+        assert labels.min() == 0
+"""
+
+
 def asked(folder: Path, source: str) -> Asked:
     (folder / "train.py").write_text(source)
     return Asked([sys.executable, "train.py"], environment())
@@ -175,6 +206,15 @@ def test_two_optimizers_and_no_loader(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sum(each.size for each in states) == 4 * (65 + 2 * (16 * 64 + 64))
 
 
+def test_what_scripts_do_besides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that counts has a whole batch, and a closure's passes are forward and backward."""
+    monkeypatch.chdir(tmp_path)
+    followed = follow_script(asked(tmp_path, ODD), CARD)
+    assert (followed.told["batch_size"], followed.told["steps"]) == (8, 3)
+    assert (followed.told["saves"], [each.name for each in tmp_path.iterdir()]) == (0, ["train.py"])
+    assert {each.phase for each in followed.timeline.blocks if each.step == 3} >= {"forward", "backward"}
+
+
 def made_up(batch: int, **told: Any) -> FollowedScript:
     """A step of so many samples, of 1 GiB each."""
     timeline = Timeline([Block(batch * 2**30, "aten.mm", "Net", "forward", 1, "activation")], [0, ~0])
@@ -219,12 +259,27 @@ def test_another_batch_size_that_does_not_get_through(monkeypatch: pytest.Monkey
     assert (found.verdict, found.largest) == ("fits", None)
     assert found.script is not None
     assert "train.py ended" in (found.script.fixed or "")
+    everywhere = estimate_script(Asked(["python", "train.py"], environment()), None)
+    assert {card.largest for card in everywhere.cards} == {None}
+
+
+def test_a_batch_larger_than_the_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not come, and the sentence says why."""
+    monkeypatch.setattr(scripts, "follow_script", lambda asked, device, batch=None: made_up(10, samples=10))
+    with pytest.raises(UsageError, match="--batch-size 64: the data set has 10 samples"):
+        estimate_script(Asked(["python", "train.py"], environment()), CARD, batch_size=64)
 
 
 @pytest.mark.parametrize(
     ("source", "part"),
     [
         ("import torch\n", "ended without a training step"),
+        ("import torch\nraise SystemExit('give --data')\n", "without a training step.*: give --data"),
+        (
+            "import torch\nw = torch.ones(4, device='cuda', requires_grad=True)\nsgd = torch.optim.SGD([w], 0.1)\n"
+            "for _ in range(9):\n    (w * w).sum().backward()\n    sgd.step()\n",
+            "write it as a Module",
+        ),
         ("raise ValueError('no data here')\n", r"exit code 1\): ValueError: no data here"),
         ("print('no torch')\n", "no process of it trained with torch"),
         (
@@ -249,6 +304,7 @@ def test_what_is_called_a_script() -> None:
 
 @pytest.mark.parametrize("words", [["torchrun", "train.py"], ["python", "-m", "torch.distributed.run", "train.py"]])
 def test_launchers_are_refused(words: list[str]) -> None:
-    """An estimate is of one process, and the sentence says what to do."""
+    """An estimate is of one process, and the sentence says what to do; arguments of a script are none."""
+    check_command(["python", "train.py", "--strategy", "deepspeed", "-m", "accelerate"])
     with pytest.raises(UsageError, match=r"--ranks 2 -- python train\.py"):
         check_command(words)

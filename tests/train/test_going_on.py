@@ -66,6 +66,14 @@ def test_what_would_be_another_training_is_refused(
         train(small(**(EIGHT | changed), resume=checkpoint))
 
 
+def test_a_place_that_depends_on_the_division_stays(small: Make, tmp_path: Path) -> None:
+    """What is left of an epoch makes a smaller batch, so samples cannot be counted by batches."""
+    train(small(**EIGHT, steps=2, drop_last=False))
+    checkpoint = os.path.join(small().output_dir, "checkpoint.pt")
+    with pytest.raises(ConfigError, match="there is no end of a micro-batch of 2: set batch_size to 8, as it was"):
+        train(small(**(EIGHT | {"batch_size": 2}), accumulation_steps=4, steps=4, drop_last=False, resume=checkpoint))
+
+
 def test_a_metric_that_has_not_moved_stops_nothing() -> None:
     """No answer is right at the beginning; afterwards each that is no better counts."""
     progress = Progress()

@@ -12,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,16 +65,25 @@ class Asked(NamedTuple):
 
 def script_name(command: list[str]) -> str:
     """The script of a command, as it is called in a sentence."""
-    named = next((word for word in command if word.endswith(".py")), None)
-    if named is None and "-m" in command[:-1]:
-        return command[command.index("-m") + 1]
-    return Path(named or command[0]).name
+    module = _module(command)
+    named = next((word for word in command if word.endswith(".py")), command[0])
+    return module or Path(named).name
+
+
+def _module(command: list[str]) -> str | None:
+    """That of ``python -m``: what comes after it, and after the script, are arguments of the training."""
+    for option, word in pairwise(command[1:]):
+        if option == "-m":
+            return word
+        if not option.startswith("-"):
+            break
+    return None
 
 
 def check_command(command: list[str]) -> None:
     """Raises UsageError for one that starts several ranks: an estimate is of one."""
-    for word in command:
-        if Path(word).name in _LAUNCHERS:
+    for word in (command[0], _module(command)):
+        if word is not None and Path(word).name in _LAUNCHERS:
             raise UsageError(
                 f"{Path(word).name} starts several processes, and an estimate goes through one: give the script "
                 "itself, as in `hotlap estimate --ranks 2 -- python train.py`; --ranks adds what each GPU needs besides"
@@ -114,7 +124,8 @@ def follow_script(asked: Asked, device: Device | None, batch_size: int | None = 
         )
     if "error" in told:
         at = f" ({told['at']})" if told["at"] else ""
-        raise TrainingFailed(f"{name}{at}: {told['error']}")
+        words = last_words(said) if told["by_itself"] and said.strip() else ""
+        raise TrainingFailed(f"{name}{at}: {told['error']}{words and f'; the last that it said: {words}'}")
     timeline = Timeline([Block(*block) for block in told.pop("blocks")], told.pop("events"))
     work = Work.of(told.pop("calls"), told.pop("unknown"))
     return FollowedScript(timeline, work, told, time.monotonic() - began)
@@ -156,7 +167,10 @@ def estimate_script(
         timelines = {own: on_card(here.timeline)}
         if why is None:
             other = 2 * own if 2 * own <= limit else own // 2
-            timelines[other] = on_card(followed(other).timeline)
+            try:
+                timelines[other] = on_card(followed(other).timeline)
+            except TrainingFailed as error:
+                why = _other_size(error)
         tf32 = here.told["tf32"]
 
         def step_of(card: Any) -> StepTime | None:
@@ -187,7 +201,7 @@ def estimate_script(
             try:
                 changed["largest"] = largest_batch(own, need(room.left("most")), room.left("most"), limit)
             except TrainingFailed as error:
-                why = f"with another batch size it did not get through: {error}"
+                why = _other_size(error)
     assert found.script is not None
     return msgspec.structs.replace(
         found,
@@ -221,6 +235,10 @@ def estimate_script_here(
         time=None if timer is None else timer(here.work),
         seconds=time.monotonic() - began,
     )
+
+
+def _other_size(error: TrainingFailed) -> str:
+    return f"with another batch size it did not get through: {error}"
 
 
 class _Followed:
@@ -315,6 +333,8 @@ def _changed_as_asked(asked: Asked, here: FollowedScript, batch_size: int | None
             f"--batch-size {batch_size}: {script_name(asked.command)} trains on batches whose size no single "
             "DataLoader decides, so leave it out, and change it in the script"
         )
+    if batch_size is not None and here.told["batch_size"] != batch_size:
+        raise UsageError(f"--batch-size {batch_size}: the data set has {here.told['samples']} samples")
 
 
 def _limit(here: FollowedScript) -> int:

@@ -194,11 +194,11 @@ class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]  # of torch
     # storages
 
     def _phase(self) -> Phase:
-        if self._optimizing:
-            return "optimizer"
         if torch._C._current_graph_task_id() != -1:
             # Backward computes without gradients, unless it runs a forward again.
             return "recompute" if torch.is_grad_enabled() else "backward"
+        if self._optimizing and not self._inside:  # a closure calls the network within the optimizer's step
+            return "optimizer"
         return "forward" if self._step else "setup"
 
     def _turn(self, phase: Phase) -> None:

@@ -53,7 +53,7 @@ class Log:
             self._file = path.open("wb") if ranks.first else None
             if self._file is not None:
                 self._file.write(kept)
-                self._file.write(b"" if settings in kept else settings)
+                self._file.write(b"" if _last_settings(kept) == settings else settings)
                 (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
         except OSError as error:
             raise RunError(
@@ -176,6 +176,12 @@ def _memory_line(step: int, health: Health) -> str:
     if health.gpu_allocated is not None and health.gpu_reserved is not None:
         line += f", GPU: {health.gpu_allocated / _MB:.1f}MB allocated, {health.gpu_reserved / _MB:.1f}MB reserved"
     return line
+
+
+def _last_settings(kept: bytes) -> bytes:
+    """The line that says how a step is divided, as it was last."""
+    said = [line for line in kept.splitlines(keepends=True) if b'"accumulation_steps"' in line]
+    return said[-1] if said else b""
 
 
 def _lines_until(path: Path, last: int) -> bytes:

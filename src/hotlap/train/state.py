@@ -134,6 +134,8 @@ class TrainingState:
         """Refuse a configuration with which the training would not go on; ``progress`` gets its division of a step."""
         config, now = self._config, Progress.beginning(self._config, self._ranks.world)
         if not progress.batch_size:  # of an earlier hotlap, which did not say
+            progress.batch_size, progress.of_step = now.batch_size, now.of_step
+            progress.seed, progress.optimizer = now.seed, now.optimizer
             return
         for name, before, given in (
             ("seed", progress.seed, now.seed),
@@ -150,10 +152,13 @@ class TrainingState:
                 f"{now.of_step}: set {config.path('batch_size')} and {config.path('accumulation_steps')} so that it is "
                 "as before, or begin anew"
             )
+        if progress.batch_size == now.batch_size:
+            return
         samples = progress.consumed * progress.batch_size
-        if samples % now.batch_size:
+        grouped = getattr(config, "group_by_length", False) or getattr(config, "group_sequences", 0)
+        if samples % now.batch_size or grouped or not config.drop_last:
             raise ConfigError(
-                f"{config.path('resume')}: {path} ends within a micro-batch of {now.batch_size}: set "
+                f"{config.path('resume')}: where {path} ends there is no end of a micro-batch of {now.batch_size}: set "
                 f"{config.path('batch_size')} to {progress.batch_size}, as it was"
             )
         progress.consumed, progress.batch_size = samples // now.batch_size, now.batch_size

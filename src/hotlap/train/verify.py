@@ -61,7 +61,7 @@ def verify(folder: Path) -> list[Check]:
         _converged(losses, goals["loss_change"]),
         _learnt(lines),
         *_quality(validations, metrics, config["goals"]),
-        _checkpoint(folder, lines),
+        _checkpoint(folder, lines, config.get("log_every", 1)),
         _throughput(rates, config["goals"].get(THROUGHPUT)),
         _data_time(looks, goals["data_time_ms"], asked="data_time_ms" in config["goals"]),
         _hit_rate(looks, config["goals"].get(HIT_RATE)),
@@ -177,7 +177,7 @@ def _quality(validations: list[dict[str, Any]], metrics: set[str], goals: dict[s
             yield _check(metric, good, f"{values[-1]:.4g}, and {goals[metric]:g} is asked")
 
 
-def _checkpoint(folder: Path, lines: list[dict[str, Any]]) -> Check:
+def _checkpoint(folder: Path, lines: list[dict[str, Any]], log_every: int) -> Check:
     name, path = "checkpoint loads", folder / "checkpoint.pt"
     if not path.exists():
         return _check(name, False, "there is no checkpoint.pt")
@@ -187,7 +187,7 @@ def _checkpoint(folder: Path, lines: list[dict[str, Any]]) -> Check:
     except Exception as error:  # whatever a broken file does to its reader
         return _check(name, False, f"checkpoint.pt: {str(error).splitlines()[0]}")
     end = max(line["step"] for line in lines)
-    if step > end:
+    if step > end + log_every:  # a checkpoint may be of a step between two lines
         return _check(name, False, f"it is of step {step}, and the log ends at {end}: of another training")
     broken = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:

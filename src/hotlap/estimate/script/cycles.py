@@ -54,7 +54,11 @@ class Cycles:
         self._batches: Counter[int] = Counter()
         self._last: Counter[int] = Counter()
         self._sample: list[list[int]] = []
+        #: Samples of the last batch, and of the largest by the loader: the last of an epoch may be smaller.
         self._batch = 0
+        self._largest: dict[int, int] = {}
+        #: Steps of optimizers without a network that was called.
+        self._uncalled = 0
         register_optimizer_step_post_hook(self._after_step)
         made, usual = self._made, Optimizer.__init__
 
@@ -102,6 +106,12 @@ class Cycles:
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._waiting = 0
+        self._uncalled += not self._open
+        if self._uncalled > 1:
+            self._telling.stop(
+                "its optimizer steps, and no torch.nn.Module was called with gradients before: where a step begins is "
+                "told by a call of the network, so write it as a Module"
+            )
         if id(optimizer) in self._stepped:
             self._fed = False  # no batch in between: they come from elsewhere
         self._stepped.add(id(optimizer))
@@ -114,6 +124,7 @@ class Cycles:
         first = next((shape[0] for shape in shapes if shape), 0)
         if first:
             self._batch = first
+            self._largest[id(self._loader)] = max(self._largest.get(id(self._loader), 0), first)
             self._sample = [shape[1:] for shape in shapes if shape and shape[0] == first]
 
     def _close(self) -> None:
@@ -126,7 +137,9 @@ class Cycles:
                 'takes here, or have it move its network and its batches with .to("cuda")'
             )
         late = {id(each) for each in self._made} - self._known.keys()
-        if self._number >= 2 and self._number > self._newest and (not late or self._number >= _LATE):
+        is_whole = self._stepped.issuperset(self._known) and self._batch >= self._largest.get(id(self._loader), 0)
+        come = self._number >= 2 and self._number > self._newest and (not late or self._number >= _LATE)
+        if come and (is_whole or self._number >= 2 * _LATE):
             self._found()
 
     def over(self) -> None:
@@ -136,8 +149,14 @@ class Cycles:
         if self._number >= 2:
             self._found()
         if self._number or self._stepped:
-            self._telling.stop("the script ends after one step, and the second is the one that has all of its memory")
-        self._telling.stop("the script ended without a training step: no optimizer of torch has stepped")
+            self._telling.ended("it ended after one step, and the second is the one that has all of its memory")
+        self._telling.ended("it ended without a training step: no optimizer of torch has stepped")
+
+    def _samples_of_a_batch(self, loader: Loader | None) -> int:
+        asked = loader.batch_size if loader is not None and loader.plain else None
+        if asked is None or loader is None:
+            return self._batch or 1
+        return asked if loader.samples is None else min(asked, loader.samples)
 
     def _found(self) -> None:
         timeline = self._follower.timeline()
@@ -164,7 +183,7 @@ class Cycles:
                 "late": len({id(each) for each in self._made} - self._known.keys()),
                 "steps": self._number,
                 "micro_batches": max(self._last.values(), default=1),
-                "batch_size": (loader.batch_size if loader is not None and loader.plain else None) or self._batch,
+                "batch_size": self._samples_of_a_batch(loader),
                 "sample": self._sample,
                 "samples": None if loader is None else loader.samples,
                 "changeable": self._fed and len(self._last) == 1 and loader is not None and loader.plain,

@@ -44,7 +44,7 @@ class Placing(TorchFunctionMode):
         tensor: Any = Tensor
         handlers: dict[Any, Callable[..., Any]] = {
             Tensor.numpy: self._numpy,
-            Tensor.__array__: self._numpy,
+            Tensor.__array__: self._array,
             Tensor.tolist: self._list,
             Tensor.__format__: self._format,
             tensor.data.__set__: self._set_data,
@@ -130,7 +130,7 @@ class Placing(TorchFunctionMode):
             return tensor
         made = self.follower.made(tensor, dtype)
         if not dtype.is_floating_point and not dtype.is_complex and tensor.numel() <= _REMEMBERED:
-            setattr(made, VALUE, tensor.detach().to(dtype))
+            setattr(made, VALUE, tensor.detach().to(dtype, copy=True))
         return made
 
     def _onto_host(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -139,6 +139,8 @@ class Placing(TorchFunctionMode):
         value = known(tensor)
         if value is not None:
             return value.to(dtype).clone()
+        if tensor.requires_grad and torch.is_grad_enabled():
+            return tensor.to(dtype)  # backward goes through it, so it stays imitated
         self.follower.telling.answered()
         return torch.full(tensor.shape, plausible(dtype), dtype=dtype)
 
@@ -147,10 +149,14 @@ class Placing(TorchFunctionMode):
 
     # what is read of them
 
-    def _numpy(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def _numpy(self, tensor: Tensor, **kwargs: Any) -> Any:
         if not isinstance(tensor, FakeTensor):
-            return tensor.numpy(**kwargs).astype(*args) if args else tensor.numpy(**kwargs)
-        return self._onto_host(tensor, tensor.dtype).numpy()
+            return tensor.numpy(**kwargs)
+        return self._onto_host(tensor.detach(), tensor.dtype).numpy()
+
+    def _array(self, tensor: Tensor, dtype: Any = None) -> Any:
+        found = self._numpy(tensor)
+        return found if dtype is None else found.astype(dtype, copy=False)
 
     def _list(self, tensor: Tensor) -> Any:
         return self._numpy(tensor).tolist() if isinstance(tensor, FakeTensor) else tensor.tolist()
@@ -174,6 +180,8 @@ class Placing(TorchFunctionMode):
         if func is Tensor.__getitem__:
             args = (args[0], _without_masks(args[1]))
         found = func(*args, **kwargs)
+        if func is Tensor.__setitem__ and len(imitated) > sum(hasattr(each, VALUE) for each in imitated):
+            vars(args[0]).pop(VALUE, None)
         if not isinstance(found, FakeTensor):
             return found
         if isinstance(out, Tensor) and out.shape == found.shape and found.dtype == out.dtype:

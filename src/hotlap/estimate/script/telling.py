@@ -41,7 +41,11 @@ class Telling:
 
     def stop(self, words: str, at: str | None = None) -> NoReturn:
         """End the script with a sentence."""
-        self._write({"error": words, "at": at or line()})
+        self._write({"error": words, "at": at or line(), "by_itself": False})
+
+    def ended(self, words: str) -> NoReturn:
+        """The script ends by itself, and may have said why."""
+        self._write({"error": words, "at": None, "by_itself": True})
 
     def found(self, step: dict[str, Any]) -> NoReturn:
         """End the script with its step."""
