@@ -86,6 +86,17 @@ class Need(NamedTuple):
     held: bool
 
 
+def needs(timeline_of: Callable[[int], Timeline], capacity: int) -> Callable[[int], Need]:
+    """What ``largest_batch`` asks of a micro-batch, by its timeline."""
+
+    def need(batch: int) -> Need:
+        timeline = timeline_of(batch)
+        replayed = replay(timeline)
+        return Need(replayed.allocated, holds(timeline, replayed, capacity))
+
+    return need
+
+
 def largest_batch(first: int, need: Callable[[int], Need], capacity: int, limit: int) -> LargestBatch:
     """Search from ``first`` on; ``need`` goes through a micro-batch, which takes seconds."""
     seen = {first: need(first)}

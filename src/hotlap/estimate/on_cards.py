@@ -19,7 +19,7 @@ from hotlap.estimate.at_peak import seconds_at_peak
 from hotlap.estimate.device import Device
 from hotlap.estimate.eight_bit import in_eight_bits
 from hotlap.estimate.every_card import every_card, line_through
-from hotlap.estimate.fitting import Need, Room, holds, largest_batch, reserved_within, verdict
+from hotlap.estimate.fitting import Need, Room, largest_batch, needs, reserved_within, verdict
 from hotlap.estimate.summing import on_card, summed
 from hotlap.estimate.timeline import Timeline
 from hotlap.estimate.times import step_time
@@ -130,12 +130,7 @@ class _Followed:
         return self._known[batch]
 
     def need(self, capacity: int) -> Callable[[int], Need]:
-        def need(batch: int) -> Need:
-            timeline = on_card(self(batch).timeline)
-            replayed = replay(timeline)
-            return Need(replayed.allocated, holds(timeline, replayed, capacity))
-
-        return need
+        return needs(lambda batch: on_card(self(batch).timeline), capacity)
 
     def two(self) -> tuple[int, int]:
         """Micro-batches to draw a line through: the configuration's and another."""

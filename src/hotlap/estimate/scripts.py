@@ -24,7 +24,7 @@ from hotlap.estimate.at_peak import at_peak
 from hotlap.estimate.cards import Precision
 from hotlap.estimate.device import Device
 from hotlap.estimate.every_card import every_card
-from hotlap.estimate.fitting import Need, holds, largest_batch, reserved_within, verdict
+from hotlap.estimate.fitting import Need, largest_batch, needs, reserved_within, verdict
 from hotlap.estimate.rates import ARITHMETIC
 from hotlap.estimate.summing import on_card, summed
 from hotlap.estimate.timeline import Block, Kind, Timeline
@@ -259,12 +259,7 @@ class _Followed:
         self._known[batch] = followed
 
     def need(self, capacity: int) -> Callable[[int], Need]:
-        def need(batch: int) -> Need:
-            timeline = on_card(self(batch).timeline)
-            replayed = replay(timeline)
-            return Need(replayed.allocated, holds(timeline, replayed, capacity))
-
-        return need
+        return needs(lambda batch: on_card(self(batch).timeline), capacity)
 
 
 def _found(
