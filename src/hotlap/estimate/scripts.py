@@ -125,7 +125,7 @@ def follow_script(asked: Asked, device: Device | None, batch_size: int | None = 
     if "error" in told:
         at = f" ({told['at']})" if told["at"] else ""
         words = last_words(said) if told["by_itself"] and said.strip() else ""
-        raise TrainingFailed(f"{name}{at}: {told['error']}{words and f'; the last that it said: {words}'}")
+        raise TrainingFailed(f"{name}{at}: {told['error']}{words and f'; {words}'}")
     timeline = Timeline([Block(*block) for block in told.pop("blocks")], told.pop("events"))
     work = Work.of(told.pop("calls"), told.pop("unknown"))
     return FollowedScript(timeline, work, told, time.monotonic() - began)

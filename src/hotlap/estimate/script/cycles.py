@@ -77,11 +77,11 @@ class Cycles:
             self._telling.stop(f"no optimizer stepped in {_MOST_BATCHES:,} batches, so no training step was found")
 
     def fetched(self, loader: Loader | None, batch: Any) -> None:
-        if not self._open and id(loader) in self._batches:
+        if not self._open and not self._number and id(loader) in self._batches:
             self._batches.clear()  # what came before was for no step
         self._fed = True
         self._loader = loader
-        self._batches[id(loader)] += 1
+        self._batches[id(loader)] += torch.is_grad_enabled()  # else it is looked at, as by a validation
         self._shapes(batch)
 
     def ended(self, loader: Loader | None) -> None:
@@ -130,7 +130,7 @@ class Cycles:
     def _close(self) -> None:
         self._open = False
         self._number += 1
-        self._last, self._batches = self._batches, Counter()
+        self._last, self._batches = +self._batches, Counter()
         if self._follower.on_card and not self._follower.timeline().blocks:
             self._telling.stop(
                 "the script puts nothing on the card, though it is told that there is one: ask with --gpu cpu what it "
