@@ -42,8 +42,7 @@ def profile(
     together follow, which measure what the suspects of the first findings cost; they write to the run directory too.
     With ``data`` those two are measured that tell what waiting for data costs: the same batch, and the same samples.
     With ``trace``, a few steps are traced with torch.profiler, and one is held against what its work needs, where the
-    device's rates are known. With ``memory``, what the dataset holds is counted when
-    its loader starts.
+    device's rates are known. With ``memory``, what the dataset holds is counted when its loader starts.
 
     Raises:
         TrainingFailed: the command cannot be started. How it ended otherwise is ``run.info.outcome``.

@@ -116,16 +116,17 @@ def estimate(
             "--variants": variants,
             "--calibrate": calibrate,
             "--threads": threads,
-        }
-        others |= {
             "--sample": sample,
             "--workers": workers,
             "--prefetch": prefetch,
             "--cache": cache,
             "--memory": memory,
+            "--cache-each": cache_each,
+            "--from-run": from_run,
+            "--gap": gap,
+            str(config): config,
         }
-        others |= {"--cache-each": cache_each, "--from-run": from_run, "--gap": gap, str(config): config}
-        refused = [option for option, value in others.items() if value]
+        refused = [option for option, value in others.items() if value is not None and value is not False]
         if refused:
             raise UsageError(f"{refused[0]} does not go with a training command after `--`: leave one of them out")
         scripts.estimate(

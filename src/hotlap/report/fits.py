@@ -30,7 +30,8 @@ _LIMITS = (
 _LIMITS_OF_SCRIPT = (
     "Estimated, not measured: the script ran to its first steps, in which what it has on its device was imitated by "
     "tensors that have no memory. Such peaks were checked against real ones on a CPU, and on no card "
-    "(docs/estimate.md). Not in it: what the script does after these steps, and other programs on the card."
+    "(docs/estimate.md). Not in it: what the script does after these steps, larger batches than theirs (longer "
+    "sequences, larger pictures), and other programs on the card."
 )
 
 

@@ -20,9 +20,8 @@ def read_picture(path: Path) -> Tensor:
         if file.mode == "F":
             raise ConfigError(f"{path} has numbers of floating point: save it with 8 or 16 bits")
         if file.mode.startswith("I"):  # grey of 16 bits, which Pillow would clip at 255
-            picture = Image.fromarray((np.asarray(file).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)).convert(
-                "RGB"
-            )
+            upper = (np.asarray(file).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            picture = Image.fromarray(upper).convert("RGB")
         else:
             picture = file.convert("RGB")
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
