@@ -4,12 +4,12 @@
 
 ``levers``: each in blocks that alternate with blocks of the baseline of ``configs/vrt_spike_small.yaml``: throughput,
 milliseconds of a step, peak of the process's memory.
-``learning``: the baseline and its twin without the spike branch with several seeds, and each lever that is another
-training with the first of them, trained to their end at equal samples: PSNR on held-out clips against that of the
-blurred input.
-``presets``: what ``configs/vrt_spike_*.yaml`` change of ``vrt_spike.yaml``, in a network of all its blocks that is
-narrow, on crops and chunks of half their size: what each costs in dB, with one seed. The student learns from the
-baseline.
+``learning``: the baseline, a network of half its blocks, and the twin without the spike branch of either, with several
+seeds, and each lever that is another training with the first of them, trained to their end at equal samples: PSNR on
+held-out clips against that of the blurred input.
+``presets``: what ``configs/vrt_spike_*.yaml`` change of ``vrt_spike.yaml``, at the widths of ``vrt_spike_small.yaml``,
+with a quarter of the blocks and three quarters of the pixels: what each costs in dB, with one seed. The student learns
+from the baseline.
 
 All is kept in ``results/vrt_spike/journal.jsonl`` as it is measured; the same command goes on where it stopped. Writes
 ``results/vrt_spike.json`` and ``.md``.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable
@@ -54,12 +55,13 @@ LEVERS: list[tuple[str, dict[str, Any]]] = [
     ("precomputed voxels", {"precomputed_voxels": True}),
 ]
 #: What is claimed to learn, and what it is claimed to be better than: with every seed.
-CLAIMED = ("baseline", "without spikes")
+CLAIMED = ("baseline", "without spikes", "half the blocks: one in each stage", "half the blocks, without spikes")
 #: What is another training.
 OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("without spikes", {"use_spikes": False}),
     ("fewer blocks: [2, 1, 1, 2, 1, 1, 1, 1]", {"depths": [2, 1, 1, 2, 1, 1, 1, 1]}),
     ("half the blocks: one in each stage", {"depths": [1] * 8}),
+    ("half the blocks, without spikes", {"depths": [1] * 8, "use_spikes": False}),
     ("windows of 7", {"window_size": 7}),
     ("windows of 6", {"window_size": 6}),
     ("crops of 32 pixels", {"patch_size": 32}),
@@ -70,28 +72,26 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 AT_ONCE = 2
 PLACE = RESULTS / "vrt_spike.json"
 PRESETS = ("conservative", "aggressive", "low_memory", "student")
-#: A size for a CPU, with the blocks of ``vrt_spike.yaml``; lengths in pixels that the presets change are halved too.
-NARROW: dict[str, Any] = {
-    "depths": [8, 8, 8, 8, 4, 4, 4, 8],
-    "patch_size": 32,
-    "fuse_chunk_size": 32,
-    "spike_chunk_size": 32,
-    "batch_size": 1,
-}
-HALVED = ("patch_size", "fuse_chunk_size", "spike_chunk_size")
+#: Three quarters of ``vrt_spike.yaml``'s lengths in pixels, as the crops of ``vrt_spike_small.yaml`` are.
+IN_PIXELS = ("patch_size", "fuse_chunk_size", "spike_chunk_size")
 #: What a preset alters for a GPU's sake, and nothing in what is learnt; compiling 50 blocks would take the time.
 FOR_A_GPU = ("output_dir", "num_workers", "persistent_workers", "pin_memory", "cudnn_benchmark", "compile_model")
 
 
+def small(key: str, value: Any) -> Any:
+    """A value of ``vrt_spike.yaml`` and its presets at a size for a CPU: a quarter of the blocks."""
+    if key in IN_PIXELS:
+        return value * 3 // 4
+    return [math.ceil(depth / 4) for depth in value] if key == "depths" else value
+
+
 def preset(name: str) -> dict[str, Any]:
-    """What it changes, at the narrow size."""
+    """What it changes, at that size."""
     base, other = (load_config(CONFIGS / f"vrt_spike{each}.yaml") for each in ("", f"_{name}"))
-    changed = {
-        key: getattr(other, key)
-        for key in base.__struct_fields__
-        if key not in FOR_A_GPU and getattr(other, key) != getattr(base, key)
-    }
-    return {key: value // 2 if key in HALVED else value for key, value in changed.items()}
+    changed = [
+        key for key in base.__struct_fields__ if key not in FOR_A_GPU and getattr(other, key) != getattr(base, key)
+    ]
+    return {key: small(key, getattr(other, key)) for key in changed}
 
 
 def train(bench: Bench, label: str, keys: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -103,9 +103,11 @@ def train(bench: Bench, label: str, keys: dict[str, Any], seed: int) -> dict[str
 
 def presets(bench: Bench, steps: int) -> list[dict[str, Any]]:
     """All are one measurement, because the student needs the baseline's checkpoint."""
+    base = load_config(CONFIGS / "vrt_spike.yaml")
 
     def one(name: str) -> dict[str, Any]:
-        keys = {**NARROW, "steps": steps} | (preset(name) if name in PRESETS else {})
+        sizes = {key: small(key, getattr(base, key)) for key in ("depths", *IN_PIXELS)}
+        keys = {**sizes, "steps": steps} | (preset(name) if name in PRESETS else {})
         if "teacher" in keys:
             keys["teacher"] = str(bench.folder / "preset-baseline-0" / "run" / "checkpoint.pt")
         return train(bench, f"preset-{name}", keys, 0)
@@ -171,7 +173,12 @@ def page(results: dict[str, Any], about: dict[str, Any]) -> str:
     if "learning" in results:
         lines += ["", *qualities("training", results["learning"])]
     if "presets" in results:
-        lines += ["", "All blocks, but narrow, on crops of 32 pixels:", "", *qualities("preset", results["presets"])]
+        lines += [
+            "",
+            "Presets, narrow, with a quarter of their blocks and three quarters of their crops:",
+            "",
+            *qualities("preset", results["presets"]),
+        ]
     return "\n".join([*lines, "", sentence(about), ""])
 
 
@@ -194,7 +201,7 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=6, help="pairs of blocks for each lever")
     parser.add_argument("--steps", type=int, default=600, help="of a training of the part learning")
-    parser.add_argument("--preset-steps", type=int, default=400, help="of a training of the part presets")
+    parser.add_argument("--preset-steps", type=int, default=600, help="of a training of the part presets")
     parser.add_argument("--seeds", type=int, default=3, help="of the baseline and its twin without spikes")
     given = parser.parse_args()
     about = circumstances()

@@ -177,3 +177,13 @@ def test_a_long_order_is_simulated_by_every_so_many_th_sample(monkeypatch: pytes
     assert (whole.one_in, part.one_in) == (1, 4)
     assert part.rates == pytest.approx(whole.rates, abs=0.05)
     assert part.after(16000) == pytest.approx(whole.after(16000), abs=0.05)
+
+
+def test_all_fit_and_some_come_late() -> None:
+    """No rule and no smaller sample would help: epochs leave out what fills no batch, each other samples."""
+    found = predict(order_of([[0, 1, 2, 3], [1, 2, 3, 4]]), dict.fromkeys(range(5), 4.0), 20.0)
+    assert found.sentence() == (
+        "75.00% after the first epoch, since all samples fit; what is read for the first time then is missing"
+    )
+    whole = predict(order_of([[0, 1], [1, 0]]), dict.fromkeys(range(2), 4.0), 20.0)
+    assert whole.sentence() == "100.00% after the first epoch, since all samples fit"

@@ -19,6 +19,14 @@ _MIB, _GIB = 2.0**20, 2.0**30
 
 SAMPLES = (
     Sample(
+        "hotlap train, lines",
+        "step 20/600  loss 0.02744  charbonnier 0.02744  lr 0.001  samples_per_second 1.52  data_time_ms 25.6  "
+        "380 s left",
+        {"loss": 0.02744, "throughput": 1.52, "data time": 0.0256},
+        steps=20,
+        data=0.0256,
+    ),
+    Sample(
         "VRT-Spike",
         "step 950/8880 | loss=0.0312 charb=0.0251 vgg=0.0610 lr=9.80e-06 | GPU0_mem=1.3GB | 0.5 samples/s | "
         "data_time=0.1ms",

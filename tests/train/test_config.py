@@ -10,7 +10,7 @@ import yaml
 
 from hotlap.errors import ConfigError
 from hotlap.train import load_config
-from hotlap.train.config import RestorationConfig, TrainConfig, VrtSpikeConfig, read_config
+from hotlap.train.config import AptConfig, RestorationConfig, TrainConfig, VrtSpikeConfig, read_config
 from hotlap.train.config.reading import WORKLOADS
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "restoration.yaml"
@@ -180,3 +180,13 @@ def test_reading_a_configuration_does_not_import_torch() -> None:
     """A wrong file is reported before torch's import would have ended."""
     code = "import sys, hotlap.train; hotlap.train.load_config(sys.argv[1]); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(SHIPPED)]).returncode == 0
+
+
+def test_the_file_that_explains_the_keys_gives_their_defaults() -> None:
+    """What is left out is as there; but for the warm-up of the restoration, as it says."""
+    for name, config in (
+        ("restoration", RestorationConfig(warmup_steps=20)),
+        ("apt", AptConfig()),
+        ("vrt_spike", VrtSpikeConfig()),
+    ):
+        assert load_config(Path(__file__).parents[2] / "configs" / f"{name}.yaml") == config

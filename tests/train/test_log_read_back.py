@@ -55,3 +55,31 @@ def test_a_loss_that_is_no_number(small: Make, tmp_path: Path) -> None:
         train(small(optimizer="sgd", lr=1e12, grad_clip=0.0, steps=30, log_every=10))
     found = read([tmp_path / "run" / "log.jsonl"])
     assert [finding.code for finding in diagnose_log(found).findings] == ["LOG05"]
+
+
+def test_the_lines_for_people(small: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They say as much as log.jsonl of steps, and of how one is divided."""
+    train(small(steps=6, accumulation_steps=2, validate_every=3))
+    (tmp_path / "train.log").write_text(capsys.readouterr().err)
+    lines = [msgspec.json.decode(line) for line in (tmp_path / "run" / "log.jsonl").read_bytes().splitlines()]
+    steps = [line for line in lines if "lr" in line]
+    found = read([tmp_path / "train.log"])
+    assert (found.batch_size.value, found.accumulation.value, found.world_size.value) == (2, 2, 1)
+    assert (found.steps.value, found.total_steps.value, found.evaluations) == (6, 6, 2)
+    assert found.series["loss"].value == pytest.approx([line["loss"] for line in steps], rel=1e-3)
+    rates = [line["samples_per_second"] for line in steps]
+    assert found.series["throughput"].value == pytest.approx(rates, rel=1e-3)
+    assert found.data_time == "wait"
+    assert found.series["evaluation: psnr"].value == pytest.approx(
+        [line["val_psnr"] for line in lines if "val_psnr" in line], rel=1e-3
+    )
+
+
+def test_lines_for_people_whose_loss_is_no_number(small: Make, tmp_path: Path) -> None:
+    """The error of the command line is the last of them."""
+    with pytest.raises(TrainingFailed) as failed:
+        train(small(optimizer="sgd", lr=1e12, grad_clip=0.0, steps=30, log_every=10))
+    (tmp_path / "train.log").write_text(
+        f"a step: batch_size 2, accumulation_steps 1, ranks 1; total_steps 30\nhotlap: {failed.value}\n"
+    )
+    assert [finding.code for finding in diagnose_log(read([tmp_path / "train.log"])).findings] == ["LOG05"]

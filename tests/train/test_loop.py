@@ -354,3 +354,23 @@ def test_a_training_that_gets_no_better_ends(small: Make, tmp_path: Path) -> Non
     best = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
     assert best["progress"]["step"] == result["steps"] - 2
     assert "stopped early" in summary(result)
+
+
+def test_patch_sizes_that_never_come(small: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four micro-batches of 256 an epoch: six steps end in the second."""
+    epochs = {"steps": 6, "batch_size": 256}
+    train(small(patch_size={0: 8, 1: 16, 2: 24}, **epochs))
+    said = capsys.readouterr().err
+    assert "patch_size: the training ends in its epoch 1 (of 4 micro-batches, the first is 0)" in said
+    assert "from epoch 2 on never comes" in said
+    train(small(patch_size={0: 8, 1: 16}, **epochs))
+    assert "never comes" not in capsys.readouterr().err
+
+
+def test_a_training_that_is_at_its_end_is_resumed(
+    small: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small())
+    again = train(small(resume=str(tmp_path / "run" / "checkpoint.pt")))
+    assert again["steps"] == 4
+    assert "the checkpoint is of step 4 of 4: nothing is left to train" in capsys.readouterr().err

@@ -117,6 +117,7 @@ def test_checkpoints(trained: Path) -> None:
     path = trained / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
     assert check(trained, "checkpoint loads").verdict == "failed"
+    assert "checkpoint.pt is cut off, or none of this trainer" in check(trained, "checkpoint loads").evidence
     path.unlink()
     assert "no checkpoint.pt" in check(trained, "checkpoint loads").evidence
 

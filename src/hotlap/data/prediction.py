@@ -68,6 +68,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     def sentence(self) -> str:
         said = f"{100 * self.hit_rate:.2f}% after the first epoch"
+        if self.bytes <= self.budget:
+            late = "; what is read for the first time then is missing" if self.hit_rate < 1 else ""
+            return f"{said}, since all samples fit{late}"
         return f"{said}, where no rule could have more than {100 * self.ceiling:.2f}%{self._more()}"
 
     def _more(self) -> str:

@@ -341,6 +341,19 @@ FORMATS: tuple[Format, ...] = (
         whole_steps=True,
     ),
     Format(
+        "hotlap train, lines",
+        b"samples_per_second ",
+        word(b"step ") + rb"(?P<step>\d+)/(?P<total>\d+)  (?=loss )",
+        (
+            _loss(b"loss "),
+            field("rate__", b"samples_per_second "),
+            field("data__ms", b"data_time_ms "),
+        ),
+        "wait",
+        WAIT,
+        whole_steps=True,
+    ),
+    Format(
         HEALTH,
         b'"health"',
         rb'\{"step": ?(?P<step>\d+), ?"health": ?\{',

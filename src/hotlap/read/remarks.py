@@ -81,7 +81,7 @@ def _setting(name: str) -> Callable[[Remarks, re.Match[bytes]], None]:
 
 
 def _began(remarks: Remarks, match: re.Match[bytes]) -> None:
-    """Where a training went on with other settings, the last count."""
+    """Where a training goes on with other settings, the last count."""
     for name, key in OWN_SETTINGS.items():
         value = count(match[key] or b"")
         if value:
@@ -122,7 +122,7 @@ def _evaluation(remarks: Remarks, match: re.Match[bytes]) -> None:
     for name, text in re.findall(rb"([A-Za-z_][\w ]*?)[= ](" + LOOSE + rb")(?=[\s,|]|$)", match[2]):
         value = number(text)
         if value is not None and len(remarks.quality) < 32:
-            points = remarks.quality.setdefault(name.decode(errors="replace").strip(), Points(""))
+            points = remarks.quality.setdefault(name.decode(errors="replace").strip().removeprefix("val_"), Points(""))
             points.extend([float(step)], [value])
 
 
@@ -208,6 +208,14 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
         _began,
     ),
     (
+        (b"a step: batch_size ",),
+        _compiled(
+            rb"^a step: batch_size (?P<batch_size>\d+), accumulation_steps (?P<accumulation_steps>\d+), "
+            rb"ranks (?P<ranks>\d+); total_steps (?P<total_steps>\d+)$"
+        ),
+        _began,
+    ),
+    (
         (b"EPOCHS mode",),
         _compiled(rb"^[^\n]{0,200}?EPOCHS mode: \d+ epochs \S+ \d+ steps/epoch = (\d+) total steps"),
         _setting("total steps"),
@@ -242,6 +250,7 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
     ),
     ((b"[val] step",), _compiled(rb"\[val\] step (\d+) \| ([^\n]*)"), _evaluation),
     ((b'"val_',), _compiled(rb'^\{"step": ?(\d+), ?("val_[^\n]*\})'), _validation),
+    ((b"  val_",), _compiled(rb"(?<!\w)step (\d+)/\d+  (val_[^\n]*?)  \d+ s left"), _evaluation),
     ((b": train loss ",), _compiled(rb"(?<!\w)step (\d+): (train loss [^\n]*)"), _evaluation),
     ((b"PSNR=",), _compiled(rb"(?<!\w)Epoch (\d+): (PSNR=[^\n]*)"), _evaluation),
     (
@@ -250,6 +259,11 @@ _KINDS: tuple[tuple[tuple[bytes, ...], re.Pattern[bytes], Callable[[Remarks, re.
         _alarm,
     ),
     ((b"NaN/Inf detected",), _compiled(rb"Step (\d+): NaN/Inf detected"), _nan),
+    (
+        (b"no longer a finite number from step",),
+        _compiled(rb"loss is no longer a finite number from step (\d+) on"),
+        _nan,
+    ),
     ((b"'train_runtime'",), _compiled(rb"\{'train_runtime': [^\n}]*\}"), _ended),
     (
         (b"GPU util",),

@@ -38,16 +38,13 @@ class Log:
         self._last: Health | None = None
         path = self._path = folder / "log.jsonl"
         self._output_dir = config.path("output_dir")
-        # What a reader has to know to tell how long a step took.
-        settings = _json_line(
-            {
-                "step": 0,
-                "batch_size": config.batch_size,
-                "accumulation_steps": config.accumulation_steps,
-                "ranks": ranks.world,
-                "total_steps": total,
-            }
-        )
+        # What a reader has to know to tell how long a step took, `hotlap read` among them.
+        division = {
+            "batch_size": config.batch_size,
+            "accumulation_steps": config.accumulation_steps,
+            "ranks": ranks.world,
+        }
+        settings = _json_line({"step": 0, **division, "total_steps": total})
         try:
             kept = _lines_until(path, start) if start and path.exists() else b""
             self._file = path.open("wb") if ranks.first else None
@@ -59,8 +56,10 @@ class Log:
             raise RunError(
                 f"cannot write {path} ({error.strerror}): choose another {config.path('output_dir')}"
             ) from None
-        if self._documents and ranks.first:
-            # What a reader of these lines has to know, `hotlap read` among them.
+        if not self._documents:
+            said = ", ".join(f"{name} {value}" for name, value in division.items())
+            self.say(f"a step: {said}; total_steps {total}")
+        elif ranks.first:
             self._line(f"[train] batch_size: {config.batch_size}, world_size: {ranks.world}")
             self._line(f"[train] Gradient accumulation steps: {config.accumulation_steps}")
             self._line("[train] data_time is the wait for the loader; samples/s is of whole steps on all ranks")

@@ -121,6 +121,9 @@ def _train(config: TrainConfig, group: Ranks) -> dict[str, Any]:
         predicted = workload.dataset.predicted(batches.epochs(2)) if group.first else None
         if predicted is not None:
             log.say(predicted)
+        for sentence in (without_steps(start, total), never_reached(config, total, batches.per_epoch)):
+            if sentence is not None:
+                log.say(sentence)
         stop = bool(config.patience) and progress.since_best >= config.patience
         for step in range(start + 1, start + 1 if stop else total + 1):
             lr = float(schedule.get_last_lr()[0])
@@ -198,6 +201,24 @@ def steps_in_all(config: TrainConfig, per_epoch: int) -> int:
             "must end before it does, so lower the one or raise the other"
         )
     return total
+
+
+def without_steps(start: int, total: int) -> str | None:
+    """Where a training that is resumed is at its end already."""
+    return f"the checkpoint is of step {start} of {total}: nothing is left to train" if 0 < total <= start else None
+
+
+def never_reached(config: TrainConfig, total: int, per_epoch: int) -> str | None:
+    """Patch sizes that are asked for from an epoch on in which the training has ended."""
+    sizes = getattr(config, "patch_size", None)
+    epochs = -(-total * config.accumulation_steps // per_epoch)
+    late = [epoch for epoch in sizes if epoch >= epochs] if isinstance(sizes, dict) else []
+    if not late:
+        return None
+    return (
+        f"{config.path('patch_size')}: the training ends in its epoch {epochs - 1} (of {per_epoch} micro-batches, the "
+        f"first is 0), so that what is asked for from epoch {min(late)} on never comes"
+    )
 
 
 def validate(workload: Workload, model: nn.Module, config: TrainConfig, group: Ranks) -> dict[str, float]:

@@ -185,7 +185,8 @@ def _checkpoint(folder: Path, lines: list[dict[str, Any]], log_every: int) -> Ch
         content = torch.load(path, map_location="cpu", weights_only=True)
         step, weights = content["progress"]["step"], content["model"]
     except Exception as error:  # whatever a broken file does to its reader
-        return _check(name, False, f"checkpoint.pt: {str(error).splitlines()[0]}")
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        return _check(name, False, f"checkpoint.pt is cut off, or none of this trainer ({said})")
     end = max(line["step"] for line in lines)
     if step > end + log_every:  # a checkpoint may be of a step between two lines
         return _check(name, False, f"it is of step {step}, and the log ends at {end}: of another training")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hotlap.workloads.apt.decode import beam, character_error_rate, edit_distance, exact_match, greedy
-from hotlap.workloads.apt.model import APT
+from hotlap.workloads.apt.model import APT, Writer
 from hotlap.workloads.apt.vocabulary import BOS, EOS, PAD
 
 WORDS = st.text("abc", max_size=6)
@@ -117,3 +117,29 @@ def test_decoding_ends_at_the_longest_length(model: APT) -> None:
     assert greedy(model, SOURCES[:1], length=5).shape == (1, 5)
     assert beam(model, SOURCES[:1], length=5).shape == (1, 5)
     assert greedy(model, SOURCES[:1], length=50).shape == (1, 8)
+
+
+def test_what_is_kept_of_a_text_gives_the_scores_of_the_whole(model: APT) -> None:
+    """Token by token."""
+    memory, mask = model.encode(SOURCES)
+    writer = Writer(model, memory, mask)
+    texts = torch.tensor([[BOS], [BOS], [BOS], [BOS]])
+    for step in range(6):
+        scores = writer.scores(texts[:, -1])
+        whole = model.scores(model.decode(texts, memory, mask)[:, -1])
+        torch.testing.assert_close(scores, whole)
+        assert scores.std() > 0.1
+        texts = torch.cat([texts, torch.tensor([[4 + step % 5], [5], [6 + step % 3], [8]])], dim=1)
+
+
+def test_rows_that_follow_others(model: APT) -> None:
+    """Two beginnings of one source, of which the second goes on twice."""
+    source = SOURCES[[0, 0]]
+    memory, mask = model.encode(source)
+    writer = Writer(model, memory, mask)
+    writer.scores(torch.tensor([BOS, BOS]))
+    writer.scores(torch.tensor([4, 5]))
+    writer.choose(torch.tensor([1, 1]))
+    scores = writer.scores(torch.tensor([6, 7]))
+    whole = model.scores(model.decode(torch.tensor([[BOS, 5, 6], [BOS, 5, 7]]), memory, mask)[:, -1])
+    torch.testing.assert_close(scores, whole)

@@ -241,7 +241,13 @@ def test_frames_are_read_once(tiny: Make, capsys: pytest.CaptureFixture[str], mo
     said = f"Cache hit rate: {rate:.1f}% ({look['cache_hits']} hits / {look['cache_misses']} misses)"
     lines = capsys.readouterr().err.splitlines()
     assert said in lines
-    assert "the cache hits 100.00% after the first epoch, where no rule could have more than 100.00%" in lines
+    assert "the cache hits 100.00% after the first epoch, since all samples fit" in lines
+
+
+def test_more_bins_than_time_steps(tiny: Make) -> None:
+    """Refused at once: a bin that no time step falls into says nothing."""
+    with pytest.raises(ConfigError, match=r"DATA\.K is 4096, and .*\.dat has \d+ time steps for a frame.*fewer bins"):
+        train(tiny(voxel_bins=4096))
 
 
 def test_a_configuration_in_the_documents_spelling(tiny: Make, tmp_path: Path) -> None:

@@ -191,3 +191,21 @@ def test_a_folder_without_scenes_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere cannot be read \(No such file"):
         find_scenes(tmp_path / "nowhere")
+
+
+def test_a_stream_that_was_cut_off(make: Make) -> None:
+    """At a whole number of time steps, which its size alone does not tell."""
+    root = make("train/a", "test/b")
+    path = root / "train" / "a" / "spike" / "000002.dat"
+    path.write_bytes(path.read_bytes()[: STEPS // 2 * HEIGHT * WIDTH // 8])
+    with pytest.raises(
+        ConfigError, match=r"000002\.dat has 6 time steps and others of its scene 12: it may be cut off"
+    ):
+        find_scenes(root)
+
+
+def test_streams_may_differ_a_little(make: Make) -> None:
+    root = make("train/a", "test/b")
+    path = root / "train" / "a" / "spike" / "000002.dat"
+    path.write_bytes(path.read_bytes()[: (STEPS - 1) * HEIGHT * WIDTH // 8])
+    assert [frame.stop for frame in find_scenes(root)[0][0].frames] == [12, 12, 11, 12]

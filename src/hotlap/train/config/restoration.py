@@ -32,7 +32,7 @@ class RestorationConfig(TrainConfig, frozen=True, kw_only=True):
     #: A folder of pictures; None takes the photographs in the scikit-image and scikit-learn packages.
     data_dir: Text | None = None
     output_dir: Text = "runs/restoration"
-    batch_size: Batch = 8
+    batch_size: Batch = 16
     #: Pixels of the square target patch, or the pixels from each epoch on.
     patch_size: Patch | PatchByEpoch = 64
     base_channels: Count = 32

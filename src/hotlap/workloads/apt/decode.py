@@ -1,8 +1,4 @@
-"""From scores to text, and how good the text is.
-
-Decoding runs the decoder again over all that is written so far, without a cache: the texts have a few characters, and
-there is nothing to get wrong.
-"""
+"""From scores to text, and how good the text is."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hotlap.workloads.apt.dataset import LENGTH
-from hotlap.workloads.apt.model import APT
+from hotlap.workloads.apt.model import APT, Writer
 from hotlap.workloads.apt.vocabulary import BOS, EOS, PAD
 
 
@@ -22,11 +18,11 @@ def greedy(model: APT, source: Tensor, *, length: int = LENGTH) -> Tensor:
 
     Returns (N, T) with T of at most ``length``: the tokens after BOS up to EOS, then PAD.
     """
-    memory, mask = model.encode(source)
+    writer = Writer(model, *model.encode(source))
     tokens = torch.full((len(source), 1), BOS, device=source.device)
     done = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     for _ in range(min(length, len(model.positions))):
-        chosen = _next(model, tokens, memory, mask).argmax(-1).masked_fill(done, PAD)
+        chosen = _next(writer, tokens).argmax(-1).masked_fill(done, PAD)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         done |= chosen == EOS
         if done.all():
@@ -42,7 +38,7 @@ def beam(model: APT, source: Tensor, *, width: int = 4, length: int = LENGTH) ->
     """
     count = len(source)
     memory, mask = model.encode(source)
-    memory, mask = memory.repeat_interleave(width, dim=0), mask.repeat_interleave(width, dim=0)
+    writer = Writer(model, memory.repeat_interleave(width, dim=0), mask.repeat_interleave(width, dim=0))
     tokens = torch.full((count * width, 1), BOS, device=source.device)
     done = torch.zeros(count, width, dtype=torch.bool, device=source.device)
     # All beginnings are the same one at first: only the first may go on.
@@ -50,13 +46,15 @@ def beam(model: APT, source: Tensor, *, width: int = 4, length: int = LENGTH) ->
     likelihood[:, 0] = 0.0
     rows = torch.arange(count, device=source.device)[:, None] * width
     for _ in range(min(length, len(model.positions))):
-        step = _next(model, tokens, memory, mask).log_softmax(-1).view(count, width, -1)
+        step = _next(writer, tokens).log_softmax(-1).view(count, width, -1)
         # A finished text goes on in one way, with PAD, and gets no less likely.
         step = step.masked_fill(done[..., None], -torch.inf)
         step[..., PAD] = step[..., PAD].masked_fill(done, 0.0)
         likelihood, best = (likelihood[..., None] + step).flatten(1).topk(width)
         parents, chosen = best // step.shape[-1], best % step.shape[-1]
-        tokens = torch.cat([tokens[(rows + parents).flatten()], chosen.view(-1, 1)], dim=1)
+        followed = (rows + parents).flatten()
+        writer.choose(followed)
+        tokens = torch.cat([tokens[followed], chosen.view(-1, 1)], dim=1)
         done = done.gather(1, parents) | (chosen == EOS)
         # The first is the likeliest, and the others get no likelier.
         if done[:, 0].all():
@@ -85,8 +83,8 @@ def edit_distance(first: str, second: str) -> int:
     return row[-1]
 
 
-def _next(model: APT, tokens: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+def _next(writer: Writer, tokens: Tensor) -> Tensor:
     """Scores (N, vocabulary) after the last token; PAD and BOS never come next."""
-    scores = model.scores(model.decode(tokens, memory, mask)[:, -1]).float()
+    scores = writer.scores(tokens[:, -1]).float()
     scores[:, [PAD, BOS]] = -torch.inf
     return scores

@@ -28,6 +28,9 @@ from hotlap.workloads.apt.vocabulary import PAD
 #: Rows of the documents' embedding: the number that gives their 6.8 M parameters.
 DOCUMENTED_VOCABULARY = 5000
 
+#: (N, heads, S, D / heads) each.
+KeysValues = tuple[Tensor, Tensor]
+
 
 class Attention(nn.Module):
     """Multi-head attention of ``x`` (N, T, D) to ``memory`` (N, S, D), or to itself."""
@@ -41,11 +44,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """``mask`` (N, 1, 1, S) is true where there is something to attend to."""
+        return self.attend(x, self.keys_values(memory), mask, causal)
+
+    def keys_values(self, memory: Tensor) -> KeysValues:
         key, value = self.key_value(memory).chunk(2, dim=-1)
+        return self._by_head(key), self._by_head(value)
+
+    def attend(self, x: Tensor, to: KeysValues, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         attended = F.scaled_dot_product_attention(
             self._by_head(self.query(x)),
-            self._by_head(key),
-            self._by_head(value),
+            *to,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=causal,
@@ -93,6 +101,46 @@ class DecoderLayer(nn.Module):
         out: Tensor = x + self.dropout(self.feed_forward(self.norms[2](x)))
         return out
 
+    def next(
+        self, x: Tensor, written: KeysValues | None, memory: KeysValues, mask: Tensor
+    ) -> tuple[Tensor, KeysValues]:
+        """What ``forward`` computes of the last token alone, ``x`` (N, 1, D), in evaluation mode.
+
+        Returns the keys and values of what is written, those of this token after them.
+        """
+        normed = self.norms[0](x)
+        own = self.attention.keys_values(normed)
+        if written is not None:
+            own = torch.cat([written[0], own[0]], dim=2), torch.cat([written[1], own[1]], dim=2)
+        x = x + self.attention.attend(normed, own)
+        x = x + self.cross_attention.attend(self.norms[1](x), memory, mask)
+        return x + self.feed_forward(self.norms[2](x)), own
+
+
+class Writer:
+    """What each decoder layer keeps of a text that is written token by token, so that no token is decoded twice.
+
+    The same as ``APT.decode`` of the whole text so far, to rounding.
+    """
+
+    def __init__(self, model: APT, memory: Tensor, mask: Tensor) -> None:
+        self._model, self._mask, self._length = model, mask, 0
+        self._layers = [layer for layer in model.decoder if isinstance(layer, DecoderLayer)]
+        self._memory = [layer.cross_attention.keys_values(memory) for layer in self._layers]
+        self._written: list[KeysValues | None] = [None] * len(self._layers)
+
+    def scores(self, last: Tensor) -> Tensor:
+        """Scores (N, vocabulary) for the token after ``last`` (N), which is the next of what is written."""
+        x = self._model.embed(last[:, None], first=self._length)
+        self._length += 1
+        for i, layer in enumerate(self._layers):
+            x, self._written[i] = layer.next(x, self._written[i], self._memory[i], self._mask)
+        return self._model.scores(self._model.decoder_norm(x)[:, 0])
+
+    def choose(self, rows: Tensor) -> None:
+        """Go on with these of the N texts, whose sources are the same as before in each place."""
+        self._written = [None if kept is None else (kept[0][rows], kept[1][rows]) for kept in self._written]
+
 
 class APT(nn.Module):
     """Scores for the next token; sequences of at most ``length`` tokens.
@@ -136,7 +184,7 @@ class APT(nn.Module):
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """What the encoder makes of ``source`` (N, S, D), and where it is no padding (N, 1, 1, S)."""
         mask = (source != PAD)[:, None, None, :]
-        x = self._embed(source)
+        x = self.embed(source)
         for layer in self.encoder:
             x = self._run(layer, x, mask)
         memory: Tensor = self.encoder_norm(x)
@@ -147,7 +195,7 @@ class APT(nn.Module):
 
         Padding is at the end, where no earlier token looks: the causal mask is enough.
         """
-        x = self._embed(target)
+        x = self.embed(target)
         for layer in self.decoder:
             x = self._run(layer, x, memory, mask)
         features: Tensor = self.decoder_norm(x)
@@ -156,9 +204,11 @@ class APT(nn.Module):
     def scores(self, features: Tensor) -> Tensor:
         return F.linear(features, self.embedding.weight)
 
-    def _embed(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor, first: int = 0) -> Tensor:
+        """``tokens`` (N, T) from position ``first`` on, as (N, T, D)."""
         scale = math.sqrt(self.embedding.embedding_dim)
-        embedded: Tensor = self.dropout(self.embedding(tokens) * scale + self.positions[: tokens.shape[1]])
+        positions = self.positions[first : first + tokens.shape[1]]
+        embedded: Tensor = self.dropout(self.embedding(tokens) * scale + positions)
         return embedded
 
     def _run(self, layer: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

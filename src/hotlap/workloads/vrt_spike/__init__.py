@@ -27,7 +27,7 @@ from hotlap.workloads.vrt_spike.chunks import Chunking
 from hotlap.workloads.vrt_spike.clips import Clips, HeldOut, Voxels
 from hotlap.workloads.vrt_spike.distill import Teacher
 from hotlap.workloads.vrt_spike.film import Film, make_data_set
-from hotlap.workloads.vrt_spike.folders import find_scenes, precompute_voxels
+from hotlap.workloads.vrt_spike.folders import Frame, find_scenes, precompute_voxels
 from hotlap.workloads.vrt_spike.network import VrtSpike
 
 #: Under the root of Charbonnier's loss, sqrt(d**2 + eps**2): where it turns from a square to a line.
@@ -92,6 +92,13 @@ class VideoDeblurring(Deblurring):
     def __init__(self, config: VrtSpikeConfig, device: torch.device, ranks: int = 1) -> None:
         root = made_of_film(config) if config.data_dir is None else Path(config.data_dir)
         training, held_out = find_scenes(root)
+        shortest = min((frame for scene in (*training, *held_out) for frame in scene.frames), key=_time_steps)
+        if config.voxel_bins > _time_steps(shortest):
+            raise ConfigError(
+                f"{config.path('voxel_bins')} is {config.voxel_bins}, and {shortest.stream} has "
+                f"{_time_steps(shortest)} time steps for a frame, so that some bins would always be empty: ask for "
+                "fewer bins"
+            )
         if config.precomputed_voxels:
             precompute_voxels([*training, *held_out], config.voxel_bins)
         voxels = Voxels(config.voxel_bins, config.log1p, config.precomputed_voxels)
@@ -181,6 +188,10 @@ def build_network(config: VrtSpikeConfig) -> VrtSpike:
         fuse_heads=config.fuse_heads,
         fuse_chunking=chunking("fuse"),
     )
+
+
+def _time_steps(frame: Frame) -> int:
+    return frame.stop - frame.start
 
 
 def _lpips(device: torch.device) -> nn.Module:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ BLUR, SHARP, SPIKE = ("blur", "blur_gamma"), ("sharp", "gt"), ("spike", "spikes"
 PICTURES = {".png", ".jpg", ".jpeg"}
 #: Where the folder does not say, one scene in so many is held out.
 HOLD_OUT_EVERY = 5
+#: A frame's stream that is shorter than so much of the median of its scene is taken for one that was cut off.
+LEAST_OF_USUAL = 0.75
 
 #: Rows and columns of a picture.
 Area = tuple[slice, slice]
@@ -165,9 +168,15 @@ def _scene(path: Path) -> Scene:
         frames = [Frame(blur[name], sharp[name], stream, *part) for name, part in zip(blur, parts, strict=True)]
     else:
         _same_names(blur, streams, [folders[0], folders[2]])
-        frames = [
-            Frame(blur[name], sharp[name], streams[name], 0, time_steps(streams[name], height, width)) for name in blur
-        ]
+        steps = {name: time_steps(streams[name], height, width) for name in blur}
+        usual = median(steps.values())
+        for name, own in steps.items():
+            if own < LEAST_OF_USUAL * usual:
+                raise ConfigError(
+                    f"{streams[name]} has {own} time steps and others of its scene {usual:g}: it may be cut off, so "
+                    "write it again, or take its frame out"
+                )
+        frames = [Frame(blur[name], sharp[name], streams[name], 0, steps[name]) for name in blur]
     return Scene(path.name, height, width, frames)
 
 
