@@ -50,6 +50,7 @@ SCRIPTS = {
     "GAN": "tests/probe/scripts/gan.py",
     "accumulation": "tests/probe/scripts/accumulation.py",
     "checkpointing": "tests/probe/scripts/recomputed.py",
+    "packed sequences": "tests/probe/scripts/packed.py",
 }
 
 

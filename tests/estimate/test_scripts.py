@@ -215,6 +215,23 @@ def test_what_scripts_do_besides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {each.phase for each in followed.timeline.blocks if each.step == 3} >= {"forward", "backward"}
 
 
+def test_packed_sequences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their lengths are known, whichever way they went: nothing is made up, and no place of padding is packed."""
+    monkeypatch.chdir(tmp_path)
+    source = (Path(__file__).parents[1] / "probe" / "scripts" / "packed.py").read_text()
+    said = '        print(f"loss {loss.item():.4f}")'
+    assert said in source
+    followed = follow_script(asked(tmp_path, source.replace(said, "")), CARD)
+    assert followed.told["answers"] == {}
+    (longest,), lengths = followed.told["sample"]
+    assert lengths == []
+    blocks = [each for each in followed.timeline.blocks if each.step == 2 and each.phase == "forward"]
+    (padded,) = (each.size for each in blocks if each.operator == "aten.embedding.default")
+    (packed,) = (each.size for each in blocks if each.operator == "aten.index.Tensor")
+    assert padded == 32 * longest * 64 * 4
+    assert 0.3 * padded < packed < padded
+
+
 def made_up(batch: int, **told: Any) -> FollowedScript:
     """A step of so many samples, of 1 GiB each."""
     timeline = Timeline([Block(batch * 2**30, "aten.mm", "Net", "forward", 1, "activation")], [0, ~0])
@@ -293,6 +310,14 @@ def test_why_there_is_no_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TrainingFailed, match=part):
         follow_script(asked(tmp_path, source), CARD)
+
+
+def test_a_card_is_asked_for_where_none_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        TrainingFailed, match=r"train\.py:2\): the script asks for a GPU, and --gpu cpu is of a run without"
+    ):
+        follow_script(asked(tmp_path, "import torch\nmodel = torch.nn.Linear(4, 4).cuda()\n"), None)
 
 
 def test_what_is_called_a_script() -> None:

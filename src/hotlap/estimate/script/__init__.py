@@ -41,7 +41,7 @@ def _install(told: dict[str, Any], run_dir: str) -> None:
     from hotlap.estimate.script.placing import Placing
     from hotlap.estimate.script.telling import Telling
 
-    telling = Telling(run_dir)
+    telling = Telling(run_dir, on_card=told["on_card"])
     follower = Follower(telling, on_card=told["on_card"])
     cycles = Cycles(follower, telling)
     follower.cycles = cycles

@@ -30,6 +30,8 @@ _REMEMBERED = 2**20
 _TURNED = {torch.logical_not, Tensor.logical_not, torch.bitwise_not, Tensor.bitwise_not, Tensor.__invert__}
 #: The numbers of what they make are known.
 _SURE = {torch.arange, torch.zeros, torch.ones, torch.full, torch.eye}
+#: Their numbers are drawn, and the script's generators stay as they are.
+_DRAWN = {"random_", "bernoulli_", "geometric_", "bernoulli", "multinomial", "randint_like"}
 #: The shape of what they give depends on values.
 _BY_VALUE = {torch.nonzero, Tensor.nonzero, torch.unique, Tensor.unique, torch.argwhere, Tensor.argwhere}
 
@@ -48,6 +50,7 @@ class Placing(TorchFunctionMode):
             Tensor.tolist: self._list,
             Tensor.__format__: self._format,
             tensor.data.__set__: self._set_data,
+            torch._C._VariableFunctions._pack_padded_sequence: _pack,
         }
         for name, said in (("isnan", False), ("isinf", False), ("isfinite", True)):
             for owner in (torch, Tensor):
@@ -198,7 +201,7 @@ class Placing(TorchFunctionMode):
             name = func.__name__
         except AttributeError:
             return None
-        if (name.endswith("_") and not name.endswith("__")) or name == "__set__":
+        if name == "__set__" or name in _DRAWN:
             return None
         try:
             out = func(*_real(args), **{key: _real(value) for key, value in kwargs.items()})
@@ -207,6 +210,18 @@ class Placing(TorchFunctionMode):
         if not isinstance(out, Tensor) or out.dtype.is_floating_point or out.numel() > _REMEMBERED:
             return None
         return out.detach()
+
+
+def _pack(padded: Tensor, lengths: Tensor, batch_first: bool) -> tuple[Tensor, Tensor]:
+    """As ``torch._pack_padded_sequence``, whose shapes depend on lengths that the host knows."""
+    value = known(lengths)
+    if not isinstance(padded, FakeTensor) or value is None:
+        packed: tuple[Tensor, Tensor] = torch._pack_padded_sequence(padded, lengths, batch_first)
+        return packed
+    sizes = (value[:, None] > torch.arange(int(value.max()))).sum(0)
+    times = torch.repeat_interleave(sizes)
+    rows = torch.cat([torch.arange(int(size)) for size in sizes])
+    return padded[(rows, times) if batch_first else (times, rows)], sizes
 
 
 def is_card(device: Any) -> bool:

@@ -18,13 +18,19 @@ _OTHERWISE = (
     'something is put on the card in a way that is not imitated: use .to("cuda"), .cuda() or device="cuda" there, or '
     "leave it out of the step that is estimated"
 )
+#: And where none is.
+_ASKED_FOR = (
+    "the script asks for a GPU, and --gpu cpu is of a run without one: name a card, or let the script choose the "
+    "processor"
+)
 _TORCH = os.path.dirname(sys.modules["torch"].__file__ or "") + os.sep
 _HOTLAP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
 class Telling:
-    def __init__(self, run_dir: str) -> None:
+    def __init__(self, run_dir: str, *, on_card: bool) -> None:
         self._path = os.path.join(run_dir, FILE)
+        self._past = _OTHERWISE if on_card else _ASKED_FOR
         #: Values that were made up, by the line of the script that read them.
         self.answers: Counter[str] = Counter()
         self.saves = 0
@@ -37,7 +43,7 @@ class Telling:
         """End the script if it is the imitation that failed, and not the script."""
         words = explained(error)
         if words is not None:
-            self.stop(_OTHERWISE if words == NO_GPU else words, _deepest(error))
+            self.stop(self._past if words == NO_GPU else words, _deepest(error))
 
     def stop(self, words: str, at: str | None = None) -> NoReturn:
         """End the script with a sentence."""
