@@ -46,6 +46,7 @@ def figures() -> dict[str, dict[str, str]]:
         "estimates": _errors(),
         "apt_whole": _apt(),
         "learnt": _learnt(),
+        "preset": _presets(),
         "tokens": {row["way"]: _times(row) for row in _result("data/tokens")["rows"]},
         "warm": {f"{_share(it['share'])}, {it['way']}": _times(it) for it in _result("data/warm_epoch")["rows"]},
         "finding": {it.code: f"[{it.code}](findings.md#{anchor(f'{it.code} {it.title}')})" for it in everything()},
@@ -84,7 +85,12 @@ def _learnt() -> dict[str, str]:
     # A name in the page's texts has no brackets and no colon.
     short = {name.partition(":")[0]: values for name, values in found.items() if not name.startswith("crops")}
     short["progressive"] = found["crops of 24 pixels for 6 of 15 epochs, then 48"]
-    return {name: " and ".join(values) for name, values in short.items()}
+    return {name: ", ".join(values) for name, values in short.items()}
+
+
+def _presets() -> dict[str, str]:
+    """PSNR of VRT-Spike's configurations for other needs, at a size for a CPU."""
+    return {row["name"]: f"{row['runs'][0]['psnr']:.2f}" for row in _result("vrt_spike")["results"]["presets"]}
 
 
 def _memory() -> dict[str, str]:

@@ -50,6 +50,7 @@ def test_a_misspelt_command_or_option_gets_a_suggestion(hotlap: Hotlap) -> None:
 def test_options_after_the_separator_belong_to_the_training(hotlap: Hotlap) -> None:
     """A command that takes no training refuses one."""
     assert "takes no training command" in sentence(hotlap("explain", "--", "true"), 2)
+    assert 'but --a "python train.py" --b' in sentence(hotlap("compare", "--", "python", "a.py"), 2)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +116,11 @@ def test_a_report_into_no_folder_is_refused_at_once(hotlap: Hotlap) -> None:
 
 @pytest.mark.parametrize("command", ["profile", "tune"])
 def test_no_such_program_or_script(hotlap: Hotlap, command: str) -> None:
-    """The training command failed: exit code 3, and what Python said."""
+    """The training command failed: exit code 3, and what Python said, or that there is no such file."""
     assert "nosuch" in sentence(hotlap(command, "--", "nosuch", "train.py"), 3)
-    assert "nosuch.py" in sentence(hotlap(command, "--", sys.executable, "nosuch.py"), 3)
+    done = hotlap(command, "--", sys.executable, "-u", "nosuch.py", "--steps", "3")
+    assert "nosuch.py" in sentence(done, 3)
+    assert "calibrating" not in done.stderr
 
 
 @pytest.mark.parametrize("command", ["profile", "tune"])

@@ -42,6 +42,17 @@ def test_how_far_it_is_from_the_limit_where_nothing_is_adopted() -> None:
     assert "50.0 % of what this machine does in a large bfloat16 matrix product" in rows["Of the limit"]
 
 
+def test_what_was_not_proven_has_its_own_figures() -> None:
+    """They are of a set that was not adopted, and say so."""
+    claimed = [Change(name="threads", value="1", title="one thread", numerics="rounding")]
+    rows = dict(verdicts.tuning_facts(made_up.tuning(adopted=[], claimed=claimed, peaks=(3 * 10**8, 2 * 10**8))))
+    assert (rows["Adopted"], rows["Not proven"]) == ("nothing", "threads=1")
+    assert "Its effect" in rows
+    assert "Final effect" not in rows
+    assert rows["Peak memory"] == "300 MB -> 200 MB, in the proof"
+    assert "Final effect" in dict(verdicts.tuning_facts(made_up.tuning()))
+
+
 def test_adoption_comes_in_stages() -> None:
     """Without an edit, and with the patch; what could not be written as a user would is named with the reason."""
     handover = Handover(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hotlap.records import Change
-from hotlap.tune.costs import Costs
+from hotlap.tune.costs import Costs, until_others
 
 
 def change(name: str) -> Change:
@@ -19,3 +19,10 @@ def test_the_shortest_trial_of_a_kind_says_what_one_takes() -> None:
     for seconds in (20.0, 12.0, 31.0):
         costs.learn([change("layout")], seconds)
     assert costs.of([change("precision")]) == 12.0
+
+
+def test_half_of_what_is_left_is_kept_for_other_trainings() -> None:
+    """All of it where they were named, and half of it is hardly more than a proof."""
+    assert until_others(100.0, 600.0, 60.0, named=True) == until_others(100.0, 600.0, 60.0, named=False) == 350.0
+    assert until_others(100.0, 200.0, 60.0, named=False) == 150.0
+    assert until_others(100.0, 200.0, 60.0, named=True) == 100.0

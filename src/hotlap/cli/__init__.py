@@ -46,7 +46,8 @@ def _main(words: list[str]) -> int:
         if "command" in unparsed:
             bound.arguments["command"] = training
         elif training is not None:
-            raise UsageError(f"hotlap {own[0] if own else ''} takes no training command after `--`".replace("  ", " "))
+            instead = ', but --a "python train.py" --b "python train.py --other"' if own[:1] == ["compare"] else ""
+            raise UsageError(f"{own[0] if own else 'hotlap'} takes no training command after `--`{instead}")
         code = function(*bound.args, **bound.kwargs)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0

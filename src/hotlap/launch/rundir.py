@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def new_run_directory(kind: str, root: Path | None = None) -> Path:
         path = root / (f"{kind}-{stamp}" + (f"-{number}" if number else ""))
         try:
             path.mkdir(parents=True)
+            hide_from_git(path)
             return path
         except FileExistsError:
             if not root.is_dir():
@@ -73,6 +75,14 @@ def new_run_directory(kind: str, root: Path | None = None) -> Path:
                 f"cannot make the run directory {path}: {error.strerror}; choose another with --run-dir"
             ) from error
     raise RunError(f"cannot make a run directory below {root}: all names are taken")
+
+
+def hide_from_git(directory: Path) -> None:
+    """What lies below ``.hotlap`` is nobody's source."""
+    folder = next((parent for parent in directory.parents if parent.name == DEFAULT_ROOT.parts[0]), None)
+    if folder is not None and not (folder / ".gitignore").exists():
+        with suppress(OSError):
+            (folder / ".gitignore").write_text("*\n")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

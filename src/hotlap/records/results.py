@@ -239,7 +239,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     trials: list[Trial]
     skipped: list[Trial]
     adopted: list[Change]
-    #: The adopted set against the baseline, in fresh processes.
+    #: The adopted set against the baseline, in fresh processes; else the set that was ``claimed``.
     effect: Effect | None
     judgement: Judgement
     same_training: SameTraining | None
@@ -249,6 +249,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     speed: Effect | None = None
     #: Median peak of the pairs in bytes: of the baseline, and of the set that was claimed.
     peaks: tuple[int, int] | None = None
+    #: What was proven, or could not be.
+    claimed: list[Change] = []
     #: The no-op arm inside one process.
     live_no_op: Effect | None = None
     break_even_steps: int | None = None

@@ -37,7 +37,11 @@ def dry_run(found: DryRun) -> Report:
             *bullets(f"{' and '.join(each.names)}: {each.why}." for each in found.excluded),
         ]
     parts += [*heading("Memory"), *_memory(found.fits, found.no_fits)]
-    parts += [*heading(f"The time: {text.seconds(found.division.budget)}"), *bullets(_time(found.division))]
+    others = any(each.change.numerics == "trajectory" and each.prospect != "not tried" for each in found.changes)
+    parts += [
+        *heading(f"The time: {text.seconds(found.division.budget)}"),
+        *bullets(_time(found.division, others=others)),
+    ]
     parts += [*heading("Files"), prose("It would go on in" if found.resumes else "It would write", indent=2)]
     parts += [labelled("    ", f"{each.path}: {each.what}") for each in found.writes]
     return Report([*parts, prose(_untouched(found), indent=2)])
@@ -125,7 +129,7 @@ def _memory(fits: Fits | None, no_fits: str | None) -> list[RenderableType]:
     ]
 
 
-def _time(division: Division) -> Iterator[str]:
+def _time(division: Division, *, others: bool) -> Iterator[str]:
     least, most = division.proof
     of_proof = text.seconds(least) if least == most else f"{text.seconds(least)} to {text.seconds(most)}"
     yield "First the machine is calibrated and the baseline measured, twice and against itself."
@@ -137,6 +141,11 @@ def _time(division: Division) -> Iterator[str]:
             f"{text.seconds(division.first_look)}" + (": more than that, so give a larger --budget." if short else ".")
         )
     yield f"Of the rest a single trial takes at most a quarter: {text.seconds(division.trial)} at the beginning."
+    if others:
+        yield (
+            "Other trainings come after the proof of what trains the same, and half of the time is kept for them; all "
+            "of it where --set names them and a half is too short for a search and a proof."
+        )
 
 
 def _untouched(found: DryRun) -> str:

@@ -112,14 +112,17 @@ def tuning_facts(tuning: Tuning, sign: str = "x") -> list[tuple[str, str]]:
     if tuning.optimized is not None:
         rows.append(("With the changes", view.speed(tuning.optimized, tuning.facts)))
     rows.append(("Adopted", ", ".join(change.id for change in tuning.adopted) or "nothing"))
+    if tuning.claimed and not tuning.adopted:
+        rows.append(("Not proven", ", ".join(change.id for change in tuning.claimed)))
     if tuning.effect is not None:
-        rows.append(("Final effect", f"{text.effect_sentence(tuning.effect, sign)}, {judged(tuning)}"))
+        name = "Final effect" if tuning.adopted or not tuning.claimed else "Its effect"
+        rows.append((name, f"{text.effect_sentence(tuning.effect, sign)}, {judged(tuning)}"))
     if tuning.speed is not None and tuning.goal != "throughput":
         rows.append(("Throughput", text.effect_sentence(tuning.speed, sign)))
     if tuning.limit is not None:
         rows.append(("Of the limit", limit_sentence(tuning.limit)))
     if tuning.peaks is not None:
-        rows.append(("Peak memory", f"{text.size(tuning.peaks[0])} -> {text.size(tuning.peaks[1])}"))
+        rows.append(("Peak memory", f"{text.size(tuning.peaks[0])} -> {text.size(tuning.peaks[1])}, in the proof"))
     if tuning.same_training is not None:
         rows.append(("Same training", same_word(tuning.same_training)))
     if tuning.adopted:

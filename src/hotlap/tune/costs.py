@@ -17,6 +17,10 @@ RESERVED = (0.25, 0.4)
 SHARE_OF_A_TRIAL = 0.25
 
 
+#: A part of the budget that holds fewer first looks of a proof is too short for a search and a proof.
+_FIRST_LOOKS = 2.0
+
+
 class Costs:
     """Seconds of the shortest trial of each kind; before there was one, what is usual."""
 
@@ -41,3 +45,12 @@ def reserved(budget: float, first_look: float) -> float:
     """Seconds of the budget that are the proof's, whose first look takes so many."""
     least, most = (share * budget for share in RESERVED)
     return min(most, max(least, first_look))
+
+
+def until_others(spent: float, budget: float, first_look: float, *, named: bool) -> float:
+    """Up to when what trains the same is searched and proven, where other trainings are compared after that.
+
+    Half of what is left is kept for them; all of it where the user named them and a half would be too short.
+    """
+    half = (budget - spent) / 2
+    return spent if named and half < _FIRST_LOOKS * first_look else spent + half

@@ -92,7 +92,8 @@ def unseen(
 def foreseen(
     situation: Situation, asked: Sequence[Change], *, least_gain: float, other_trainings: bool
 ) -> list[Foreseen]:
-    """Every change, in the order in which it would be tried; what was asked for comes first.
+    """Every change, in the order in which it would be tried: what was asked for comes first, and other trainings after
+    all that trains the same.
 
     ``other_trainings``: they are compared by a metric; else they are listed and not tried.
     """
@@ -102,7 +103,8 @@ def foreseen(
     known: dict[str, Foreseen] = {}
     for each in [*found, *_not_here(situation)]:
         known.setdefault(each.change.id, each)
-    return [_judged(each, other_trainings or each.change in asked) for each in known.values()]
+    judged = [_judged(each, other_trainings or each.change in asked) for each in known.values()]
+    return sorted(judged, key=lambda each: each.change.numerics == "trajectory")
 
 
 def excluded(changes: Sequence[Foreseen]) -> list[Excluded]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from hotlap.errors import RunError
-from hotlap.launch.rundir import DEFAULT_ROOT, has_room
+from hotlap.launch.rundir import DEFAULT_ROOT, has_room, hide_from_git
 from hotlap.records import Environment, differences
 
 A = TypeVar("A")
@@ -32,6 +32,7 @@ class Journal:
         self.path = directory / "journal.jsonl"
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            hide_from_git(directory)
             has_room(directory)
             self._file = open(self.path, "ab+")  # noqa: SIM115 (kept open: it holds the lock)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -31,7 +31,7 @@ from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb
 from hotlap.tune.conclusions import earned_back, median_peaks, never_tried, shown
-from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, reserved
+from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, reserved, until_others
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
@@ -102,9 +102,9 @@ class _Search:
         baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
         self.check_noise(baseline)
         needed = first_look_seconds(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
-        self.reserved = reserved(self.options.budget, needed)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
         self.asked = [resolved(change, situation) for change in self.options.asked]
+        self.part(needed, others=False)
         # Of several ranks all would have to switch at the same moment. Peaks of memory belong to processes.
         shares = baseline.facts.world_size == 1 and self.options.goal != "memory"
         self.engine.settle(baseline.facts, shares=shares)
@@ -115,6 +115,7 @@ class _Search:
         if self.quality is not None:
             # On top of what trains the same, or where that could not be shown, of the script as it is.
             start = claim.changes if claim is not None and claim.holds else []
+            self.part(needed, others=True)
             further = self.climb(baseline, machine, start, trajectory=True)
             measured = ids([trial.change for trial in self.trials])
             known = ids([trial.change for trial in skipped if trial.change.numerics != "trajectory"])
@@ -126,6 +127,17 @@ class _Search:
                 other = self.prove(further.best, baseline)
                 claim = other if claim is None or (other is not None and other.holds) else claim
         return self.conclude(baseline, claim, skipped)
+
+    def part(self, first_look: float, *, others: bool) -> None:
+        """Begin with what trains the same, or with other trainings, which get what the first left."""
+        budget, spent = self.options.budget, self.journal.spent()
+        self.for_others = False
+        if self.quality is None:
+            self.until, self.reserved = budget, reserved(budget, first_look)
+            return
+        self.until = budget if others else until_others(spent, budget, first_look, named=self.only_asked)
+        self.for_others = self.until <= spent
+        self.reserved = reserved(max(self.until - spent, 0.0), first_look)
 
     @property
     def quality(self) -> str | None:
@@ -304,7 +316,8 @@ class _Search:
         elif len(changes) == 1:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
-            trial = trial_of(best, changes, "unclear", "not tried: the search's share of the time was used up")
+            why = "the time is kept for what --set asks for" if self.for_others else "the search's share was used up"
+            trial = trial_of(best, changes, "unclear", f"not tried: {why}; a larger --budget goes on")
         else:
             return None
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
@@ -312,12 +325,12 @@ class _Search:
         return trial
 
     def time_left(self) -> float:
-        """Seconds of the budget."""
-        return self.options.budget - self.journal.spent()
+        """Seconds of the budget, or of its first part."""
+        return self.until - self.journal.spent()
 
     def search_time(self) -> float:
         """Seconds that the search may still take."""
-        return self.options.budget - self.reserved - self.journal.spent()
+        return self.time_left() - self.reserved
 
     def limit(self, baseline: Baseline) -> Limit | None:
         if baseline.flops is None:
@@ -367,6 +380,7 @@ class _Search:
             # A refusal holds for the set that it was asked on top of; what was tried on another one was tried.
             skipped=[*skipped, *never_tried(refused, self.trials)],
             adopted=adopted.changes if adopted else [],
+            claimed=claim.changes if claim else [],
             effect=claim.effect if claim else None,
             judgement=claim.judgement if claim else "not faster",
             same_training=claim.same if claim else None,

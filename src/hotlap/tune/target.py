@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from hotlap.errors import ConfigError, UsageError
+from hotlap.errors import ConfigError, TrainingFailed, UsageError
 from hotlap.records import Change, Environment, write_whole
 from hotlap.tune.adopt import edit_yaml
 from hotlap.tune.keys import Place
@@ -55,6 +55,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 "there is no training command: write it after `--`, as in `hotlap tune -- python train.py`"
             )
+        script = _script_of(command)
+        if script is not None and not Path(script).exists():
+            raise TrainingFailed(f"there is no {script} in {Path.cwd()}: give the script that trains")
         settings = Settings.of_command(command)
         return cls(command=list(command), keys=settings.recognised.values() or None, settings=settings)
 
@@ -154,6 +157,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 def python_of(command: Sequence[str]) -> str:
     """The interpreter that trains, where the command tells; ours otherwise."""
     return command[0] if "python" in Path(command[0]).name else sys.executable
+
+
+def _script_of(command: Sequence[str]) -> str | None:
+    """The file that an interpreter is given; None where it is given something else."""
+    if "python" not in Path(command[0]).name or not {"-m", "-c"}.isdisjoint(command):
+        return None
+    return next((word for word in command[1:] if word.endswith(".py")), None)
 
 
 def _size_and_time(path: Path) -> tuple[int, int] | None:
