@@ -85,7 +85,8 @@ def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Tr
             skipped.append(_skipped(change, f"not tried: {obstacle}"))
         elif change.bound is not None and change.bound < 1 + minimum:
             least = f"a gain counts from {1 + minimum:.3f}x on"
-            why = f"not tried: it could give at most {change.bound:.3f}x, and {least}"
+            most = f"at most {change.bound:.3f}x" if change.bound >= 1.0005 else "nothing that shows"
+            why = f"not tried: it could give {most}, and {least}"
             skipped.append(_skipped(change, why))
         else:
             wanted.append(change)
