@@ -39,9 +39,11 @@ def compare(
     """Measure both commands in pairs of fresh processes; return the verdict with its directory.
 
     Raises:
-        TrainingFailed: one of them crashes, or never steps.
+        TrainingFailed: one of them crashes, never steps, or is not there.
     """
     targets = Target.of_command(a), Target.of_command(b)
+    for target in targets:
+        target.check()
     here = environment()
     name = hashlib.sha256("".join(target.fingerprint(here) for target in targets).encode()).hexdigest()[:12]
     journal = open_journal(f"compare-{name}", options.run_dir, options.fresh)

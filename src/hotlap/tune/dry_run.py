@@ -76,6 +76,7 @@ def dry_run(
     Raises:
         CannotBeTraced: the memory of the configuration cannot be estimated.
     """
+    target.check()
     here = environment()
     place = place_of(name_of(target, options, here), options.run_dir, options.fresh)
     record = _record(target, options.run_dir, place)

@@ -64,9 +64,10 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
     """Find the fastest set of changes that trains the same; return it with its directory.
 
     Raises:
-        TrainingFailed: the baseline itself crashes, or never steps.
+        TrainingFailed: the baseline itself crashes, or never steps, or its script is not there.
         RunError: the run directory cannot be written.
     """
+    target.check()
     here = environment()
     journal = open_journal(name_of(target, options, here), options.run_dir, options.fresh)
     if journal.resumed:

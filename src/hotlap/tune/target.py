@@ -55,11 +55,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 "there is no training command: write it after `--`, as in `hotlap tune -- python train.py`"
             )
-        script = _script_of(command)
-        if script is not None and not Path(script).exists():
-            raise TrainingFailed(f"there is no {script} in {Path.cwd()}: give the script that trains")
         settings = Settings.of_command(command)
         return cls(command=list(command), keys=settings.recognised.values() or None, settings=settings)
+
+    def check(self) -> None:
+        """Raises TrainingFailed where the script is not there, before anything is measured."""
+        script = _script_of(self.command)
+        if script is not None and not Path(script).exists():
+            raise TrainingFailed(f"there is no {script} in {Path.cwd()}: give the script that trains")
 
     def fingerprint(self, environment: Environment) -> str:
         """Changes when the command does, the files that it names, the modules beside its script, or the machine."""
