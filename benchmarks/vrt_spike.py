@@ -74,7 +74,7 @@ PLACE = RESULTS / "vrt_spike.json"
 PRESETS = ("conservative", "aggressive", "low_memory", "student")
 #: Three quarters of ``vrt_spike.yaml``'s lengths in pixels, as the crops of ``vrt_spike_small.yaml`` are.
 IN_PIXELS = ("patch_size", "fuse_chunk_size", "spike_chunk_size")
-#: What a preset alters for a GPU's sake, and nothing in what is learnt; compiling 50 blocks would take the time.
+#: What a preset alters for a GPU's sake, and nothing in what is learnt; compiling all blocks would take the time.
 FOR_A_GPU = ("output_dir", "num_workers", "persistent_workers", "pin_memory", "cudnn_benchmark", "compile_model")
 
 
@@ -104,9 +104,9 @@ def train(bench: Bench, label: str, keys: dict[str, Any], seed: int) -> dict[str
 def presets(bench: Bench, steps: int) -> list[dict[str, Any]]:
     """All are one measurement, because the student needs the baseline's checkpoint."""
     base = load_config(CONFIGS / "vrt_spike.yaml")
+    sizes = {key: small(key, getattr(base, key)) for key in ("depths", *IN_PIXELS)}
 
     def one(name: str) -> dict[str, Any]:
-        sizes = {key: small(key, getattr(base, key)) for key in ("depths", *IN_PIXELS)}
         keys = {**sizes, "steps": steps} | (preset(name) if name in PRESETS else {})
         if "teacher" in keys:
             keys["teacher"] = str(bench.folder / "preset-baseline-0" / "run" / "checkpoint.pt")

@@ -180,3 +180,16 @@ def test_disk_fills_up(disk_of: Callable[[int], Path], monkeypatch: pytest.Monke
     with pytest.raises(RunError, match=r"cannot write .*run\.json: No space left on device"):
         training.close()
     assert (training.directory / "run.json").read_bytes() == before
+
+
+def test_what_lies_below_hotlap_is_hidden_from_git(tmp_path: Path) -> None:
+    """As long as nobody wrote another file there, and in no other place that was chosen."""
+    new_run_directory("profile", tmp_path / ".hotlap" / "runs")
+    ignored = tmp_path / ".hotlap" / ".gitignore"
+    assert ignored.read_text() == "*\n"
+    ignored.write_text("mine\n")
+    new_run_directory("profile", tmp_path / ".hotlap" / "runs")
+    assert ignored.read_text() == "mine\n"
+    new_run_directory("profile", tmp_path / "elsewhere")
+    assert not list(tmp_path.glob("elsewhere/**/.gitignore"))
+    assert not (tmp_path / ".gitignore").exists()
