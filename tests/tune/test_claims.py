@@ -11,9 +11,10 @@ import pytest
 from diagnosed import DIAGNOSIS
 
 from hotlap.records import Change, Facts, NumericsClass
-from hotlap.tune.claims import Claims
+from hotlap.tune.claims import Claims, names
 from hotlap.tune.journal import Journal
-from hotlap.tune.proof import Launch
+from hotlap.tune.proof import FEWEST_STEPS, Launch, first_look_seconds, proof_steps
+from hotlap.tune.proof import STEPS as STEPS_OF_A_PROOF
 from hotlap.tune.work import Curving, Launching
 
 STEPS = 30
@@ -172,3 +173,28 @@ def test_without_time_the_first_claim_stays(made: tuple[Made, Claims], monkeypat
     assert claims.dropped == {}
     assert "the same command again goes on" in claims.unproven[0]
     assert claims.cut_short
+
+
+@pytest.mark.parametrize(("changes", "share"), [([SMALL, LARGE], 2), ([EXACT, SMALL], 2), ([LARGE], 1), ([EXACT], 1)])
+def test_a_first_claim_leaves_time_for_the_second(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch, changes: list[Change], share: int
+) -> None:
+    """Half of it, where two first looks fit; else it takes all."""
+    _, claims = made
+    left = 3 * first_look_seconds(claims.step_seconds, claims.first_step)
+    monkeypatch.setattr(claims, "time_left", lambda: left)
+    claims.prove(changes)
+    steps = claims.journal.entries[f"steps {names(changes)}"]
+    assert steps == proof_steps(claims.step_seconds, claims.first_step, left / share)
+    assert steps < STEPS_OF_A_PROOF
+
+
+def test_a_first_claim_takes_all_where_there_is_no_time_for_two(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, claims = made
+    left = 1.5 * first_look_seconds(claims.step_seconds, claims.first_step)
+    monkeypatch.setattr(claims, "time_left", lambda: left)
+    claims.prove([SMALL, LARGE])
+    steps = claims.journal.entries[f"steps {names([SMALL, LARGE])}"]
+    assert steps == proof_steps(claims.step_seconds, claims.first_step, left) > FEWEST_STEPS

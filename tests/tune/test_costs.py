@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hotlap.records import Change
-from hotlap.tune.costs import Costs, until_others
+from hotlap.tune.costs import Costs, reserved, until_others
 
 
 def change(name: str) -> Change:
@@ -26,3 +26,10 @@ def test_half_of_what_is_left_is_kept_for_other_trainings() -> None:
     assert until_others(100.0, 600.0, 60.0, named=True) == until_others(100.0, 600.0, 60.0, named=False) == 350.0
     assert until_others(100.0, 200.0, 60.0, named=False) == 150.0
     assert until_others(100.0, 200.0, 60.0, named=True) == 100.0
+
+
+def test_the_proof_has_time_for_a_second_claim() -> None:
+    """Where that leaves the search enough."""
+    assert reserved(600.0, 100.0) == 200.0
+    assert reserved(360.0, 100.0) == 144.0
+    assert reserved(600.0, 10.0) == 150.0

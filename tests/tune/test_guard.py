@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotlap.records import NumericsClass, SameTraining
-from hotlap.tune.guard import compare_trainings, identical, strictest, tail
+from hotlap.tune.guard import compare_trainings, identical, smaller_steps, strictest, surely_another, tail
 
 SEEDS = [[1.0 + seed / 10] * 9 for seed in range(3)]
 
@@ -98,3 +98,34 @@ def test_the_tail_is_the_last_third_of_the_common_steps() -> None:
     assert tail([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 99.0], 6) == 5.5
     assert tail([1.0], 1) == 1.0
     assert tail([], 0) is None
+
+
+def test_steps_of_fewer_samples_than_usual_are_found_in_either_arm() -> None:
+    """Unless they are no exception, or samples are not known."""
+    even, uneven = [32] * 12, [32, 32, 32, 32, 32, 24] * 2
+    assert smaller_steps(uneven, even) == smaller_steps(even, uneven) == [5, 11]
+    assert smaller_steps(even, even) == []
+    assert smaller_steps([64] * 11 + [32], even) == [11]
+    assert smaller_steps([8, 4] * 6, [8, 4] * 6) == []
+    assert smaller_steps([None] * 12, [None] * 12) == smaller_steps([], []) == []
+
+
+def test_losses_of_smaller_steps_are_left_out() -> None:
+    """A sum over fewer micro-batches is no shift of the losses; a shift of the others is."""
+    fewer = [[*curve[:7], curve[7] * 0.5, curve[8]] for curve in SEEDS]
+    assert judged(fewer).same is False
+    verdict = judged(fewer, without=[2, 7])
+    assert verdict.same is True
+    assert "(1 of fewer samples left out)" in verdict.evidence
+    assert judged(shifted(0.2), without=[2, 7]).same is False
+    far = [[*curve[:7], -9.0, curve[8]] for curve in SEEDS]
+    assert surely_another(SEEDS, far)
+    assert not surely_another(SEEDS, far, [7])
+    assert tail([1.0, 2.0, 3.0, 9.0], 4, without=[3]) == 9.0, "nothing would be left"
+
+
+def test_exact_asks_every_step() -> None:
+    """The same losses are the same in smaller steps, too."""
+    other = shifted(0.0)
+    other[1][7] += 1
+    assert judged(other, "exact", without=[7]).same is False

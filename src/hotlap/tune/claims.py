@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from hotlap.records import Change, Effect, Goal, Judgement, SameTraining, Trial
+from hotlap.tune.costs import FIRST_LOOKS
 from hotlap.tune.engines import Engine
 from hotlap.tune.goals import LEAST_MEMORY, SPEED_FLOOR, objective
 from hotlap.tune.guard import identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
-from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of
+from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of, without
 from hotlap.tune.statistics import ALPHA, PLANNED_LOOKS, effect
 from hotlap.tune.work import Curving, Launching, curve, launch
 
@@ -96,7 +97,7 @@ class Claims:
         exact = [change for change in changes if change.numerics == "exact"]
         others = [change for change in changes if change.numerics != "exact"]
         most = 1 + (len(others) > 1) + bool(exact and others)
-        claim = self.claim(changes, alpha / most) if changes else None
+        claim = self.claim(changes, alpha / most, last=most == 1) if changes else None
         faster = claim is not None and (claim.judgement == "faster" or claim.is_another)
         if claim is not None and claim.is_another and len(others) > 1 and self.may_ask(others):
             culprit = self.culprit(others, claim)
@@ -124,7 +125,8 @@ class Claims:
         first = claim.launches[0]
 
         def shift(losses: Sequence[float | None]) -> float:
-            ends = [tail(each, min(len(losses), len(first.baseline))) for each in (first.baseline, losses)]
+            steps = min(len(losses), len(first.baseline))
+            ends = [tail(each, steps, first.smaller) for each in (first.baseline, losses)]
             return math.inf if ends[0] is None or ends[1] is None else abs(ends[1] - ends[0])
 
         def alone(change: Change) -> float:
@@ -139,13 +141,19 @@ class Claims:
         shifts[changes[-1].id] = alone(changes[-1])
         return max(changes, key=lambda change: shifts[change.id])
 
-    def claim(self, changes: Sequence[Change], alpha: float) -> Claim | None:
-        """None where no time is left for a first look; the journal keeps what has been measured for a longer budget."""
+    def claim(self, changes: Sequence[Change], alpha: float, *, last: bool = True) -> Claim | None:
+        """None where no time is left for a first look; the journal keeps what has been measured for a longer budget.
+
+        ``last``: nothing of it will be claimed again, so it may take all the time that is left.
+        """
         called = names(changes)
         if f"prove {called} 0" not in self.journal.entries and not self.has_time(called):
             return None
+        seconds = self.time_left()
+        if not last and seconds >= FIRST_LOOKS * first_look_seconds(self.step_seconds, self.first_step):
+            seconds /= FIRST_LOOKS
         steps = self.journal.once(
-            f"steps {called}", int, lambda: proof_steps(self.step_seconds, self.first_step, self.time_left())
+            f"steps {called}", int, lambda: proof_steps(self.step_seconds, self.first_step, seconds)
         )
         self.progress(f"proving {called} in fresh processes of {steps} steps, a seed for each pair")
 
@@ -159,7 +167,9 @@ class Claims:
         def surely(launches: Sequence[Launch]) -> bool:
             nonlocal given_up
             given_up = numerics == "rounding" and surely_another(
-                [launch.baseline for launch in launches], [launch.candidate for launch in launches]
+                [launch.baseline for launch in launches],
+                [launch.candidate for launch in launches],
+                without(launches),
             )
             return given_up
 

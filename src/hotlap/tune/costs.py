@@ -17,8 +17,9 @@ RESERVED = (0.25, 0.4)
 SHARE_OF_A_TRIAL = 0.25
 
 
-#: A part of the budget that holds fewer first looks of a proof is too short for a search and a proof.
-_FIRST_LOOKS = 2.0
+#: First looks of a proof that time is kept for: what turns out to be another training is proven once more without the
+#: change that makes it one. A part of the budget that holds fewer is too short for a search and a proof.
+FIRST_LOOKS = 2.0
 
 
 class Costs:
@@ -44,7 +45,7 @@ def _kind(changes: Sequence[Change]) -> _Kind:
 def reserved(budget: float, first_look: float) -> float:
     """Seconds of the budget that are the proof's, whose first look takes so many."""
     least, most = (share * budget for share in RESERVED)
-    return min(most, max(least, first_look))
+    return min(most, max(least, FIRST_LOOKS * first_look))
 
 
 def until_others(spent: float, budget: float, first_look: float, *, named: bool) -> float:
@@ -53,4 +54,4 @@ def until_others(spent: float, budget: float, first_look: float, *, named: bool)
     Half of what is left is kept for them; all of it where the user named them and a half would be too short.
     """
     half = (budget - spent) / 2
-    return spent if named and half < _FIRST_LOOKS * first_look else spent + half
+    return spent if named and half < FIRST_LOOKS * first_look else spent + half

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from statistics import stdev
 
@@ -26,6 +27,8 @@ FEWEST_SEEDS = 3
 #: Standard deviations of the baseline's seeds by which the losses of the same training surely do not shift: of few
 #: seeds it may be estimated far too small.
 SURELY = 6.0
+#: Steps with fewer samples are left out of the comparison while they are no more than this share of all.
+EXCEPTIONS = 0.25
 
 
 def strictest(classes: Sequence[NumericsClass]) -> NumericsClass:
@@ -46,12 +49,31 @@ def identical(a: Curve, b: Curve) -> tuple[bool | None, str]:
     return True, f"{len(known)} losses bit-identical"
 
 
-def tail(curve: Curve, steps: int) -> float | None:
-    """Mean loss of the last third of the first ``steps`` steps; None where a loss there is unknown or not finite."""
-    window = curve[:steps][-max(1, steps // 3) :]
+def tail(curve: Curve, steps: int, without: Sequence[int] = ()) -> float | None:
+    """Mean loss of the last third of the first ``steps`` steps; None where a loss there is unknown or not finite.
+
+    ``without``: steps that are left out, unless nothing would be left.
+    """
+    first = max(0, min(steps, len(curve)) - max(1, steps // 3))
+    every = list(enumerate(curve[:steps]))[first:]
+    window = [value for step, value in every if step not in without] or [value for _, value in every]
     if not window or any(value is None or not math.isfinite(value) for value in window):
         return None
     return sum(value for value in window if value is not None) / len(window)
+
+
+def smaller_steps(*arms: Sequence[int | None]) -> list[int]:
+    """Steps in which any of the arms trained fewer samples than it usually does, by the samples of their steps.
+
+    Where an epoch does not come out even, its last step has fewer, and a script that divides its loss by a constant
+    number of micro-batches has a smaller loss there, whatever the weights. None, where that is no exception.
+    """
+    found: set[int] = set()
+    for samples in arms:
+        usual = Counter(samples).most_common(1)[0][0] if samples else None
+        if usual is not None:
+            found |= {step for step, count in enumerate(samples) if count is not None and count < usual}
+    return sorted(found) if len(found) <= EXCEPTIONS * max(map(len, arms), default=0) else []
 
 
 def compare_trainings(
@@ -65,12 +87,14 @@ def compare_trainings(
     candidate_quality: Sequence[float] = (),
     quality: str | None = None,
     alters_loss: bool = False,
+    without: Sequence[int] = (),
 ) -> SameTraining:
     """Judge curves of the same seeds in the same order, at equal samples.
 
     ``deterministic``: the baseline repeated itself to the last bit, so that ``exact`` can be tested. ``quality``: what
     another training is judged by, where that is asked for: the ``metric``, or the loss. ``alters_loss``: a loss of the
-    candidate is not one of the baseline.
+    candidate is not one of the baseline. ``without``: steps whose losses say less of the weights, see
+    ``smaller_steps``; only "exact" asks for them.
     """
     if numerics == "trajectory" and quality is not None:
         same, evidence = None, f"another training by design, and {quality} was not reported by every launch"
@@ -86,7 +110,7 @@ def compare_trainings(
     elif numerics == "exact" and deterministic:
         same, evidence = _bit_identical(baseline, candidate)
     else:
-        same, evidence = _within_spread(baseline, candidate)
+        same, evidence = _within_spread(baseline, candidate, without)
         if metric and same is not None:
             alike, more = _same_quality(metric, baseline_quality, candidate_quality)
             same, evidence = same and alike, f"{evidence}; {more}"
@@ -102,12 +126,12 @@ def compare_trainings(
     )
 
 
-def surely_another(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> bool:
+def surely_another(baseline: Sequence[Curve], candidate: Sequence[Curve], without: Sequence[int] = ()) -> bool:
     """Whether curves of these few seeds, in the same order, show already that more of them cannot say "the same"."""
     if len(baseline) < FEWEST_SEEDS:
         return False
     steps = min(len(curve) for curve in (*baseline, *candidate))
-    ends, others = ([tail(curve, steps) for curve in curves] for curves in (baseline, candidate))
+    ends, others = ([tail(curve, steps, without) for curve in curves] for curves in (baseline, candidate))
     shifts = [b - a for a, b in zip(ends, others, strict=True) if a is not None and b is not None]
     known = [value for value in ends if value is not None]
     if len(shifts) < len(ends) or not (min(shifts) > 0 or max(shifts) < 0):
@@ -124,10 +148,12 @@ def _bit_identical(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tup
     return True, f"{why}, for each of {len(baseline)} seed{'s' if len(baseline) != 1 else ''}"
 
 
-def _within_spread(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tuple[bool | None, str]:
+def _within_spread(
+    baseline: Sequence[Curve], candidate: Sequence[Curve], without: Sequence[int]
+) -> tuple[bool | None, str]:
     steps = min(len(curve) for curve in (*baseline, *candidate))
-    ends = [tail(curve, steps) for curve in baseline]
-    others = [tail(curve, steps) for curve in candidate]
+    ends = [tail(curve, steps, without) for curve in baseline]
+    others = [tail(curve, steps, without) for curve in candidate]
     known = [value for value in ends if value is not None]
     after = [value for value in others if value is not None]
     if len(known) < len(ends):
@@ -139,8 +165,10 @@ def _within_spread(baseline: Sequence[Curve], candidate: Sequence[Curve]) -> tup
     spread = stdev(known)
     shift = sum(b - a for a, b in zip(known, after, strict=True)) / len(known)
     first = steps - max(1, steps // 3)
+    smaller = sum(first <= step < steps for step in without)
+    among = f" ({smaller} of fewer samples left out)" if 0 < smaller < steps - first else ""
     return abs(shift) <= spread, (
-        f"over {len(known)} seeds the mean loss of steps {first} to {steps - 1} shifts by {shift:+.2g}; "
+        f"over {len(known)} seeds the mean loss of steps {first} to {steps - 1}{among} shifts by {shift:+.2g}; "
         f"between its own seeds the baseline's has a standard deviation of {spread:.2g}"
     )
 

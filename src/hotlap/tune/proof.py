@@ -24,7 +24,7 @@ from hotlap.launch.load import Held, during
 from hotlap.records import Diagnosis, Effect, Facts, Judgement, NumericsClass, Run, SameTraining, Step
 from hotlap.tune.arms import Arm, losses, pair_of
 from hotlap.tune.disturbances import BlockPair, disturbances
-from hotlap.tune.guard import compare_trainings
+from hotlap.tune.guard import compare_trainings, smaller_steps
 from hotlap.tune.statistics import PLANNED_LOOKS, Pair, effect, judge, sequential
 
 #: Parts that the steps of a launch are cut into; the first ones warm up and are left out.
@@ -44,6 +44,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float
     baseline: list[float | None]
     candidate: list[float | None]
+    #: Steps of the curves that had fewer samples than usual in either arm.
+    smaller: list[int] = []
     #: Samples in a step, None where they could not be seen.
     baseline_samples: float | None = None
     candidate_samples: float | None = None
@@ -123,6 +125,7 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | 
         ratio=median(part.ratio for part in parts),
         baseline=losses(runs[0])[:steps],
         candidate=losses(runs[1])[: math.ceil(steps * each[id(b)])],
+        smaller=smaller_steps(*([step.samples for step in run.steps[:steps]] for run in runs)),
         baseline_samples=_samples(runs[0]),
         candidate_samples=_samples(runs[1]),
         baseline_quality=printed[0] | {metric.name: metric.value for metric in runs[0].metrics},
@@ -237,6 +240,11 @@ def warnings_of(
     return told
 
 
+def without(launches: Sequence[Launch]) -> list[int]:
+    """Steps whose losses are not compared."""
+    return sorted({step for launch in launches for step in launch.smaller})
+
+
 def same_training(
     launches: Sequence[Launch],
     numerics: NumericsClass,
@@ -260,6 +268,7 @@ def same_training(
         deterministic=deterministic,
         quality=quality,
         alters_loss=alters_loss,
+        without=without(launches),
         metric=metric,
         baseline_quality=[launch.baseline_quality[metric] for launch in launches] if metric else (),
         candidate_quality=[launch.candidate_quality[metric] for launch in launches] if metric else (),
