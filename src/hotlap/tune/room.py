@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hotlap.changes import Situation
+from hotlap.changes import Situation, conflicts
 from hotlap.diagnose import Machine
 from hotlap.errors import HotlapError
 from hotlap.records import Change, Environment, Facts, FitOfChange, Trial
@@ -43,6 +43,25 @@ def measured_peaks(size: object, facts: Facts, trials: Sequence[Trial]) -> dict[
         if isinstance(other, int) and trial.peak_memory is not None and not trial.beside and not trial.against:
             known[other] = trial.peak_memory
     return known
+
+
+def obstacle(
+    after: Sequence[Change],
+    changes: Sequence[Change],
+    situation: Situation,
+    target: Target,
+    trials: Sequence[Trial],
+    journal: Journal,
+) -> str | None:
+    """Why these changes, with which the set is ``after``, are not tried; None where they are."""
+    return (
+        conflicts(after, situation)
+        or same_key(after, target)
+        or uncounted(changes, situation)
+        or too_large(changes, situation)
+        or too_large_before(changes, trials)
+        or unfit(after, changes, situation, target, journal)
+    )
 
 
 def too_large(changes: Sequence[Change], situation: Situation) -> str | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from hotlap.changes import Situation, conflicts, propose
+from hotlap.changes import Situation, propose
 from hotlap.diagnose import Machine
 from hotlap.launch import environment
 from hotlap.records import Change, Environment, Goal, Handover, Limit, Trial, Tuning, write_record
@@ -37,7 +37,7 @@ from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.options import Options
 from hotlap.tune.proof import first_look_seconds
-from hotlap.tune.room import measured_peaks, memory_limit, same_key, too_large, too_large_before, uncounted, unfit
+from hotlap.tune.room import measured_peaks, memory_limit, obstacle
 from hotlap.tune.screening import Wanted, trial_of
 from hotlap.tune.statistics import ALPHA, least_gain, too_noisy
 from hotlap.tune.target import Target
@@ -278,17 +278,9 @@ class _Search:
         attempts: dict[str, Attempt] = {}
         keys = [f"try {names(best) or 'baseline'} | {names(changes)}" for changes in sets]
         for number, (key, changes) in enumerate(zip(keys, sets, strict=True)):
-            after = on_top(best, changes)
-            obstacle = (
-                conflicts(after, situation)
-                or same_key(after, self.target)
-                or uncounted(changes, situation)
-                or too_large(changes, situation)
-                or too_large_before(changes, self.trials)
-                or unfit(after, changes, situation, self.target, self.journal)
-            )
-            if obstacle:
-                refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{obstacle}")
+            why = obstacle(on_top(best, changes), changes, situation, self.target, self.trials, self.journal)
+            if why:
+                refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{why}")
             elif key in self.journal.entries or self.search_time() > self.costs.of(changes):
                 # What is in the journal takes no time.
                 attempts[key] = Attempt(best=list(best), changes=list(changes), wanted=self.wanted, seconds=seconds)
