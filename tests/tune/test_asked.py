@@ -143,7 +143,7 @@ def test_a_command_without_settings_says_so(tmp_path: Path) -> None:
 
 
 def test_a_change_of_ours_is_asked_for_by_name(target: Target) -> None:
-    """What it does in this training is known once that has been seen; a value that there is not is said then."""
+    """What it does in this training is known once that has been seen; a value that it cannot have is said then."""
     (change,) = asked(["precision=pure-bf16"], target)
     assert (change.id, change.numerics, change.edits) == ("precision=pure-bf16", "trajectory", {})
     situation = Situation(
@@ -153,5 +153,7 @@ def test_a_change_of_ours_is_asked_for_by_name(target: Target) -> None:
         machine=Machine(),
     )
     assert resolved(change, situation).inject == {"pure": "bfloat16"}
-    with pytest.raises(UsageError, match="there is no change precision=int3"):
-        resolved(asked(["precision=int3"], target)[0], situation)
+    with pytest.raises(UsageError, match="there is no change precision=fp16"):
+        resolved(asked(["precision=fp16"], target)[0], situation)
+    with pytest.raises(UsageError, match="precision=int3: its values are bf16, fp16, pure-bf16"):
+        asked(["precision=int3"], target)

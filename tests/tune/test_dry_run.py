@@ -204,6 +204,23 @@ def test_as_a_user_types_it(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(out)["command"][1:] == ["train.py"]
 
 
+def test_what_the_user_sets_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The length of the training, the memory of a trial, a budget that is short."""
+    given = ["--planned-steps", "70", "--memory-limit", "3GiB", "--budget", "90s"]
+    code, out, _ = run(capsys, "tune", "--dry-run", *given, "--", sys.executable, "train.py")
+    said = " ".join(out.split())
+    assert code == 0
+    assert "What takes longer to start than it saves over 70 steps is dropped." in said
+    assert "A trial whose processes hold more than 3.00 GiB is ended." in said
+    assert "budgets below 3 min 00 s find little" in said
+
+
+def test_a_program_that_is_not_there_is_no_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "tune", "--dry-run", "--", "notaprogram", "train.py")
+    assert (code, out) == (3, "")
+    assert "there is no program notaprogram" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

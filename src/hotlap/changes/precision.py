@@ -7,6 +7,8 @@ from hotlap.records import Change
 
 #: Scale of the loss to begin with: torch begins with 65536, and leaves out steps until nothing overflows.
 INITIAL_SCALE = 1024.0
+#: Values that can be asked for by name.
+VALUES = ("bf16", "fp16", "pure-bf16")
 #: From here on a GPU multiplies TF32 and bfloat16 (Ampere).
 _AMPERE = (8, 0)
 

@@ -24,6 +24,7 @@ from hotlap.cli.options import (
     Page,
     RunDir,
     app,
+    checked_steps,
     training_words,
 )
 from hotlap.cli.results import short, tuning_options, write_page
@@ -216,7 +217,7 @@ def tune(
         tuning_options(budget, memory_limit, run_dir, fresh),
         goal=goal,
         quality=quality,
-        planned_steps=planned_steps,
+        planned_steps=checked_steps("--planned-steps", planned_steps),
         engine=engine,
         asked=asked(set_ or [], target),
     )
@@ -261,7 +262,7 @@ def tune(
 @app.command(usage="Usage: hotlap run --with RESULT [-- COMMAND]")
 def run(
     *,
-    with_: Annotated[Path, Parameter(name="--with")],
+    with_: Annotated[Path | None, Parameter(name="--with")] = None,
     run_dir: RunDir = None,
     command: Command = None,
 ) -> int:
@@ -274,13 +275,15 @@ def run(
     Parameters
     ----------
     with_
-        The result of a tuning: its name, its directory, or its result.json.
+        The result of a tuning, which is needed: its name, its directory, or its result.json.
     """
     from hotlap import api
     from hotlap.records import Tuning
     from hotlap.report import load
     from hotlap.report.loading import locate
 
+    if with_ is None:
+        raise UsageError("give the result of a tuning: `hotlap run --with RESULT -- python train.py`")
     result = load(locate(with_, run_dir))
     if not isinstance(result, Tuning):
         raise RunError(f"{with_} is not the result of a tuning: `hotlap tune` writes one")

@@ -35,6 +35,17 @@ MemoryLimit = Annotated[
 ]
 
 
+def checked_steps(option: str, steps: int | None) -> int | None:
+    """Return the steps of a training.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if steps is not None and steps < 1:
+        raise UsageError(f"{option} {steps}: a training has at least one step")
+    return steps
+
+
 def training_words(command: list[str] | None, example: str) -> list[str]:
     """Return the training command, which stood after `--` as in ``example``.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hotlap.cli.options import Json, RunDir, app
+from hotlap.cli.options import Json, RunDir, app, checked_steps
 from hotlap.errors import UsageError
 from hotlap.terminal import as_seconds
 
@@ -64,8 +64,7 @@ def watch(
         raise UsageError(f"--interval {interval}: looks are at least {_SHORTEST:g} s apart")
     if once and lasts:
         raise UsageError("give either --once or --seconds: the one looks once, the other for some time")
-    if planned_steps is not None and planned_steps < 1:
-        raise UsageError(f"--planned-steps {planned_steps}: a training has at least one step")
+    checked_steps("--planned-steps", planned_steps)
     found = find(training, run_dir)
     sensors = Sensors(found, planned_steps)
     header = screen.Header(found.name, found.pid, found.command)

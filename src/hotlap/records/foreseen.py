@@ -92,6 +92,10 @@ class DryRun(msgspec.Struct, frozen=True, kw_only=True):
     #: A gain counts from this share on.
     least_gain: float
     division: Division
+    #: The whole training has so many steps, where the user says so.
+    planned_steps: int | None = None
+    #: Bytes at which a trial is ended, where the user says so.
+    memory_limit: int | None = None
     changes: list[Foreseen]
     excluded: list[Excluded]
     fits: Fits | None = None

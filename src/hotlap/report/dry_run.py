@@ -11,6 +11,8 @@ from hotlap.report import text
 from hotlap.report.blocks import Report, bullets, heading, labelled, prose, table
 from hotlap.report.estimates import binary
 
+#: Seconds of a budget that is short: see docs/tune.md.
+_SHORT = 180.0
 _VERDICTS = {"fits": "fits", "tight": "may just fit", "does not fit": "does not fit"}
 
 
@@ -37,6 +39,8 @@ def dry_run(found: DryRun) -> Report:
             *bullets(f"{' and '.join(each.names)}: {each.why}." for each in found.excluded),
         ]
     parts += [*heading("Memory"), *_memory(found.fits, found.no_fits)]
+    if found.memory_limit is not None:
+        parts += [prose(f"A trial whose processes hold more than {binary(found.memory_limit)} is ended.", indent=2)]
     others = any(each.change.numerics == "trajectory" and each.prospect != "not tried" for each in found.changes)
     parts += [
         *heading(f"The time: {text.seconds(found.division.budget)}"),
@@ -94,6 +98,9 @@ def _tried(changes: Sequence[Foreseen]) -> list[str]:
 
 def _after(found: DryRun) -> str:
     least = f"A gain counts from {text.percent(found.least_gain)} on, and from more on a machine that is noisy. "
+    if found.planned_steps is not None:
+        steps = text.plural(found.planned_steps, "step")
+        least += f"What takes longer to start than it saves over {steps} is dropped. "
     return (
         f"{least}What is kept is proven against the training as it is, in fresh processes, and adopted where it trains "
         "the same."
@@ -133,6 +140,11 @@ def _time(division: Division, *, others: bool) -> Iterator[str]:
     least, most = division.proof
     of_proof = text.seconds(least) if least == most else f"{text.seconds(least)} to {text.seconds(most)}"
     yield "First the machine is calibrated and the baseline measured, twice and against itself."
+    if division.budget < _SHORT:
+        yield (
+            "That takes half a minute to two minutes, and a proof no less: budgets below "
+            f"{text.seconds(_SHORT)} find little."
+        )
     yield f"{text.upper_first(of_proof)} are the proof's, by how long the training takes to start and to step."
     if division.first_look is not None:
         short = division.first_look > most

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hotlap.changes import Situation
+from hotlap.changes import Situation, precision
 from hotlap.changes import asked as asked_by_name
 from hotlap.errors import UsageError, did_you_mean
 from hotlap.records import Change, NumericsClass
@@ -45,8 +45,8 @@ _NUMERICS: dict[str, NumericsClass] = {
 }
 
 
-#: Changes of ours that can be asked for by name: some values are tried where they are asked for alone.
-NAMED = ("precision",)
+#: Changes of ours that can be asked for by name, with their values: some are tried where they are asked for alone.
+NAMED = {"precision": precision.VALUES}
 
 
 class _Own(NamedTuple):
@@ -109,9 +109,11 @@ def _names(settings: Settings, place: Place) -> Iterator[str]:
 def _changes(text: str, own: dict[str, _Own], target: Target) -> Iterator[Change]:
     name, equals, values = text.partition("=")
     name = name.strip()
-    if name not in own and name in NAMED and values:
+    if name not in own and name in NAMED and equals:
         # What it takes here is known once the training has been seen: see ``search``.
-        for value in _split(values):
+        for value in _split(values, name):
+            if value not in NAMED[name]:
+                raise UsageError(f"--set {name}={value}: its values are {', '.join(NAMED[name])}")
             yield Change(name=name, value=value, title=f"{name} = {value}", numerics="trajectory", note="asked for")
         return
     if name not in own:
@@ -122,7 +124,7 @@ def _changes(text: str, own: dict[str, _Own], target: Target) -> Iterator[Change
             raise UsageError(f"--set {text}: write the values to try after it, as in --set {name}=1,2,4")
         values = str(not key.present)
     different = 0
-    for written in _split(values):
+    for written in _split(values, name):
         value = _typed(written, key.present, name)
         if repr(value) == repr(key.present):
             continue
@@ -159,11 +161,11 @@ def _unknown(name: str, own: dict[str, _Own], target: Target) -> str:
     )
 
 
-def _split(values: str) -> list[str]:
+def _split(values: str, name: str) -> list[str]:
     """At commas outside of brackets."""
     parts = re.findall(r"(?:\[[^\]]*\]|[^,\[\]])+", values)
     if ",".join(parts) != values or not parts:
-        raise UsageError(f"--set ...={values}: write values with commas between them, lists in brackets")
+        raise UsageError(f"--set {name}={values}: write values with commas between them, lists in brackets")
     return [part.strip() for part in parts]
 
 

@@ -105,6 +105,8 @@ def dry_run(
         before=None if record is None else _before(record, here),
         least_gain=options.minimum,
         division=_division(options.budget, record),
+        planned_steps=options.planned_steps,
+        memory_limit=options.limits.memory,
         changes=changes,
         excluded=foreseen.excluded(changes),
         fits=fits,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return cls(command=list(command), keys=settings.recognised.values() or None, settings=settings)
 
     def check(self) -> None:
-        """Raises TrainingFailed where the script is not there, before anything is measured."""
+        """Raises TrainingFailed where the program or its script is not there, before anything is measured."""
+        if shutil.which(self.command[0]) is None:
+            raise TrainingFailed(f"there is no program {self.command[0]}: give the command that trains")
         script = _script_of(self.command)
         if script is not None and not Path(script).exists():
             raise TrainingFailed(f"there is no {script} in {Path.cwd()}: give the script that trains")
