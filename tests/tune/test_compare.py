@@ -109,3 +109,16 @@ def test_what_is_a_regression(comparison: Comparison, reason: str | None) -> Non
     told = regression(comparison)
     assert (told or "").startswith(reason or "")
     assert (told is None) == (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ([sys.executable, "quick.py"], ["FOO=1", sys.executable, "quick.py"], r"--b: .* write `env FOO=1 \.\.\.`"),
+        (["cd", "elsewhere"], [sys.executable, "quick.py"], "--a: there is no program cd: .* without a shell"),
+        ([sys.executable, "-c", "raise SystemExit(4)"], [sys.executable, "quick.py"], "A crashed after 0 steps"),
+    ],
+)
+def test_which_of_them_fails_is_said(a: list[str], b: list[str], said: str) -> None:
+    with pytest.raises(TrainingFailed, match=said):
+        compared(a, b, budget=60)

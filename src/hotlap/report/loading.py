@@ -92,8 +92,8 @@ def _file(path: Path) -> Path:
         compared = path.absolute().name.startswith("compare-")
         what, command = ("comparison", "hotlap compare") if compared else ("tuning", "hotlap tune")
         raise RunError(
-            f"the {what} in {path} is not finished: it has a journal.jsonl and no result.json. Give its `{command}` "
-            "command again, and it goes on from there"
+            f"the {what} in {path} is not finished: it has a journal.jsonl and no result.json. It was stopped, or a "
+            f"training of it failed. Give its `{command}` command again, and it goes on from there"
         )
     if (path / "steps.jsonl").is_file():
         raise RunError(

@@ -69,8 +69,11 @@ class Arm:
         without: str | None = None,
         variables: Mapping[str, str] | None = None,
         copies: Mapping[str, str] | None = None,
+        called: str = "the training",
     ) -> None:
+        """``called``: what it is in messages."""
         self.target = target
+        self.called = called
         self.changes = list(changes)
         self.directory = directory
         self.environment = environment
@@ -236,9 +239,9 @@ class Arm:
             advice = (
                 "give it more steps or epochs, enough for some seconds" if steps else "is this the command that trains?"
             )
-            raise ArmFailed(f"the training {what}: {advice} (its output: {log})")
+            raise ArmFailed(f"{self.called} {what}: {advice} (its output: {log})")
         outcome = info.outcome.replace("_", " ")
-        raise ArmFailed(f"the training {outcome} after {steps} steps: {info.reason} (its output: {log})")
+        raise ArmFailed(f"{self.called} {outcome} after {steps} steps: {info.reason} (its output: {log})")
 
 
 class LiveArm:

@@ -11,6 +11,7 @@ from statistics import median
 
 import msgspec
 
+from hotlap.errors import TrainingFailed
 from hotlap.launch import environment
 from hotlap.records import Comparison, Diagnosis, SameTraining, write_record
 from hotlap.tune.arms import Arm, bounded, losses, measure_pairs
@@ -42,8 +43,11 @@ def compare(
         TrainingFailed: one of them crashes, never steps, or is not there.
     """
     targets = Target.of_command(a), Target.of_command(b)
-    for target in targets:
-        target.check()
+    for option, target in zip(("--a", "--b"), targets, strict=True):
+        try:
+            target.check()
+        except TrainingFailed as error:
+            raise TrainingFailed(f"{option}: {error}") from None
     here = environment()
     name = hashlib.sha256("".join(target.fingerprint(here) for target in targets).encode()).hexdigest()[:12]
     journal = open_journal(f"compare-{name}", options.run_dir, options.fresh)
@@ -54,7 +58,15 @@ def compare(
 
     def arm(which: int, label: str, seed: int = 0) -> Arm:
         directory = journal.directory / "arms" / label
-        made = Arm(targets[which], [], directory, here, limits=bounded(options.limits, here), seed_offset=seed)
+        made = Arm(
+            targets[which],
+            [],
+            directory,
+            here,
+            limits=bounded(options.limits, here),
+            seed_offset=seed,
+            called="AB"[which],
+        )
         arms.append(made)
         return made
 

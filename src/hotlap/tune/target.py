@@ -62,7 +62,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises TrainingFailed where the program or its script is not there, before anything is measured."""
         if shutil.which(self.command[0]) is None:
-            raise TrainingFailed(f"there is no program {self.command[0]}: give the command that trains")
+            program = self.command[0]
+            variable = f"; for a variable write `env {program} ...`" if "=" in program else ""
+            raise TrainingFailed(
+                f"there is no program {program}: give the command that trains; it is started without a shell{variable}"
+            )
         script = _script_of(self.command)
         if script is not None and not Path(script).exists():
             raise TrainingFailed(f"there is no {script} in {Path.cwd()}: give the script that trains")
