@@ -99,6 +99,15 @@ def test_speeds_are_products_along_the_search() -> None:
     }
 
 
+def test_the_adopted_set_is_a_point_by_its_proof() -> None:
+    """And not by what the search found of it, too."""
+    made = tuned(trial("a", [], 4.0, 150), trial("b", ["a=on"], 0.9, 140))
+    proven = msgspec.structs.replace(made, adopted=[made.trials[0].change], peaks=(100, 150))
+    found = {each.label: each.speed for each in pareto.points(proven)}
+    assert found.keys() == {"baseline", "adopted", "a=on + b=on"}
+    assert found["adopted"] == (proven.speed or proven.effect).ratio  # type: ignore[union-attr]
+
+
 def test_a_trial_whose_memory_is_unknown_is_no_point() -> None:
     """It was switched in a process that others used, too; with nothing but the baseline there is no table."""
     assert pareto.points(tuned(trial("a", [], 2.0, None))) == []

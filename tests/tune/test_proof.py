@@ -7,7 +7,17 @@ import pytest
 from diagnosed import DIAGNOSIS
 
 from hotlap.tune.disturbances import Block, BlockPair
-from hotlap.tune.proof import FEWEST_STEPS, STEPS, Launch, borne_out, proof_steps, prove, same_training, warnings_of
+from hotlap.tune.proof import (
+    FEWEST_STEPS,
+    STEPS,
+    Launch,
+    borne_out,
+    over_budget,
+    proof_steps,
+    prove,
+    same_training,
+    warnings_of,
+)
 
 
 def launch(ratio: float, **quality: dict[str, float]) -> Launch:
@@ -112,3 +122,9 @@ def test_a_gain_that_all_the_time_bears_out_stands() -> None:
     assert borne_out("faster", []) == "faster"
     assert borne_out("slower", [1.2, 1.1]) == "unclear"
     assert borne_out("not faster", [1.2, 1.1]) == "not faster"
+
+
+def test_a_budget_that_was_not_kept_is_said() -> None:
+    """Not a second of it."""
+    assert over_budget(155.0, 150.0) == []
+    assert over_budget(195.0, 150.0) == ["it took 195 s of a budget of 150 s: what had begun was finished"]

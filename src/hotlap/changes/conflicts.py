@@ -96,7 +96,7 @@ _TOGETHER: tuple[tuple[Together, str], ...] = (
     ),
     (
         lambda a, b: _is(a, "workers") and not _is(a, "workers", "0") and b.name in _BATCHES,
-        "it takes effect where the training fetches its batches itself",
+        "the batches are then fetched by the training itself, and not by workers",
     ),
     (
         lambda a, b: a.name in ("persistent_workers", "prefetch", "any_order", *_SHARED) and b.name in _BATCHES,

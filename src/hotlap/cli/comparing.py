@@ -96,7 +96,8 @@ def compare(
     _refuse("", cases, comparison.judgement, comparison.same_training.same)
     reason = regression(comparison)
     if "regression" in cases and reason is not None:
-        raise FindingsPresent(f"B is a regression, which --fail-on asked for: {reason}")
+        shown = comparison.judgement == "slower" or comparison.same_training.same is False
+        raise FindingsPresent(f"B {'is' if shown else 'may be'} a regression, which --fail-on asked for: {reason}")
 
 
 def _compare_stored(runs: Sequence[Path], cases: Sequence[str], run_dir: Path | None, json: bool) -> None:

@@ -97,7 +97,9 @@ def _tried(changes: Sequence[Foreseen]) -> list[str]:
 
 
 def _after(found: DryRun) -> str:
-    least = f"A gain counts from {text.percent(found.least_gain)} on, and from more on a machine that is noisy. "
+    order = "The order is another one once the baseline has been measured: what can hardly pay comes last. "
+    least = order if found.before is None else ""
+    least += f"A gain counts from {text.percent(found.least_gain)} on, and from more on a machine that is noisy. "
     if found.planned_steps is not None:
         steps = text.plural(found.planned_steps, "step")
         least += f"What takes longer to start than it saves over {steps} is dropped. "

@@ -39,6 +39,9 @@ def points(tuning: Tuning) -> list[Point]:
             found.append(Point(" + ".join(sorted(after)), speeds[after], trial.peak_memory))
     measured = tuning.speed or tuning.effect
     if tuning.adopted and tuning.peaks is not None and measured is not None:
+        # What the search found of the same set is less certain.
+        searched = " + ".join(sorted(change.id for change in tuning.adopted))
+        found = [each for each in found if each.label != searched]
         found.append(Point("adopted", measured.ratio, tuning.peaks[1]))
     if len(found) < 2:
         return []

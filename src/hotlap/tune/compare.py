@@ -19,7 +19,7 @@ from hotlap.tune.goals import objective
 from hotlap.tune.guard import identical
 from hotlap.tune.journal import open_journal
 from hotlap.tune.options import Options
-from hotlap.tune.proof import Launch, launch_pair, proof_steps, prove, same_training, warnings_of
+from hotlap.tune.proof import Launch, launch_pair, over_budget, proof_steps, prove, same_training, warnings_of
 from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, effect, least_gain, too_noisy
 from hotlap.tune.target import Target
 from hotlap.tune.work import NO_OP_PAIRS
@@ -102,6 +102,7 @@ def compare(
         )
         noisy = too_noisy(effect(alone.no_op, 0.95))
         warnings = [*changed, *([noisy] if noisy else []), *warnings_of(launches, judgement, measured, here.cores)]
+        warnings += over_budget(journal.spent(), options.budget)
         comparison = Comparison(
             name=journal.directory.name,
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

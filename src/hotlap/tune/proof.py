@@ -35,6 +35,8 @@ STEPS = 120
 SECONDS = 4.0
 #: ... but never fewer than this, however long a step takes.
 FEWEST_STEPS = 24
+#: From so much of the budget on it is said that it was not kept.
+OVER_BUDGET = 1.1
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +222,13 @@ def borne_out(judgement: Judgement, wholes: Sequence[float]) -> Judgement:
     if wholes and ((judgement == "faster" and median(wholes) <= 1) or (judgement == "slower" and median(wholes) >= 1)):
         return "unclear"
     return judgement
+
+
+def over_budget(spent: float, budget: float) -> list[str]:
+    """That it took longer than was asked for, where it did; both in seconds."""
+    if spent <= OVER_BUDGET * budget:
+        return []
+    return [f"it took {spent:.0f} s of a budget of {budget:.0f} s: what had begun was finished"]
 
 
 def warnings_of(

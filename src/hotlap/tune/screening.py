@@ -149,6 +149,6 @@ def _smaller(before: AnyArm, after: AnyArm, speed: Effect) -> tuple[bool, str]:
 def _dropped(judgement: Judgement, least: float) -> str:
     return {
         "slower": "slower",
-        "not faster": f"a gain of {100 * least:.2g}% or more is excluded",
+        "not faster": f"a gain of {100 * least:.2g}% or more is unlikely",
         "unclear": f"no gain of more than {100 * least:.2g}% could be shown",
     }.get(judgement, judgement)

@@ -36,7 +36,7 @@ from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.options import Options
-from hotlap.tune.proof import first_look_seconds
+from hotlap.tune.proof import first_look_seconds, over_budget
 from hotlap.tune.room import measured_peaks, memory_limit, obstacle
 from hotlap.tune.screening import Wanted, trial_of
 from hotlap.tune.statistics import ALPHA, least_gain, too_noisy
@@ -357,6 +357,7 @@ class _Search:
         if claim is not None:
             self.warnings += claim.warnings(self.environment.cores)
         handover = self.hand_over(adopted, baseline) if adopted is not None else None
+        self.warnings += over_budget(self.journal.spent(), self.options.budget)
         refused = [trial for trial in self.trials if trial.why.startswith(REFUSED)]
         return Tuning(
             name=self.journal.directory.name,
