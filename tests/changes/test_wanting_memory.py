@@ -11,6 +11,7 @@ from test_propose import KEYS, ids, situation
 
 from hotlap.changes import Situation, propose
 from hotlap.changes.conflicts import conflicts
+from hotlap.changes.memory import saves_too_little
 from hotlap.records import Change
 
 BOTH = {"importable": ["bitsandbytes", "torchao"]}
@@ -107,3 +108,27 @@ def test_what_does_not_go_together_has_a_reason() -> None:
     assert conflicts([budget], situation(compiled=True)) is None
     assert "channels_last" in (conflicts([change("layout", "channels_last"), change("optimizer", "8bit")], it) or "")
     assert conflicts([change("layout", "channels_last"), change("optimizer", "8bit-torchao")], it) is None
+
+
+def test_what_can_take_most_off_the_peak_is_tried_first() -> None:
+    """Whatever its bound of speed is; what takes nothing off is not tried, and of some nothing is known."""
+    it = wanting(holding(blocks=8))
+    wanted, skipped = propose(it, 0.02)
+    least = [change.memory[0] for change in wanted if change.memory is not None]
+    assert least == sorted(least)
+    assert least[-1] < 0
+    known = [change.memory is not None for change in wanted]
+    assert known == sorted(known, reverse=True)
+    why = {trial.change.id: trial.why for trial in skipped}
+    assert why["workers=2"] == "not tried: it takes nothing off the peak of memory"
+    assert not [each for each in why.values() if "it could give" in each]
+
+
+def test_a_little_off_the_peak_is_not_worth_a_trial() -> None:
+    it = wanting(holding())
+    change = Change(name="a", value="1", title="", numerics="exact", memory=(-MB, 0))
+    said = saves_too_little(change, it)
+    assert said is not None
+    assert said.startswith("it could take at most 1.0 MiB off the peak of memory, and less counts from")
+    assert saves_too_little(msgspec.structs.replace(change, memory=(-sum(HELD.values()), 0)), it) is None
+    assert saves_too_little(msgspec.structs.replace(change, memory=None), it) is None

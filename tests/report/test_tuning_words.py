@@ -111,3 +111,10 @@ def test_the_adopted_set_is_a_point_by_its_proof() -> None:
 def test_a_trial_whose_memory_is_unknown_is_no_point() -> None:
     """It was switched in a process that others used, too; with nothing but the baseline there is no table."""
     assert pareto.points(tuned(trial("a", [], 2.0, None))) == []
+
+
+def test_nothing_that_was_tried_for_memory_was_smaller() -> None:
+    """Nobody asked for faster."""
+    made = msgspec.structs.replace(tuned(trial("a", [], 0.9, 150)), goal="memory", effect=None, claimed=[])
+    assert "none was proven smaller" in verdicts.tuning_headline(made)
+    assert "none was proven faster" in verdicts.tuning_headline(msgspec.structs.replace(made, goal="cost"))

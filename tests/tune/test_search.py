@@ -15,9 +15,11 @@ import pytest
 from scripts import SLOW_FETCH
 
 from hotlap.errors import TrainingFailed
-from hotlap.records import Tuning, read_record
+from hotlap.records import Change, Trial, Tuning, read_record
+from hotlap.tune.journal import Journal
 from hotlap.tune.options import Options
-from hotlap.tune.search import tune
+from hotlap.tune.screening import trial_of
+from hotlap.tune.search import _NO_TIME, _Search, tune
 from hotlap.tune.target import Target
 
 pytestmark = pytest.mark.slow
@@ -146,3 +148,24 @@ def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
     assert tuning.no_op.pairs == next(
         value["value"]["no_op"]["pairs"] for value in map(json.loads, journal) if value["key"] == "baseline"
     )
+
+
+@pytest.mark.parametrize(("spent", "kept_for_a_proof"), [(50.0, 30.0), (70.0, 0.0)])
+def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(
+    spent: float, kept_for_a_proof: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """But for one first look; all of it where there is too little even for that. What was tried stays tried."""
+    journal = Journal(tmp_path)
+    monkeypatch.setattr(journal, "spent", lambda: spent)
+    search = object.__new__(_Search)
+    search.journal, search.until, search.reserved = journal, 90.0, 36.0
+    change = Change(name="a", value="1", title="", numerics="exact")
+    tried = trial_of([], [change], "slower", "slower")
+    late = trial_of([], [change], "unclear", f"not tried: {_NO_TIME}; a larger --budget goes on")
+    search.trials, search.unfinished = [tried, late], True
+    asked: list[tuple[float, list[Trial]]] = []
+    monkeypatch.setattr(search, "climb", lambda *_: asked.append((search.reserved, search.trials)))
+    search.climb_on(None, None, 30.0)  # type: ignore[arg-type]
+    assert asked == [(kept_for_a_proof, [tried])]
+    assert not search.unfinished
+    journal.close()

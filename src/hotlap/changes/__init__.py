@@ -32,7 +32,7 @@ from hotlap.changes import (
     threads,
 )
 from hotlap.changes.conflicts import conflicts, incompatible
-from hotlap.changes.memory import predicted
+from hotlap.changes.memory import most_saved_first, predicted, saves_too_little
 from hotlap.changes.situation import Situation
 from hotlap.records import Change, Trial
 
@@ -45,7 +45,6 @@ FAMILIES = (
     distributed,
     checkpointing,
     allocator,
-    threads,
     precision,
     layout,
     optimizer,
@@ -54,6 +53,7 @@ FAMILIES = (
     lengths,
     padding,
     batch,
+    threads,
     compiling,
     perceptual,
     larger_batch,
@@ -74,25 +74,34 @@ def possible(situation: Situation) -> list[Change]:
 def propose(situation: Situation, minimum: float) -> tuple[list[Change], list[Trial]]:
     """Return the changes to try, and those that are not worth a trial with the reason.
 
-    ``minimum``: a change whose bound is below ``1 + minimum`` is not tried.
+    ``minimum``: a change whose bound is below ``1 + minimum`` is not tried. Where the goal is memory, bounds of speed
+    say nothing: then one is not tried that cannot make the peak smaller.
     """
     wanted: list[Change] = []
     skipped: list[Trial] = []
+    for_memory = situation.goal == "memory"
     for proposed in possible(situation):
         change = msgspec.structs.replace(proposed, memory=predicted(proposed, situation))
-        obstacle = conflicts([change], situation)
-        if obstacle:
-            skipped.append(_skipped(change, f"not tried: {obstacle}"))
-        elif change.bound is not None and change.bound < 1 + minimum:
-            least = f"a gain counts from {1 + minimum:.3f}x on"
-            most = f"at most {change.bound:.3f}x" if change.bound >= 1.0005 else "nothing that shows"
-            why = f"not tried: it could give {most}, and {least}"
-            skipped.append(_skipped(change, why))
+        hopeless = saves_too_little(change, situation) if for_memory else _too_slow(change, minimum)
+        why = conflicts([change], situation) or hopeless
+        if why:
+            skipped.append(_skipped(change, f"not tried: {why}"))
         else:
             wanted.append(change)
     # With little time, what can hardly pay must not take it from what can.
-    wanted.sort(key=lambda change: change.bound is not None and change.bound < WORTH_IT)
+    if for_memory:
+        wanted.sort(key=most_saved_first)
+    else:
+        wanted.sort(key=lambda change: change.bound is not None and change.bound < WORTH_IT)
     return wanted, skipped
+
+
+def _too_slow(change: Change, minimum: float) -> str | None:
+    """Why its bound is too low to be tried."""
+    if change.bound is None or change.bound >= 1 + minimum:
+        return None
+    most = f"at most {change.bound:.3f}x" if change.bound >= 1.0005 else "nothing that shows"
+    return f"it could give {most}, and a gain counts from {1 + minimum:.3f}x on"
 
 
 def asked(name: str, value: str, situation: Situation) -> Change:

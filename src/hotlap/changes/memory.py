@@ -28,6 +28,9 @@ _AUTOCAST_COPY = 2
 #: Batches that a worker keeps ready where nothing says otherwise (torch's default).
 _PREFETCH = 2
 
+#: A peak counts as smaller from this share on: the process itself takes some of it, launch by launch.
+LEAST_MEMORY = 0.02
+
 #: At least, and at most (None: not known).
 Interval = tuple[int, int | None]
 
@@ -55,6 +58,25 @@ def predicted(change: Change, situation: Situation) -> Interval | None:
     how = _PREDICTIONS.get(change.name)
     held = _held(situation)
     return how(change, situation, held) if how is not None and held is not None else None
+
+
+def saves_too_little(change: Change, situation: Situation) -> str | None:
+    """Why this change, whose memory has been predicted, cannot make the peak smaller; None where it may."""
+    peak = situation.peak
+    if change.memory is None or peak is None or -change.memory[0] >= LEAST_MEMORY * peak:
+        return None
+    if change.memory[0] >= 0:
+        return "it takes nothing off the peak of memory"
+    mib = 2**20
+    return (
+        f"it could take at most {-change.memory[0] / mib:.1f} MiB off the peak of memory, and less counts from "
+        f"{LEAST_MEMORY * peak / mib:.1f} MiB on"
+    )
+
+
+def most_saved_first(change: Change) -> tuple[int, bool]:
+    """A key to sort changes by where memory is what is to become less; of some nothing is known."""
+    return (0 if change.memory is None else change.memory[0], change.name not in _PREDICTIONS)
 
 
 def _held(situation: Situation) -> _Held | None:

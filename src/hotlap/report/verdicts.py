@@ -81,14 +81,19 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
             trial.why.startswith("not tried: ") and "time" not in trial.why for trial in tuning.trials
         ):
             return "Nothing to gain: no change was worth a trial."
+        better = "smaller" if tuning.goal == "memory" else "faster"
         measured = sum(trial.effect is not None for trial in tuning.trials)
-        unmeasured = len(tuning.trials) - measured
+        late = sum(trial.effect is None and trial.why.startswith("not tried: ") for trial in tuning.trials)
+        failed = len(tuning.trials) - measured - late
         if not measured:
-            return f"Nothing proven: of {text.plural(len(tuning.trials), 'change')} none could be measured."
-        if unmeasured:
-            none = f"of {text.plural(measured, 'change')} measured none was proven faster"
-            return f"Nothing proven: {none}, and {unmeasured} more could not be measured."
-        return f"Nothing to gain: of {text.plural(measured, 'change')} measured none was proven faster."
+            could = "no time was left for any" if late and not failed else "none could be measured"
+            return f"Nothing proven: of {text.plural(len(tuning.trials), 'change')} {could}."
+        if late or failed:
+            none = f"of {text.plural(measured, 'change')} measured none was proven {better}"
+            more = [f"{failed} more could not be measured"] if failed else []
+            more += [f"for {late} more no time was left"] if late else []
+            return f"Nothing proven: {none}, and {' and '.join(more)}."
+        return f"Nothing to gain: of {text.plural(measured, 'change')} measured none was proven {better}."
     if tuning.effect is None:
         return f"{text.plural(len(tuning.adopted), 'change')} kept, but not measured together in fresh processes."
     changes = ", ".join(text.shorten(change.id, 40) for change in tuning.adopted)

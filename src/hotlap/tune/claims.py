@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, SameTraining, Trial
 from hotlap.tune.costs import FIRST_LOOKS
 from hotlap.tune.engines import Engine
-from hotlap.tune.goals import LEAST_MEMORY, SPEED_FLOOR, objective
+from hotlap.tune.goals import SPEED_FLOOR, objective
 from hotlap.tune.guard import identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
 from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of, without

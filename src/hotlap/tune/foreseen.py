@@ -121,14 +121,18 @@ def excluded(changes: Sequence[Foreseen]) -> list[Excluded]:
 
 def _of_record(situation: Situation, least_gain: float) -> list[Foreseen]:
     wanted, skipped = propose(situation, least_gain)
-    tried = [
-        Foreseen(change=change, prospect="tried", why="" if change.bound is None else f"at most {change.bound:.2f}x")
-        for change in wanted
-    ]
+    tried = [Foreseen(change=change, prospect="tried", why=_at_most(change, situation.goal)) for change in wanted]
     return tried + [
         Foreseen(change=trial.change, prospect="not tried", why=trial.why.removeprefix("not tried: "))
         for trial in skipped
     ]
+
+
+def _at_most(change: Change, goal: Goal) -> str:
+    """What it can give, where that is known."""
+    if goal == "memory":
+        return "" if change.memory is None else f"at most {-change.memory[0] / 2**20:.1f} MiB off the peak"
+    return "" if change.bound is None else f"at most {change.bound:.2f}x"
 
 
 def _of_any(situation: Situation) -> list[Foreseen]:

@@ -17,8 +17,6 @@ from hotlap.tune.proof import Launch
 
 #: Who asks for less memory accepts a slower training, but not any: recomputing everything costs about a third.
 SPEED_FLOOR = 0.6
-#: A peak counts as smaller from this share on: the process itself takes some of it, launch by launch.
-LEAST_MEMORY = 0.02
 #: What counts for a candidate that is not where the baseline ends: it is not sooner, whatever the speed of its steps.
 NEVER = 0.9
 

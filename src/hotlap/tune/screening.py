@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, Trial
 from hotlap.tune.arms import AnyArm, ArmFailed, LiveArm, measure_blocks
 from hotlap.tune.bench import Bench, on_top
 from hotlap.tune.disturbances import BlockPair, stalled
-from hotlap.tune.goals import LEAST_MEMORY, SPEED_FLOOR
+from hotlap.tune.goals import SPEED_FLOOR
 from hotlap.tune.guard import identical, strictest
 from hotlap.tune.proof import peak
 from hotlap.tune.statistics import SEARCH_ALPHA, SEARCH_HOPELESS, SEARCH_LOOKS, Pair, effect, sequential

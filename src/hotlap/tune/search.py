@@ -54,6 +54,7 @@ from hotlap.tune.work import (
 )
 
 REFUSED = "not tried here: "
+_NO_TIME = "the search's share was used up"
 _OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
 
 
@@ -110,7 +111,12 @@ class _Search:
         shares = baseline.facts.world_size == 1 and self.options.goal != "memory"
         self.engine.settle(baseline.facts, shares=shares)
         climb = self.climb(baseline, machine)
+        if not climb.best and self.unfinished and not self.for_others:
+            climb = self.climb_on(baseline, machine, needed)
         best = self.checked(climb.best, baseline)
+        if best:
+            # What trains the same and was found is proven before other trainings are looked for.
+            self.until = min(self.options.budget, max(self.until, self.journal.spent() + needed))
         claim = self.prove(best, baseline, "throughput" if self.options.goal == "time-to-quality" else None)
         skipped = climb.skipped
         if self.quality is not None:
@@ -249,6 +255,14 @@ class _Search:
         climb.run()
         return climb
 
+    def climb_on(self, baseline: Baseline, machine: Machine, first_look: float) -> Climb:
+        """Go on with what no time was left for, since nothing is to be proven yet: in the time kept for a proof, of
+        which a first look is left, or nothing where there is too little for one anyway."""
+        self.reserved = first_look if self.time_left() > first_look else 0.0
+        self.trials = [trial for trial in self.trials if _NO_TIME not in trial.why]
+        self.unfinished = False
+        return self.climb(baseline, machine)
+
     def situation(self, seen: Seen, machine: Machine, best: Sequence[Change]) -> Situation:
         return Situation(
             diagnosis=seen.diagnosis,
@@ -309,7 +323,7 @@ class _Search:
         elif len(changes) == 1:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
-            why = "the time is kept for what --set asks for" if self.for_others else "the search's share was used up"
+            why = "the time is kept for what --set asks for" if self.for_others else _NO_TIME
             trial = trial_of(best, changes, "unclear", f"not tried: {why}; a larger --budget goes on")
         else:
             return None
