@@ -105,7 +105,9 @@ def test_a_tuning_is_called_what_it_proved() -> None:
     """Nothing tried, nothing measured, nothing proven and something proven are told apart."""
     failed = made_up.trial(effect=None, kept=False, judgement="unclear")
     measured = made_up.trial(kept=False, judgement="unclear")
-    late = made_up.trial(effect=None, kept=False, judgement="unclear", why="not tried: the search's share was used up")
+    late = made_up.trial(
+        effect=None, kept=False, judgement="unclear", why="not tried: no time; a larger --budget goes on"
+    )
     none = {"adopted": [], "effect": None, "judgement": "unclear"}
     headlines = [
         verdicts.tuning_headline(made_up.tuning(trials=[], **none)),
@@ -122,7 +124,7 @@ def test_a_tuning_is_called_what_it_proved() -> None:
         "Nothing to gain: no change was worth a trial.",
         "Nothing proven: of 1 change none could be measured.",
         "Nothing proven: of 1 change measured none was proven faster, and 1 more could not be measured.",
-        "Nothing proven: of 1 change measured none was proven faster, and 1 more could not be measured and for 1 more no",
+        "Nothing proven: of 1 change measured none was proven faster, and 1 more could not be measured and for",
         "Nothing proven: of 1 change measured none was proven faster, and for 1 more no time was left.",
         "Nothing proven: of 1 change no time was left for any.",
         "Nothing to gain: of 1 change measured none was proven faster.",

@@ -29,7 +29,7 @@ from hotlap.cli.options import (
 )
 from hotlap.cli.results import short, tuning_options, write_page
 from hotlap.errors import FindingsPresent, RunError, TrainingFailed, UsageError
-from hotlap.records import Goal
+from hotlap.records import DID, Goal
 from hotlap.terminal import Progress, as_seconds, may_write, print_json, print_view
 
 
@@ -125,7 +125,7 @@ def profile(
         print_view(terminal.profile(run, diagnosis))
     write_page(report, directory)
     if run.info.outcome not in ("finished", "stopped"):
-        raise TrainingFailed(f"the training {run.info.outcome.replace('_', ' ')}: {run.info.reason}")
+        raise TrainingFailed(f"the training {DID.get(run.info.outcome, run.info.outcome)}: {run.info.reason}")
     there = sorted({finding.code for finding in diagnosis.findings} & set(wanted))
     if there:
         raise FindingsPresent(f"found {', '.join(there)}, which --fail-on asked for")

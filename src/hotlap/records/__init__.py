@@ -98,6 +98,7 @@ from hotlap.records.results import (
 from hotlap.records.run import (
     BETWEEN,
     COMPUTING,
+    DID,
     PHASES,
     UNCOUNTED,
     Environment,
@@ -136,6 +137,7 @@ from hotlap.records.work import Calls, Work
 __all__ = [
     "BETWEEN",
     "COMPUTING",
+    "DID",
     "PHASES",
     "SCHEMA",
     "UNCOUNTED",

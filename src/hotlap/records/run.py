@@ -108,6 +108,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Outcome = Literal["finished", "stopped", "crashed", "hung", "out_of_memory", "interrupted"]
+#: What a training did, in a sentence about it; as it stands where it is not named here.
+DID: dict[Outcome, str] = {"out_of_memory": "ran out of memory", "interrupted": "was interrupted"}
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):

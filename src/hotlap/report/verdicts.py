@@ -57,6 +57,10 @@ GOALS = {
 }
 
 
+#: Ends the reason of what there was no time for.
+_LATE = "a larger --budget goes on"
+
+
 def judged(tuning: Tuning) -> str:
     """The judgement in the words of the goal."""
     return _WORDS.get(tuning.goal, {}).get(tuning.judgement, tuning.judgement)
@@ -77,13 +81,11 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
     if not tuning.adopted and kept:
         return f"Nothing proven: the search kept {', '.join(kept)}, and the budget left no time to prove it."
     if not tuning.adopted:
-        if not tuning.trials or all(
-            trial.why.startswith("not tried: ") and "time" not in trial.why for trial in tuning.trials
-        ):
+        late = sum(_LATE in trial.why for trial in tuning.trials)
+        if all(trial.why.startswith("not tried: ") and _LATE not in trial.why for trial in tuning.trials):
             return "Nothing to gain: no change was worth a trial."
         better = "smaller" if tuning.goal == "memory" else "faster"
         measured = sum(trial.effect is not None for trial in tuning.trials)
-        late = sum(trial.effect is None and trial.why.startswith("not tried: ") for trial in tuning.trials)
         failed = len(tuning.trials) - measured - late
         if not measured:
             could = "no time was left for any" if late and not failed else "none could be measured"

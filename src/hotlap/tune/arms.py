@@ -22,7 +22,7 @@ from hotlap.errors import TrainingFailed
 from hotlap.launch.load import Held, during
 from hotlap.launch.process import Limits, Plan, Training
 from hotlap.launch.rundir import steps_of
-from hotlap.records import UNCOUNTED, Change, Environment, Run, Step
+from hotlap.records import DID, UNCOUNTED, Change, Environment, Run, Step
 from hotlap.tune.disturbances import BlockPair, block_of
 from hotlap.tune.target import Target
 
@@ -240,7 +240,7 @@ class Arm:
                 "give it more steps or epochs, enough for some seconds" if steps else "is this the command that trains?"
             )
             raise ArmFailed(f"{self.called} {what}: {advice} (its output: {log})")
-        outcome = info.outcome.replace("_", " ")
+        outcome = DID.get(info.outcome, info.outcome)
         raise ArmFailed(f"{self.called} {outcome} after {steps} steps: {info.reason} (its output: {log})")
 
 
