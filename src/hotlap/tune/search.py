@@ -96,6 +96,8 @@ class _Search:
         self.costs = Costs()
         #: Whether there was no time for something.
         self.unfinished = False
+        #: Seconds of the budget up to which is searched and proven now, and those of them that are the proof's.
+        self.until, self.reserved = options.budget, 0.0
 
     def run(self) -> Tuning:
         self.warnings += self.journal.changed_since(self.environment)
