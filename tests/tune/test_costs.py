@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hotlap.records import Change
-from hotlap.tune.costs import Costs, reserved, until_others
+from hotlap.tune.costs import Costs, Time, reserved, until_others
 
 
 def change(name: str) -> Change:
@@ -33,3 +33,42 @@ def test_the_proof_has_time_for_a_second_claim() -> None:
     assert reserved(600.0, 100.0) == 200.0
     assert reserved(360.0, 100.0) == 144.0
     assert reserved(600.0, 10.0) == 150.0
+
+
+def test_what_is_kept_for_a_proof_is_the_searchs_while_there_is_nothing_to_prove() -> None:
+    """But for one first look; all of it where there is too little even for that."""
+    for spent, left in ((50.0, 10.0), (70.0, 20.0)):
+        time = Time(90.0, lambda spent=spent: spent)  # type: ignore[misc]
+        time.begin(30.0, others=False, named=False)
+        assert time.for_search() == 90.0 - spent - 36.0
+        assert time.nothing_to_prove()
+        assert time.for_search() == left
+
+
+def test_what_was_found_is_proven_before_other_trainings() -> None:
+    """In the time that is kept for them, as far as a first look goes; they get what that leaves."""
+    spent = 34.0
+    time = Time(90.0, lambda: spent)
+    time.begin(38.0, others=True, named=False)
+    assert time.left() == 28.0
+    spent = 49.0
+    assert time.left() == 13.0
+    time.something_to_prove()
+    assert time.left() == 38.0
+    spent = 60.0
+    time.something_to_prove()
+    assert time.left() == 30.0, "no more than the budget"
+    time.begin_others()
+    assert (time.left(), time.for_search()) == (30.0, 18.0)
+
+
+def test_all_that_is_left_may_be_kept_for_other_trainings() -> None:
+    """Where the user named them, and half of it is too short."""
+    time = Time(90.0, lambda: 34.0)
+    time.begin(38.0, others=True, named=True)
+    assert time.for_others
+    assert not time.nothing_to_prove()
+    assert time.left() == 0.0
+    time.begin_others()
+    assert not time.for_others
+    assert time.left() == 56.0

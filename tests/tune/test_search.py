@@ -15,8 +15,8 @@ import pytest
 from scripts import SLOW_FETCH
 
 from hotlap.errors import TrainingFailed
-from hotlap.records import Change, Trial, Tuning, read_record
-from hotlap.tune.journal import Journal
+from hotlap.records import Change, Tuning, read_record
+from hotlap.tune.costs import Time
 from hotlap.tune.options import Options
 from hotlap.tune.screening import trial_of
 from hotlap.tune.search import _NO_TIME, _Search, tune
@@ -150,22 +150,35 @@ def test_a_killed_tuning_leaves_nothing_and_goes_on(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("spent", "kept_for_a_proof"), [(50.0, 30.0), (70.0, 0.0)])
-def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(
-    spent: float, kept_for_a_proof: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """But for one first look; all of it where there is too little even for that. What was tried stays tried."""
-    journal = Journal(tmp_path)
-    monkeypatch.setattr(journal, "spent", lambda: spent)
+class _Found:
+    """A climb that finds nothing, and has no time for one of two changes the first time."""
+
+    best: tuple[Change, ...] = ()
+
+    def __init__(self, search: _Search) -> None:
+        first, second = (Change(name=name, value="1", title="", numerics="exact") for name in "ab")
+        late = trial_of([], [second], "unclear", f"not tried: {_NO_TIME}; a larger --budget goes on")
+        if not search.trials:
+            search.trials += [trial_of([], [first], "slower", "slower"), late]
+            search.unfinished = True
+        else:
+            search.trials.append(trial_of([], [second], "slower", "slower"))
+
+
+def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no time was left for is tried then, and what was tried stays tried."""
     search = object.__new__(_Search)
-    search.journal, search.until, search.reserved = journal, 90.0, 36.0
-    change = Change(name="a", value="1", title="", numerics="exact")
-    tried = trial_of([], [change], "slower", "slower")
-    late = trial_of([], [change], "unclear", f"not tried: {_NO_TIME}; a larger --budget goes on")
-    search.trials, search.unfinished = [tried, late], True
-    asked: list[tuple[float, list[Trial]]] = []
-    monkeypatch.setattr(search, "climb", lambda *_: asked.append((search.reserved, search.trials)))
-    search.climb_on(None, None, 30.0)  # type: ignore[arg-type]
-    assert asked == [(kept_for_a_proof, [tried])]
+    search.time = Time(90.0, lambda: 50.0)
+    search.time.begin(30.0, others=False, named=False)
+    search.trials, search.unfinished = [], False
+    left = []
+
+    def climb(*_: object, **__: object) -> _Found:
+        left.append(search.time.for_search())
+        return _Found(search)
+
+    monkeypatch.setattr(search, "climb", climb)
+    search.searched(None, None)  # type: ignore[arg-type]
+    assert left == [4.0, 10.0]
+    assert [(trial.id, trial.judgement) for trial in search.trials] == [("a=1", "slower"), ("b=1", "slower")]
     assert not search.unfinished
-    journal.close()

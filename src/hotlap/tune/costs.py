@@ -3,7 +3,7 @@ budget is the proof's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from hotlap.records import Change
@@ -55,3 +55,56 @@ def until_others(spent: float, budget: float, first_look: float, *, named: bool)
     """
     half = (budget - spent) / 2
     return spent if named and half < FIRST_LOOKS * first_look else spent + half
+
+
+class Time:
+    """What of a budget is whose: the search's and the proof's, and where they are tried, other trainings' after that.
+
+    Seconds throughout. ``spent`` tells those that are over.
+    """
+
+    def __init__(self, budget: float, spent: Callable[[], float]) -> None:
+        self.budget, self.spent = budget, spent
+        self.first_look = 0.0
+        #: Up to when is searched and proven now, and how much of that is the proof's.
+        self.until, self.reserved = budget, 0.0
+        #: Whether all that is left is kept for other trainings.
+        self.for_others = False
+
+    def begin(self, first_look: float, *, others: bool, named: bool) -> None:
+        """With what trains the same. ``others``: other trainings are tried after that; ``named``: only by the user."""
+        self.first_look = first_look
+        if not others:
+            self.reserved = reserved(self.budget, first_look)
+            return
+        self.until = until_others(self.spent(), self.budget, first_look, named=named)
+        self.for_others = self.until <= self.spent()
+        self._reserve()
+
+    def begin_others(self) -> None:
+        """With other trainings, which get what is left."""
+        self.until, self.for_others = self.budget, False
+        self._reserve()
+
+    def nothing_to_prove(self) -> bool:
+        """Give the search what is kept for a proof: but for a first look, or all, where even that has no room.
+
+        False where there is nothing to give.
+        """
+        if self.for_others:
+            return False
+        self.reserved = self.first_look if self.left() > self.first_look else 0.0
+        return True
+
+    def something_to_prove(self) -> None:
+        """A first look comes before other trainings."""
+        self.until = min(self.budget, max(self.until, self.spent() + self.first_look))
+
+    def left(self) -> float:
+        return self.until - self.spent()
+
+    def for_search(self) -> float:
+        return self.left() - self.reserved
+
+    def _reserve(self) -> None:
+        self.reserved = reserved(max(self.left(), 0.0), self.first_look)

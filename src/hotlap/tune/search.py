@@ -31,7 +31,7 @@ from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb
 from hotlap.tune.conclusions import earned_back, median_peaks, never_tried, shown
-from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, reserved, until_others
+from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
@@ -96,8 +96,7 @@ class _Search:
         self.costs = Costs()
         #: Whether there was no time for something.
         self.unfinished = False
-        #: Seconds of the budget up to which is searched and proven now, and those of them that are the proof's.
-        self.until, self.reserved = options.budget, 0.0
+        self.time = Time(options.budget, journal.spent)
 
     def run(self) -> Tuning:
         self.warnings += self.journal.changed_since(self.environment)
@@ -108,24 +107,21 @@ class _Search:
         needed = first_look_seconds(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
         self.asked = [resolved(change, situation) for change in self.options.asked]
-        self.part(needed, others=False)
+        self.time.begin(needed, others=self.quality is not None, named=self.only_asked)
         # Of several ranks all would have to switch at the same moment. Peaks of memory belong to processes.
         shares = baseline.facts.world_size == 1 and self.options.goal != "memory"
         self.engine.settle(baseline.facts, shares=shares)
-        climb = self.climb(baseline, machine)
-        if not climb.best and self.unfinished and not self.for_others:
-            climb = self.climb_on(baseline, machine, needed)
+        climb = self.searched(baseline, machine)
         best = self.checked(climb.best, baseline)
         if best:
-            # What trains the same and was found is proven before other trainings are looked for.
-            self.until = min(self.options.budget, max(self.until, self.journal.spent() + needed))
+            self.time.something_to_prove()
         claim = self.prove(best, baseline, "throughput" if self.options.goal == "time-to-quality" else None)
         skipped = climb.skipped
         if self.quality is not None:
             # On top of what trains the same, or where that could not be shown, of the script as it is.
             start = claim.changes if claim is not None and claim.holds else []
-            self.part(needed, others=True)
-            further = self.climb(baseline, machine, start, trajectory=True)
+            self.time.begin_others()
+            further = self.searched(baseline, machine, start, trajectory=True)
             measured = ids([trial.change for trial in self.trials])
             known = ids([trial.change for trial in skipped if trial.change.numerics != "trajectory"])
             skipped = [
@@ -136,17 +132,6 @@ class _Search:
                 other = self.prove(further.best, baseline)
                 claim = other if claim is None or (other is not None and other.holds) else claim
         return self.conclude(baseline, claim, skipped)
-
-    def part(self, first_look: float, *, others: bool) -> None:
-        """Begin with what trains the same, or with other trainings, which get what the first left."""
-        budget, spent = self.options.budget, self.journal.spent()
-        self.for_others = False
-        if self.quality is None:
-            self.until, self.reserved = budget, reserved(budget, first_look)
-            return
-        self.until = budget if others else until_others(spent, budget, first_look, named=self.only_asked)
-        self.for_others = self.until <= spent
-        self.reserved = reserved(max(self.until - spent, 0.0), first_look)
 
     @property
     def quality(self) -> str | None:
@@ -206,7 +191,7 @@ class _Search:
             to_the_end=self.target.config is not None,
             goal=goal or self.options.goal,
             quality=self.quality,
-            time_left=self.time_left,
+            time_left=self.time.left,
             progress=self.progress,
         )
 
@@ -235,6 +220,19 @@ class _Search:
                 "the training does not repeat itself with the same seed, so bit-identical losses cannot be asked of it"
             )
 
+    def searched(
+        self, baseline: Baseline, machine: Machine, start: Sequence[Change] = (), *, trajectory: bool = False
+    ) -> Climb:
+        """Climb; while there is nothing to prove, also in the time that was kept for a proof."""
+        before, unfinished = len(self.trials), self.unfinished
+        climb = self.climb(baseline, machine, start, trajectory=trajectory)
+        late = [trial for trial in self.trials[before:] if _NO_TIME in trial.why]
+        if late and ids(climb.best) == ids(start) and self.time.nothing_to_prove():
+            self.trials = [trial for trial in self.trials if trial not in late]
+            self.unfinished = unfinished
+            climb = self.climb(baseline, machine, start, trajectory=trajectory)
+        return climb
+
     def climb(
         self, baseline: Baseline, machine: Machine, start: Sequence[Change] = (), *, trajectory: bool = False
     ) -> Climb:
@@ -256,14 +254,6 @@ class _Search:
         climb.trials = self.trials
         climb.run()
         return climb
-
-    def climb_on(self, baseline: Baseline, machine: Machine, first_look: float) -> Climb:
-        """Go on with what no time was left for, since nothing is to be proven yet: in the time kept for a proof, of
-        which a first look is left, or nothing where there is too little for one anyway."""
-        self.reserved = first_look if self.time_left() > first_look else 0.0
-        self.trials = [trial for trial in self.trials if _NO_TIME not in trial.why]
-        self.unfinished = False
-        return self.climb(baseline, machine)
 
     def situation(self, seen: Seen, machine: Machine, best: Sequence[Change]) -> Situation:
         return Situation(
@@ -289,7 +279,7 @@ class _Search:
         """Try each of these sets on top of the best one, as many at once as there are devices."""
         seen = self.look_at(best, baseline)
         situation = self.situation(seen, machine, best)
-        seconds = self.search_time() * SHARE_OF_A_TRIAL
+        seconds = self.time.for_search() * SHARE_OF_A_TRIAL
         refused: dict[int, Trial] = {}
         attempts: dict[str, Attempt] = {}
         keys = [f"try {names(best) or 'baseline'} | {names(changes)}" for changes in sets]
@@ -297,7 +287,7 @@ class _Search:
             why = obstacle(on_top(best, changes), changes, situation, self.target, self.trials, self.journal)
             if why:
                 refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{why}")
-            elif key in self.journal.entries or self.search_time() > self.costs.of(changes):
+            elif key in self.journal.entries or self.time.for_search() > self.costs.of(changes):
                 # What is in the journal takes no time.
                 attempts[key] = Attempt(best=list(best), changes=list(changes), wanted=self.wanted, seconds=seconds)
         for each in attempts.values():
@@ -325,21 +315,13 @@ class _Search:
         elif len(changes) == 1:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
-            why = "the time is kept for what --set asks for" if self.for_others else _NO_TIME
+            why = "the time is kept for what --set asks for" if self.time.for_others else _NO_TIME
             trial = trial_of(best, changes, "unclear", f"not tried: {why}; a larger --budget goes on")
         else:
             return None
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
         self.progress(f"{trial.title}: {figure}{trial.why}")
         return trial
-
-    def time_left(self) -> float:
-        """Seconds of the budget, or of its first part."""
-        return self.until - self.journal.spent()
-
-    def search_time(self) -> float:
-        """Seconds that the search may still take."""
-        return self.time_left() - self.reserved
 
     def limit(self, baseline: Baseline) -> Limit | None:
         if baseline.flops is None:
