@@ -129,6 +129,6 @@ def test_a_little_off_the_peak_is_not_worth_a_trial() -> None:
     change = Change(name="a", value="1", title="", numerics="exact", memory=(-MB, 0))
     said = saves_too_little(change, it)
     assert said is not None
-    assert said.startswith("it could take at most 1.0 MiB off the peak of memory, and less counts from")
+    assert said.startswith("it could take at most 1.0 MiB off the peak of memory, and that counts from")
     assert saves_too_little(msgspec.structs.replace(change, memory=(-sum(HELD.values()), 0)), it) is None
     assert saves_too_little(msgspec.structs.replace(change, memory=None), it) is None

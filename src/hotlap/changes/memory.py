@@ -69,7 +69,7 @@ def saves_too_little(change: Change, situation: Situation) -> str | None:
         return "it takes nothing off the peak of memory"
     mib = 2**20
     return (
-        f"it could take at most {-change.memory[0] / mib:.1f} MiB off the peak of memory, and less counts from "
+        f"it could take at most {-change.memory[0] / mib:.1f} MiB off the peak of memory, and that counts from "
         f"{LEAST_MEMORY * peak / mib:.1f} MiB on"
     )
 
