@@ -131,3 +131,22 @@ def test_what_was_good_at_the_same_time_is_tried_on_top_of_the_best() -> None:
     made = climb(machine, [change("cache"), change("workers", "2"), change("precision")], slots=3)
     assert best(made) == {"workers=2", "precision=on"}
     assert ["workers=2"] in [trial.against for trial in made.trials if trial.change.name == "cache"]
+
+
+def test_what_is_left_is_ordered_anew_where_one_was_kept() -> None:
+    """Once the data comes fast, what its wait had hidden is tried before the rest."""
+    data, small, hidden = change("data"), change("small"), change("hidden")
+    asked: list[str] = []
+
+    def propose(best: Sequence[Change]) -> tuple[list[Change], list[Trial]]:
+        return ([hidden, data] if data in best else [data, small, hidden]), []
+
+    def attempt(best: Sequence[Change], sets: Sequence[Sequence[Change]]) -> list[Trial | None]:
+        (tried,) = sets
+        asked.append(tried[0].name)
+        kept = tried[0] is data
+        against = [each.id for each in best]
+        return [Trial(change=tried[0], against=against, effect=None, judgement="unclear", kept=kept, why="")]
+
+    Climb(propose, attempt).run()
+    assert asked == ["data", "hidden", "small"]

@@ -2,7 +2,7 @@
 
     best = baseline
     ┌─> diagnosis of the best set ──> changes worth trying
-    │     each alone on top of it ──> kept | dropped
+    │     each alone on top of it ──> kept | dropped; what is left is ordered anew where one was kept
     │     those that interact and were dropped alone, together ──> kept | dropped
     └── once more where the set has grown: what cost little of a slow step may cost much of a fast one
 
@@ -72,7 +72,15 @@ class Climb:
             kept = sorted((trial for trial in found if trial.kept), key=_ratio, reverse=True)
             if kept:
                 self.best = on_top(self.best, [kept[0].change, *kept[0].beside])
+                waiting = self.in_order(waiting)
             waiting[:0] = [[trial.change, *trial.beside] for trial in kept[1:]]
+
+    def in_order(self, waiting: Sequence[Sequence[Change]]) -> list[Sequence[Change]]:
+        """What is worth most on this set comes first; what is not proposed on it any more, last."""
+        if len(waiting) < 2:
+            return list(waiting)
+        order = {change.id: number for number, change in enumerate(self.propose(self.best)[0])}
+        return sorted(waiting, key=lambda changes: order.get(changes[0].id, len(order)))
 
     def is_new(self, changes: Sequence[Change]) -> bool:
         """Whether it has not been tried on top of this set, nor is in it."""
