@@ -1,10 +1,10 @@
 """hotlap against its peers on scripts that nobody prepared: speed reached, time to the verdict, wrong claims.
 
-    python benchmarks/peers.py --peers-venv /tmp/peers [--only SCRIPT] [--tools hotlap,train-doctor] [--rounds 7]
+    python benchmarks/peers.py --peers-venv /tmp/peers [--only SCRIPT] [--tools hotlap,train-doctor] [--rounds 5]
 
 Five scripts of ``scripts``; `hotlap tune`, `train-doctor fix`, pytorch-autotune and Lightning's batch-size finder, each
 at its own defaults (hotlap with five minutes), one at a time. With what each of them recommends in the end is then
-trained, from the first import to the end: in every round the unchanged script, the same again, and each recommendation,
+trained, for a few of the script's epochs: in every round the unchanged script, the same again, and each recommendation,
 in an order that rotates, all with the round's seed. Two ratios are kept: of the whole process, and of the epochs after
 the first third, which compilation and start-up do not touch. How one trains with it: ``peer_verdicts.py``.
 
@@ -111,12 +111,11 @@ class Peers:
         return subprocess.run([self.python, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def launch(words: list[str], script: Script, folder: Path, seed: int, epochs: int | None) -> dict[str, Any]:
+def launch(words: list[str], script: Script, folder: Path, seed: int) -> dict[str, Any]:
     """Train once; when each epoch was printed, the final loss, and the seconds of all of it."""
     path = HERE / "scripts" / f"{script.name}.py"
     places = {"script": str(path), "tuned.py": str(folder / "tuned.py"), "result.json": str(folder / "result.json")}
-    command = [places.get(word, word) for word in words] + ["--seed", str(seed)]
-    command += [] if epochs is None else ["--epochs", str(epochs)]
+    command = [places.get(word, word) for word in words] + ["--seed", str(seed), "--epochs", str(script.epochs)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     times: list[float] = []
     loss = None
@@ -144,7 +143,7 @@ def launch(words: list[str], script: Script, folder: Path, seed: int, epochs: in
     }
 
 
-def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int, epochs: int | None) -> list[dict[str, Any]]:
+def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int) -> list[dict[str, Any]]:
     """Rounds of launches until there are enough for each arm; a tool that was added later gets rounds of its own."""
     kept = KEPT / script.name / "rounds.jsonl"
     done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
@@ -160,7 +159,7 @@ def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int, epochs: in
         order = order[number % len(order) :] + order[: number % len(order)]
         made = {}
         for name in order:
-            made[name] = launch(arms[name], script, KEPT / script.name / name, number, epochs)
+            made[name] = launch(arms[name], script, KEPT / script.name / name, number)
             print(f"{script.name}, round {number + 1}, {name}: {made[name]['seconds']:.1f} s", file=sys.stderr)
         done.append(made)
         with open(kept, "a") as file:
@@ -197,8 +196,7 @@ def main() -> None:
     parser.add_argument("--peers-venv", type=Path, required=True)
     parser.add_argument("--only", choices=[script.name for script in SCRIPTS])
     parser.add_argument("--tools", default="hotlap,train-doctor,autotune,lightning")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs", type=int, help="of the launches that are compared, instead of the script's own")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hotlap-budget", default="5m")
     parser.add_argument("--autotune-budget", default="balanced")
     parser.add_argument("--longest", type=float, default=1800, help="seconds that a tool may take")
@@ -220,7 +218,7 @@ def main() -> None:
                 write_whole(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(verdict)))
             verdicts[tool] = msgspec.json.decode((folder / "verdict.json").read_bytes(), type=Verdict)
             print(f"  {verdicts[tool]}", file=sys.stderr)
-        done = rounds(script, verdicts, given.rounds, given.epochs)
+        done = rounds(script, verdicts, given.rounds)
         results[script.name] = {
             "what": script.what,
             "unchanged_seconds": [each["unchanged"]["seconds"] for each in done],
