@@ -15,7 +15,10 @@ from rich.status import Status
 
 from hotlap.errors import RunError, UsageError
 
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_NUMBER = r"\d+(?:\.\d+)?"
+_TIME = re.compile(
+    rf"(?:(?P<h>{_NUMBER})\s*h\s*)?(?:(?P<m>{_NUMBER})\s*m(?:in)?\s*)?(?:(?P<s>{_NUMBER})\s*s)?|(?P<bare>{_NUMBER})"
+)
 _BYTES = {"": 1, "B": 1, "MB": 10**6, "MIB": 2**20, "GB": 10**9, "GIB": 2**30, "TB": 10**12, "TIB": 2**40}
 
 
@@ -74,15 +77,17 @@ def may_write(option: str, path: Path | None, *, force: bool) -> None:
 
 
 def as_seconds(option: str, text: str) -> float:
-    """Parse ``90``, ``90s``, ``10m`` or ``1.5h``.
+    """Parse ``90``, ``90s``, ``10m``, ``1.5h`` or ``2m30s``.
 
     Raises:
         UsageError: it is none of these.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _SECONDS or float(match[1]) <= 0:
-        raise UsageError(f"{option} {text}: give a time such as 90s, 10m or 1h")
-    return float(match[1]) * _SECONDS[match[2]]
+    match = _TIME.fullmatch(text.strip().lower())
+    hours, minutes, seconds = (float(part or 0) for part in match.group("h", "m", "s")) if match else (0.0, 0.0, 0.0)
+    seconds += 3600 * hours + 60 * minutes + float((match and match["bare"]) or 0)
+    if not seconds:
+        raise UsageError(f"{option} {text}: give a time such as 90s, 10m, 1h or 2m30s")
+    return seconds
 
 
 def as_bytes(option: str, text: str) -> int:

@@ -29,7 +29,7 @@ RunDir = Annotated[
 Page = Annotated[Path | None, Parameter(help="Write the HTML page to this file, too.")]
 Force = Annotated[bool, Parameter(negative="", help="Replace output files that exist.")]
 Fresh = Annotated[bool, Parameter(negative="", help="Measure anew what an unfinished run of this has measured.")]
-Budget = Annotated[str, Parameter(help="Time for all of it, e.g. 90s, 10m, 1h.")]
+Budget = Annotated[str, Parameter(help="Time for all of it, e.g. 90s, 2m30s, 1h.")]
 MemoryLimit = Annotated[
     str | None, Parameter(help="End a training whose processes hold more than this together, e.g. 8GiB.")
 ]
