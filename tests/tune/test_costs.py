@@ -21,6 +21,14 @@ def test_the_shortest_trial_of_a_kind_says_what_one_takes() -> None:
     assert costs.of([change("precision")]) == 12.0
 
 
+def test_what_took_longer_than_it_was_given_is_not_begun_with_as_little() -> None:
+    costs = Costs()
+    costs.too_late([change("compile"), change("layout")], 57.0)
+    assert costs.of([change("layout"), change("compile")]) == costs.given([change("layout"), change("compile")]) == 57.0
+    assert costs.of([change("compile")]) < 57.0
+    assert costs.given([change("compile")]) == 0.0
+
+
 def test_half_of_what_is_left_is_kept_for_other_trainings() -> None:
     """All of it where they were named, and half of it is hardly more than a proof."""
     assert until_others(100.0, 600.0, 60.0, named=True) == until_others(100.0, 600.0, 60.0, named=False) == 350.0

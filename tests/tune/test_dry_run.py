@@ -22,9 +22,8 @@ from hotlap.train.config import VrtSpikeConfig
 from hotlap.tune.dry_run import dry_run
 from hotlap.tune.foreseen import unseen
 from hotlap.tune.journal import open_journal
-from hotlap.tune.options import Options
+from hotlap.tune.options import Options, name_of
 from hotlap.tune.room import unfit
-from hotlap.tune.search import name_of
 from hotlap.tune.target import Target
 
 SMALL = "workload: restoration\npatch_size: 48\nbatch_size: 2\nbase_channels: 16\nnum_blocks: 3\n"

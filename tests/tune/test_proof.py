@@ -84,6 +84,13 @@ def test_slow_steps_are_fewer_and_fast_ones_more() -> None:
     assert proof_steps(1.0, 2.0, -50.0) == FEWEST_STEPS
 
 
+def test_launches_are_shorter_so_that_there_are_more() -> None:
+    """Nine pairs, or seven, where half of the usual steps is left; the first look's five otherwise."""
+    assert proof_steps(0.1, 2.0, 18 * 10.0) == 80
+    assert proof_steps(0.1, 2.0, 14 * 9.0) == 70
+    assert proof_steps(0.1, 2.0, 14 * 7.5) == 85  # of five
+
+
 def test_a_metric_counts_only_where_every_launch_has_it() -> None:
     """From both arms."""
     both = {"psnr": 30.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from hotlap.launch.process import Limits
 from hotlap.records import Change, Environment, Facts
 from hotlap.tune.bench import Bench
 from hotlap.tune.room import memory_limit, too_large
+from hotlap.tune.screening import Wanted
 from hotlap.tune.target import Target
-from hotlap.tune.work import Curving, curve, heeded, unheeded
+from hotlap.tune.work import Attempt, Curving, curve, heeded, try_on_top, unheeded
 
 _SCRIPT = """\
 import argparse
@@ -89,6 +91,44 @@ def test_a_curve_begins_with_the_first_step_and_is_empty_where_it_fails(
         assert curve(place, asked)[:5] == losses[:5]
         (tmp_path / "train.py").write_text("raise SystemExit(3)")
         assert curve(place, asked) == []
+    finally:
+        place.close()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_what_does_not_come_to_speed_in_time_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    """As a compilation that takes longer than the search has left; what it was tried on can be measured after it."""
+    place = bench(tmp_path, monkeypatch, heeds=True)
+    script = tmp_path / "train.py"
+    slow = """\
+import time
+
+class Slow(torch.nn.Linear):
+    def forward(self, x):
+        time.sleep(60 if torch.is_autocast_enabled("cpu") else 0)
+        return super().forward(x)
+
+model = Slow("""
+    script.write_text(script.read_text().replace("model = torch.nn.Linear(", slow))
+    change = Change(
+        name="precision", value="bf16", title="bf16", numerics="rounding", inject={"autocast": "bfloat16"}, live=live
+    )
+    wanted = Wanted(least_gain=0.02, least_live_gain=0.02, losses=None)
+    try:
+        place.arm([]).warm()
+        began = time.monotonic()
+        asked = Attempt(best=[], changes=[change], wanted=wanted, seconds=1.0, longest=10.0)
+        assert try_on_top(place, asked) is None
+        assert 10 <= time.monotonic() - began < 30
+        assert place.arm([]).block()
+        # With the time that it takes it would be tried.
+        script.write_text(script.read_text().replace("60 if", "0.01 if"))
+        place.keep()
+        trial = try_on_top(place, asked)
+        assert trial is not None
+        assert trial.judgement == "slower"
     finally:
         place.close()
 

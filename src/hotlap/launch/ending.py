@@ -10,7 +10,7 @@ from hotlap.launch.plan import Limits
 from hotlap.records import Outcome
 
 #: Why a training was ended from outside, None where it ended by itself.
-Reason = Literal["stopped", "hung", "memory_limit", "interrupted", "guardian_gone"]
+Reason = Literal["stopped", "late", "hung", "memory_limit", "interrupted", "guardian_gone"]
 
 _OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", "MemoryError")
 #: The last line of a traceback, of any rank.
@@ -57,7 +57,9 @@ def outcome_of(
     if end["reason"] == "guardian_gone":
         return "crashed", "the process that watched it was killed, and it with it"
     # With several ranks the others may fail, or say that they are finished, after rank 0 has left on purpose.
-    if end["reason"] == "stopped" or any(line["k"] == "end" and line.get("outcome") == "stopped" for line in lines):
+    if end["reason"] in ("stopped", "late") or any(
+        line["k"] == "end" and line.get("outcome") == "stopped" for line in lines
+    ):
         return "stopped", None
     if end["exit"] == 0:
         return "finished", None

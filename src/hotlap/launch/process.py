@@ -71,6 +71,8 @@ class Training:
         self.directory = directory.absolute()
         self.plan = plan
         self.limits = limits or Limits()
+        #: Moment of the monotonic clock at which it is ended, while it is waited for.
+        self.until: float | None = None
         self.changes = changes or {}
         self.environment = known_environment or environment()
         self.pid = 0
@@ -217,6 +219,9 @@ class Training:
             if over:
                 return False
             now = time.monotonic()
+            if self.until is not None and now > self.until:
+                self.close(reason="late")
+                return False
             if now - self._seen_at > self.limits.silence and not self.plan.silent:
                 self.close(reason="hung")
                 return False

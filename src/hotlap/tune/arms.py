@@ -53,6 +53,10 @@ class ArmFailed(TrainingFailed):
     """The training of an arm ended while it was measured; the message says how."""
 
 
+class ArmLate(ArmFailed):
+    """The arm was not where it was awaited within its time."""
+
+
 class Arm:
     """One set of changes in one process. Started when it is first needed."""
 
@@ -92,6 +96,8 @@ class Arm:
         self.warm_blocks = WARM_BLOCKS
         #: Seconds from the start of the command to the end of its first step.
         self.first_step: float | None = None
+        #: Moment of the monotonic clock at which it is ended, while it is waited for.
+        self.until: float | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -120,6 +126,7 @@ class Arm:
                 changes={change.name: change.value for change in self.changes},
                 known_environment=self.environment,
             )
+            self.training.until = self.until
             if not self.training.wait_for_gate():
                 self.fail()
             first = steps_of(self.training.lines)
@@ -177,6 +184,7 @@ class Arm:
     def _steps(self, seconds: float, steps: int, settings: dict[str, Any] | None = None) -> list[Step]:
         """Steps of a block; none where the training came to its end instead."""
         assert self.training is not None
+        self.training.until = self.until
         block = self.training.block(seconds, steps, settings or (self.levers if self.shared else None))
         if block is None:
             if self.training.exit is None or self.training.exit["exit"] != 0:
@@ -229,8 +237,11 @@ class Arm:
         self.training.close()
         run = self.training.run()
         info, steps = run.info, len(run.steps)
+        late = self.training.exit is not None and self.training.exit["reason"] == "late"
         log = self.training.directory / "output.log"
         self.training = None
+        if late:
+            raise ArmLate(f"{self.called} took longer than it was given")
         if info.outcome in ("finished", "stopped"):
             if what is None:
                 what = (

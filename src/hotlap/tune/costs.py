@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from hotlap.records import Change
+from hotlap.tune.bench import ids
 
 _Kind = Literal["compiled", "other"]
 
@@ -28,9 +29,18 @@ class Costs:
     def __init__(self) -> None:
         self._seconds: dict[_Kind, float] = {"compiled": 15.0, "other": 3.0}
         self._tried: set[_Kind] = set()
+        self._given: dict[frozenset[str], float] = {}
 
     def of(self, changes: Sequence[Change]) -> float:
-        return self._seconds[_kind(changes)]
+        return max(self._seconds[_kind(changes)], self.given(changes))
+
+    def given(self, changes: Sequence[Change]) -> float:
+        """What was too little for these, else 0."""
+        return self._given.get(ids(changes), 0.0)
+
+    def too_late(self, changes: Sequence[Change], seconds: float) -> None:
+        """So many seconds were too little."""
+        self._given[ids(changes)] = seconds
 
     def learn(self, changes: Sequence[Change], seconds: float) -> None:
         kind = _kind(changes)

@@ -43,10 +43,9 @@ from hotlap.tune.arguments import ranks
 from hotlap.tune.conclusions import shown
 from hotlap.tune.costs import RESERVED, SHARE_OF_A_TRIAL, reserved
 from hotlap.tune.journal import JournalPlace, place_of, recorded
-from hotlap.tune.options import Options
+from hotlap.tune.options import Options, name_of
 from hotlap.tune.proof import first_look_seconds
 from hotlap.tune.room import MOVES_MEMORY, memory_limit
-from hotlap.tune.search import name_of
 from hotlap.tune.target import Target, python_of
 from hotlap.tune.work import Baseline
 

@@ -72,10 +72,13 @@ class Journal:
         missing = {key: asked for key, asked in keys.items() if key not in self.entries}
         if missing:
             for key, value in zip(missing, compute(list(missing.values())), strict=True):
-                self._record(key, value)
-        return [msgspec.convert(self.entries[key], kind) for key in keys]
+                self.record(key, value)
+        return [self.value(key, kind) for key in keys]
 
-    def _record(self, key: str, value: Any) -> None:
+    def value(self, key: str, kind: type[T]) -> T:
+        return msgspec.convert(self.entries[key], kind)
+
+    def record(self, key: str, value: Any) -> None:
         line = msgspec.json.encode({"key": key, "value": value, "spent": round(self.spent(), 3)}) + b"\n"
         try:
             self._file.write(line)

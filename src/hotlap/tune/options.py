@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from hotlap.launch.process import Limits
-from hotlap.records import Change, Goal
+from hotlap.records import Change, Environment, Goal
 from hotlap.tune.statistics import MINIMUM_GAIN
+from hotlap.tune.target import Target
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,3 +36,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     #: What the user wants tried besides; see ``asked``.
     asked: list[Change] = []
+
+
+def name_of(target: Target, options: Options, here: Environment) -> str:
+    """By what is measured, and what it is judged by: with another goal it is another tuning."""
+    judged_by = json.dumps([options.goal, options.quality, options.minimum, options.limits.memory])
+    return f"tune-{hashlib.sha256(f'{target.fingerprint(here)} {judged_by}'.encode()).hexdigest()[:12]}"

@@ -33,6 +33,8 @@ WARM_UP_PARTS = 2
 #: Steps of a launch: enough for a loss curve, and enough seconds for a block to be measured ...
 STEPS = 120
 SECONDS = 4.0
+#: Looks that time is planned for; with more of it there are more.
+LOOKS_PLANNED_FOR = 3
 #: ... but never fewer than this, however long a step takes.
 FEWEST_STEPS = 24
 #: From so much of the budget on it is said that it was not kept.
@@ -85,10 +87,20 @@ def first_look_seconds(step_seconds: float, start_seconds: float) -> float:
 
 
 def proof_steps(step_seconds: float, start_seconds: float, seconds: float) -> int:
-    """How many steps each launch trains, if the first look's launches of both arms may take ``seconds`` together."""
+    """How many steps each launch trains, if the launches of both arms may take ``seconds`` together.
+
+    A later look is worth more than long launches, whose steps all share the luck of their process: it is planned for
+    where half of the usual steps are left, else the first look alone.
+    """
     wanted = max(STEPS, math.ceil(SECONDS / step_seconds))
-    affordable = int((seconds / (2 * PLANNED_LOOKS[0]) - start_seconds) / step_seconds)
-    return max(FEWEST_STEPS, min(wanted, affordable))
+
+    def affordable(pairs: int) -> int:
+        return int((seconds / (2 * pairs) - start_seconds) / step_seconds)
+
+    for pairs in reversed(PLANNED_LOOKS[1:LOOKS_PLANNED_FOR]):
+        if affordable(pairs) >= wanted / 2:
+            return min(wanted, affordable(pairs))
+    return max(FEWEST_STEPS, min(wanted, affordable(PLANNED_LOOKS[0])))
 
 
 def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | None = None) -> Launch:

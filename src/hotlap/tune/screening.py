@@ -14,7 +14,7 @@ import msgspec
 
 from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, Trial
-from hotlap.tune.arms import AnyArm, ArmFailed, LiveArm, measure_blocks
+from hotlap.tune.arms import AnyArm, ArmFailed, ArmLate, LiveArm, measure_blocks
 from hotlap.tune.bench import Bench, on_top
 from hotlap.tune.disturbances import BlockPair, stalled
 from hotlap.tune.goals import SPEED_FLOOR
@@ -43,10 +43,12 @@ def screen(
     changes: Sequence[Change],
     wanted: Wanted,
     time_left: Callable[[], float],
-) -> Trial:
+    until: float,
+) -> Trial | None:
     """Measure the reference with these changes against the reference alone.
 
-    ``time_left``: the seconds that may still be taken, of which the first look takes what it needs.
+    ``time_left``: the seconds that may still be taken, of which the first look takes what it needs. ``until``: the
+    moment of the monotonic clock up to when the changes must have come to speed (they may compile), else None.
 
     Raises:
         ArmFailed: the reference failed. Where the candidate does, the trial says so.
@@ -69,6 +71,13 @@ def screen(
     # The first look of a search for less memory says as much as later ones: peaks do not scatter.
     looks = SEARCH_LOOKS[:1] if wanted.goal == "memory" else SEARCH_LOOKS
     try:
+        after.host.until = until
+        try:
+            after.warm()
+        except ArmLate:
+            return None
+        finally:
+            after.host.until = None
         measured, judgement = sequential(
             more, looks, SEARCH_ALPHA, least, lambda missing: time_left() > 0, hopeless=SEARCH_HOPELESS
         )

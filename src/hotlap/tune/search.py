@@ -10,8 +10,6 @@ What was searched for with blocks is claimed with fresh launches; see ``statisti
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -35,7 +33,7 @@ from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
 from hotlap.tune.journal import Journal, open_journal
-from hotlap.tune.options import Options
+from hotlap.tune.options import Options, name_of
 from hotlap.tune.proof import first_look_seconds, over_budget
 from hotlap.tune.room import measured_peaks, memory_limit, obstacle
 from hotlap.tune.screening import Wanted, trial_of
@@ -279,7 +277,7 @@ class _Search:
         """Try each of these sets on top of the best one, as many at once as there are devices."""
         seen = self.look_at(best, baseline)
         situation = self.situation(seen, machine, best)
-        seconds = self.time.for_search() * SHARE_OF_A_TRIAL
+        left = self.time.for_search()
         refused: dict[int, Trial] = {}
         attempts: dict[str, Attempt] = {}
         keys = [f"try {names(best) or 'baseline'} | {names(changes)}" for changes in sets]
@@ -289,22 +287,34 @@ class _Search:
                 refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{why}")
             elif key in self.journal.entries or self.time.for_search() > self.costs.of(changes):
                 # What is in the journal takes no time.
-                attempts[key] = Attempt(best=list(best), changes=list(changes), wanted=self.wanted, seconds=seconds)
+                attempts[key] = Attempt(
+                    best=list(best),
+                    changes=list(changes),
+                    wanted=self.wanted,
+                    seconds=left * SHARE_OF_A_TRIAL,
+                    longest=left,
+                )
         for each in attempts.values():
             self.progress(f"trying {' + '.join(change.title for change in each.changes)}")
-        measured = self.journal.all_of(attempts, Trial, self.try_all)
-        trials = dict(zip(attempts, measured, strict=True))
+        trials = self.try_all(attempts)
         return [
             refused.get(number) or self.judged(best, changes, trials.get(key), seen.diagnosis.step_seconds)
             for number, (key, changes) in enumerate(zip(keys, sets, strict=True))
         ]
 
-    def try_all(self, attempts: Sequence[Attempt]) -> list[Trial]:
+    def try_all(self, attempts: Mapping[str, Attempt]) -> dict[str, Trial]:
+        """The trials by the keys of the journal, without those for which the time was too short."""
+        new = {key: attempt for key, attempt in attempts.items() if key not in self.journal.entries}
         began = time.monotonic()
-        trials = self.engine.map(try_on_top, attempts)
-        if len(attempts) == 1:
-            self.costs.learn(attempts[0].changes, time.monotonic() - began)
-        return trials
+        found = dict(zip(new, self.engine.map(try_on_top, list(new.values())), strict=True)) if new else {}
+        for key, trial in found.items():
+            if trial is None:
+                self.costs.too_late(new[key].changes, new[key].longest)
+                continue
+            self.journal.record(key, trial)
+            if len(new) == 1:
+                self.costs.learn(new[key].changes, time.monotonic() - began)
+        return {key: self.journal.value(key, Trial) for key in attempts if key in self.journal.entries}
 
     def judged(
         self, best: Sequence[Change], changes: Sequence[Change], trial: Trial | None, step_seconds: float
@@ -316,7 +326,9 @@ class _Search:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
             why = "the time is kept for what --set asks for" if self.time.for_others else _NO_TIME
-            trial = trial_of(best, changes, "unclear", f"not tried: {why}; a larger --budget goes on")
+            given = self.costs.given(changes)
+            tried = f"not at speed after {given:.0f} s" if given else "not tried"
+            trial = trial_of(best, changes, "unclear", f"{tried}: {why}; a larger --budget goes on")
         else:
             return None
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
@@ -391,9 +403,3 @@ class _Search:
     def close(self) -> None:
         self.engine.close()
         self.journal.close()
-
-
-def name_of(target: Target, options: Options, here: Environment) -> str:
-    """By what is measured, and what it is judged by: with another goal it is another tuning."""
-    judged_by = json.dumps([options.goal, options.quality, options.minimum, options.limits.memory])
-    return f"tune-{hashlib.sha256(f'{target.fingerprint(here)} {judged_by}'.encode()).hexdigest()[:12]}"

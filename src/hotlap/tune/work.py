@@ -58,12 +58,13 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes to be tried at once on top of a set, in so many seconds."""
+    """Changes to be tried at once on top of a set, in so many seconds, of which they may take more to come to speed."""
 
     best: list[Change]
     changes: list[Change]
     wanted: Wanted
     seconds: float
+    longest: float
 
 
 class Launching(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,15 +133,16 @@ def look(bench: Bench, changes: list[Change]) -> Seen:
     return Seen(diagnosis=diagnose(own), facts=run.facts)
 
 
-def try_on_top(bench: Bench, asked: Attempt) -> Trial:
-    """Screen the changes, and end what the search will not need again.
+def try_on_top(bench: Bench, asked: Attempt) -> Trial | None:
+    """Screen the changes, and end what the search will not need again; None where they did not come to speed in time.
 
     A change whose keys are known is made there; where the training does not heed them, it is made from outside.
     """
-    until = time.monotonic() + asked.seconds
+    began = time.monotonic()
+    until = began + asked.seconds
     changes = [heeded(bench, asked.best, change) for change in asked.changes]
-    trial = screen(bench, asked.best, changes, asked.wanted, lambda: until - time.monotonic())
-    bench.keep(on_top(asked.best, changes) if trial.kept else asked.best)
+    trial = screen(bench, asked.best, changes, asked.wanted, lambda: until - time.monotonic(), began + asked.longest)
+    bench.keep(on_top(asked.best, changes) if trial is not None and trial.kept else asked.best)
     return trial
 
 
