@@ -155,7 +155,7 @@ class Machine:
 
 
 def tuning(machine: Machine, gains: Sequence[float]) -> Outcome:
-    """The decisions of a tuning with these candidates; the claim may be of two sets, as where some are exact."""
+    """The decisions of a tuning with these candidates."""
     twin = machine.pairs_of_blocks(0.0)
     least = least_gain([pair.ratio for pair in twin(NO_OP_PAIRS)], MINIMUM_GAIN)
     kept = []
@@ -164,10 +164,8 @@ def tuning(machine: Machine, gains: Sequence[float]) -> Outcome:
         _, judgement = sequential(more, SEARCH_LOOKS, SEARCH_ALPHA, least, hopeless=SEARCH_HOPELESS)
         if judgement == "faster":
             kept.append(gain)
-    blocks, claimed = machine.blocks, False
-    total = float(np.prod([1 + gain for gain in kept])) - 1 if kept else 0.0
-    if kept:
-        claimed = any(machine.claim(total, ALPHA / 2, least) == "faster" for _ in range(2))
+    blocks = machine.blocks
+    claimed = bool(kept) and machine.claim(float(np.prod([1 + gain for gain in kept])) - 1, ALPHA, least) == "faster"
     return Outcome(len(kept), claimed, any(kept), blocks, machine.launches, machine.seconds)
 
 

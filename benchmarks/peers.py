@@ -8,8 +8,8 @@ trained, for a few of the script's epochs: in every round the unchanged script, 
 in an order that rotates, all with the round's seed. Two ratios are kept: of the whole process, and of the epochs after
 the first third, which compilation and start-up do not touch. How one trains with it: ``peer_verdicts.py``.
 
-A claim is wrong where a gain was claimed and these pairs exclude one of 2 %, or where the training was called the same
-and its final losses differ from the unchanged ones (same seeds) by more than those do between seeds.
+A claim is wrong where these pairs exclude a gain of 2 %, or one as large as was claimed, or where the training was
+called the same and its final losses differ from the unchanged ones (same seeds) by more than those do between seeds.
 
 The peers' environment is made where it is missing. All is kept in ``results/peers/SCRIPT`` as it is measured, and the
 same command goes on where it stopped: delete a folder to measure it anew. Writes ``results/peers.json`` and ``.md``.
@@ -179,6 +179,8 @@ def judged(verdict: Verdict | None, name: str, done: list[dict[str, Any]]) -> di
     wrong = []
     if verdict is not None and verdict.claim is not None and judge(epochs) in ("not faster", "slower"):
         wrong.append(f"claims {verdict.claim:.2f}x, and these pairs exclude a gain")
+    elif verdict is not None and verdict.claim is not None and verdict.claim > epochs.high:
+        wrong.append(f"claims {verdict.claim:.2f}x, and these pairs exclude more than {epochs.high:.2f}x")
     if verdict is not None and verdict.same and training.same is False:
         wrong.append("calls another training the same")
     return {

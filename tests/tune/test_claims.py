@@ -11,7 +11,7 @@ import pytest
 from diagnosed import DIAGNOSIS
 
 from hotlap.records import Change, Facts, NumericsClass
-from hotlap.tune.claims import Claims, names
+from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.journal import Journal
 from hotlap.tune.proof import FEWEST_STEPS, Launch, first_look_seconds, proof_steps
 from hotlap.tune.proof import STEPS as STEPS_OF_A_PROOF
@@ -138,6 +138,34 @@ def test_where_the_rest_fails_too_the_exact_ones_are_left(
     assert claim.holds
     assert claim.changes == [EXACT]
     assert sets(engine)[-2:] == ["exact+small", "exact"]
+
+
+def test_only_claims_that_may_both_count_share_what_they_may_err(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the first one counts is decided by losses."""
+    _, claims = made
+    given: list[tuple[str, float]] = []
+    really = claims.claim
+
+    def noted(changes: Sequence[Change], alpha: float, *, last: bool = True) -> Claim | None:
+        given.append((names(changes), alpha))
+        return really(changes, alpha, last=last)
+
+    monkeypatch.setattr(claims, "claim", noted)
+    claims.prove([SMALL, LARGE], 0.01)
+    assert given == [(names([SMALL, LARGE]), 0.01), (names([SMALL]), 0.01)]
+    given.clear()
+    monkeypatch.setitem(SPEED, "small", 0.7)
+    claims.prove([EXACT, SMALL, LARGE], 0.01)
+    assert given == [
+        (names([EXACT, SMALL, LARGE]), 0.01),
+        (names([EXACT, SMALL]), 0.005),
+        (names([EXACT]), 0.005),
+    ]
+    given.clear()
+    claims.prove([EXACT, LARGE], 0.01)
+    assert given == [(names([EXACT, LARGE]), 0.01), (names([EXACT]), 0.01)]
 
 
 def test_a_single_one_leaves_nothing(made: tuple[Made, Claims]) -> None:

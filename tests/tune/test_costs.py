@@ -49,8 +49,12 @@ def test_what_is_kept_for_a_proof_is_the_searchs_while_there_is_nothing_to_prove
         time = Time(90.0, lambda spent=spent: spent)  # type: ignore[misc]
         time.begin(30.0, others=False, named=False)
         assert time.for_search() == 90.0 - spent - 36.0
+        time.found()
+        assert time.for_search() == 90.0 - spent - 36.0
         assert time.nothing_to_prove()
         assert time.for_search() == left
+        time.found()
+        assert time.for_search() == 90.0 - spent - 36.0
 
 
 def test_what_was_found_is_proven_before_other_trainings() -> None:

@@ -93,23 +93,25 @@ class Claims:
     def prove(self, changes: Sequence[Change], alpha: float = ALPHA) -> Claim | None:
         """Claim the set; where it is faster but another training, what of it may be the same.
 
-        ``alpha``: how often all of these claims together may err.
+        ``alpha``: how often all of it may err. Losses decide whether the first claim counts, so those after it do not
+        share with it, but with each other.
         """
         exact = [change for change in changes if change.numerics == "exact"]
         others = [change for change in changes if change.numerics != "exact"]
-        most = 1 + (len(others) > 1) + bool(exact and others)
-        claim = self.claim(changes, alpha / most, last=most == 1) if changes else None
+        last = len(others) < 2 and not (exact and others)
+        claim = self.claim(changes, alpha, last=last) if changes else None
         faster = claim is not None and (claim.judgement == "faster" or claim.is_another)
         if claim is not None and claim.is_another and len(others) > 1 and self.may_ask(others):
             culprit = self.culprit(others, claim)
             rest = [change for change in changes if change is not culprit]
             self.progress(f"{names(changes)} is another training; once more without {culprit.id}")
-            second = self.claim(rest, alpha / most)
+            alpha /= 2 if exact else 1
+            second = self.claim(rest, alpha)
             if second is not None:
                 self.dropped[culprit.id] = f"dropped again, another training: {claim.same.evidence}"
                 claim = second
         if claim is not None and faster and not claim.holds and exact and others:
-            claim = self.claim(exact, alpha / most) or claim
+            claim = self.claim(exact, alpha) or claim
         return claim
 
     def may_ask(self, changes: Sequence[Change]) -> bool:

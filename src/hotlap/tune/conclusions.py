@@ -1,4 +1,4 @@
-"""What is derived from trials and launches once a tuning is over."""
+"""What is derived from the baseline, trials and launches of a tuning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from statistics import median
 from hotlap.records import Trial
 from hotlap.tune.break_even import break_even
 from hotlap.tune.proof import Launch
+from hotlap.tune.statistics import too_noisy
+from hotlap.tune.work import Baseline
+
+
+def doubts(baseline: Baseline) -> list[str]:
+    """What makes verdicts about this training on this machine doubtful, each a sentence."""
+    noisy = too_noisy(baseline.no_op)
+    found = [noisy] if noisy else []
+    if all(loss is None for loss in baseline.losses):
+        found.append("losses could not be seen, so whether it is the same training cannot be judged by them")
+    elif not baseline.deterministic:
+        found.append(
+            "the training does not repeat itself with the same seed, so bit-identical losses cannot be asked of it"
+        )
+    return found
 
 
 def never_tried(refused: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:

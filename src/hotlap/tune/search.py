@@ -28,7 +28,7 @@ from hotlap.tune.break_even import charged
 from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb
-from hotlap.tune.conclusions import earned_back, median_peaks, never_tried, shown
+from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown
 from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
@@ -37,7 +37,7 @@ from hotlap.tune.options import Options, name_of
 from hotlap.tune.proof import first_look_seconds, over_budget
 from hotlap.tune.room import measured_peaks, memory_limit, obstacle
 from hotlap.tune.screening import Wanted, trial_of
-from hotlap.tune.statistics import ALPHA, least_gain, too_noisy
+from hotlap.tune.statistics import ALPHA, least_gain
 from hotlap.tune.target import Target
 from hotlap.tune.work import (
     Attempt,
@@ -206,17 +206,7 @@ class _Search:
             losses=baseline.losses if baseline.deterministic else None,
             goal=self.options.goal,
         )
-        warning = too_noisy(baseline.no_op)
-        if warning:
-            self.warnings.append(warning)
-        if all(loss is None for loss in baseline.losses):
-            self.warnings.append(
-                "losses could not be seen, so whether it is the same training cannot be judged by them"
-            )
-        elif not baseline.deterministic:
-            self.warnings.append(
-                "the training does not repeat itself with the same seed, so bit-identical losses cannot be asked of it"
-            )
+        self.warnings += doubts(baseline)
 
     def searched(
         self, baseline: Baseline, machine: Machine, start: Sequence[Change] = (), *, trajectory: bool = False
@@ -322,6 +312,8 @@ class _Search:
         if trial is not None:
             if self.options.goal != "memory":
                 trial = charged(trial, step_seconds, self.planned_steps, self.wanted.least_gain)
+            if trial.kept:
+                self.time.found()
         elif len(changes) == 1:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
