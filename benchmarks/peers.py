@@ -12,7 +12,8 @@ A claim is wrong where these pairs exclude a gain of 2 %, or one as large as was
 called the same and its final losses differ from the unchanged ones (same seeds) by more than those do between seeds.
 
 The peers' environment is made where it is missing. All is kept in ``results/peers/SCRIPT`` as it is measured, and the
-same command goes on where it stopped: delete a folder to measure it anew. Writes ``results/peers.json`` and ``.md``.
+same command goes on where it stopped: delete a folder to measure it anew. Writes all that is kept to
+``results/peers.json`` and ``.md``.
 """
 
 from __future__ import annotations
@@ -103,6 +104,14 @@ class Peers:
                 return Verdict(**said, recommends="nothing", failed=f"exit {done.returncode}: {last}")
             return Verdict(**said, **UNDERSTAND[tool](done.stdout, script, work, folder))
 
+    def forget_places(self, folder: Path) -> None:
+        """What is kept names programs, and not where they lie here."""
+        for path in folder.iterdir():
+            text = path.read_text()
+            for place in (Path(self.python).parent, Path(sys.executable).parent, HERE.parent):
+                text = text.replace(f"{place}/", "")
+            write_whole(path, text)
+
     def version(self, tool: str) -> str:
         if tool == "hotlap":
             return str(circumstances()["versions"]["hotlap"])
@@ -114,7 +123,12 @@ class Peers:
 def launch(words: list[str], script: Script, folder: Path, seed: int) -> dict[str, Any]:
     """Train once; when each epoch was printed, the final loss, and the seconds of all of it."""
     path = HERE / "scripts" / f"{script.name}.py"
-    places = {"script": str(path), "tuned.py": str(folder / "tuned.py"), "result.json": str(folder / "result.json")}
+    places = {
+        "python": sys.executable,
+        "script": str(path),
+        "tuned.py": str(folder / "tuned.py"),
+        "result.json": str(folder / "result.json"),
+    }
     command = [places.get(word, word) for word in words] + ["--seed", str(seed), "--epochs", str(script.epochs)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     times: list[float] = []
@@ -143,17 +157,55 @@ def launch(words: list[str], script: Script, folder: Path, seed: int) -> dict[st
     }
 
 
-def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int) -> list[dict[str, Any]]:
-    """Rounds of launches until there are enough for each arm; a tool that was added later gets rounds of its own."""
+def asked(peers: Peers, script: Script, tools: list[str]) -> dict[str, Verdict]:
+    """What each tool says, if it has not been asked before."""
+    for tool in tools:
+        folder = KEPT / script.name / tool
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "verdict.json").exists():
+            print(f"{script.name}: {tool}", file=sys.stderr)
+            verdict = peers.ask(tool, script, folder)
+            write_whole(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(verdict)))
+            peers.forget_places(folder)
+            print(f"  {verdict}", file=sys.stderr)
+    return verdicts_of(script)
+
+
+def verdicts_of(script: Script) -> dict[str, Verdict]:
+    paths = {tool: KEPT / script.name / tool / "verdict.json" for tool in UNDERSTAND}
+    return {tool: msgspec.json.decode(path.read_bytes(), type=Verdict) for tool, path in paths.items() if path.exists()}
+
+
+def rounds_of(script: Script) -> list[dict[str, Any]]:
     kept = KEPT / script.name / "rounds.jsonl"
-    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+
+
+def found(script: Script) -> dict[str, Any]:
+    """All that is kept of a script."""
+    done = rounds_of(script)
+    return {
+        "what": script.what,
+        "epochs": script.epochs,
+        "unchanged_seconds": [each["unchanged"]["seconds"] for each in done],
+        "again": judged(None, "again", done),
+        "verdicts": {
+            tool: {"verdict": msgspec.to_builtins(verdict), **judged(verdict, tool, done)}
+            for tool, verdict in verdicts_of(script).items()
+        },
+    }
+
+
+def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int) -> None:
+    """Rounds of launches until there are enough for each arm; a tool that was added later gets rounds of its own."""
+    done = rounds_of(script)
     arms = {"unchanged": [sys.executable, "script"], "again": [sys.executable, "script"]}
     arms |= {name: verdict.launch for name, verdict in verdicts.items() if verdict.launch is not None}
     while True:
         missing = [name for name in arms if sum(name in each for each in done) < wanted]
         missing = [name for name in missing if name != "unchanged"]
         if not missing:
-            return done
+            return
         number = len(done)
         order = ["unchanged", *missing]
         order = order[number % len(order) :] + order[: number % len(order)]
@@ -162,7 +214,7 @@ def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int) -> list[di
             made[name] = launch(arms[name], script, KEPT / script.name / name, number)
             print(f"{script.name}, round {number + 1}, {name}: {made[name]['seconds']:.1f} s", file=sys.stderr)
         done.append(made)
-        with open(kept, "a") as file:
+        with open(KEPT / script.name / "rounds.jsonl", "a") as file:
             file.write(json.dumps(made) + "\n")
 
 
@@ -205,38 +257,21 @@ def main() -> None:
     given = parser.parse_args()
     peers = Peers(given.peers_venv.absolute(), given.hotlap_budget, given.autotune_budget, given.longest)
     peers.make()
-    about = circumstances()
+    about = circumstances() | {"command": "python benchmarks/peers.py --peers-venv PLACE"}
     results = {}
     for script in SCRIPTS:
-        if given.only not in (None, script.name):
-            continue
-        verdicts = {}
-        for tool in given.tools.split(","):
-            folder = KEPT / script.name / tool
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / "verdict.json").exists():
-                print(f"{script.name}: {tool}", file=sys.stderr)
-                verdict = peers.ask(tool, script, folder)
-                write_whole(folder / "verdict.json", msgspec.json.format(msgspec.json.encode(verdict)))
-            verdicts[tool] = msgspec.json.decode((folder / "verdict.json").read_bytes(), type=Verdict)
-            print(f"  {verdicts[tool]}", file=sys.stderr)
-        done = rounds(script, verdicts, given.rounds)
-        results[script.name] = {
-            "what": script.what,
-            "unchanged_seconds": [each["unchanged"]["seconds"] for each in done],
-            "again": judged(None, "again", done),
-            **{
-                tool: {"verdict": msgspec.to_builtins(verdict), **judged(verdict, tool, done)}
-                for tool, verdict in verdicts.items()
-            },
-        }
+        if given.only in (None, script.name):
+            verdicts = asked(peers, script, given.tools.split(","))
+            rounds(script, verdicts, given.rounds)
+        if (KEPT / script.name / "rounds.jsonl").exists():
+            results[script.name] = found(script)
     write_whole(RESULTS / "peers.json", json.dumps({**about, "results": results}, indent=1) + "\n")
-    page = "\n".join([*table(results, given.tools.split(",")), "", sentence(about), ""])
+    page = "\n".join([*table(results), "", sentence(about), ""])
     write_whole(RESULTS / "peers.md", page)
     print(page)
 
 
-def table(results: dict[str, Any], tools: list[str]) -> list[str]:
+def table(results: dict[str, Any]) -> list[str]:
     lines = [
         "# hotlap and its peers on scripts that nobody prepared",
         "",
@@ -244,11 +279,11 @@ def table(results: dict[str, Any], tools: list[str]) -> list[str]:
         "| final losses | wrong claims |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, found in results.items():
-        for tool in ("again", *tools):
-            each = found[tool]
+    for name, result in results.items():
+        for tool in ("again", *result["verdicts"]):
+            each = result["verdicts"].get(tool, result["again"])
             verdict = each.get("verdict")
-            what = f"{name}: {found['what']}" if tool == "again" else ""
+            what = f"{name}: {result['what']}" if tool == "again" else ""
             said = (
                 ["the same again", "", "", ""]
                 if verdict is None
