@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -108,9 +109,9 @@ class Peers:
         """What is kept names programs, and not where they lie here."""
         for path in folder.iterdir():
             text = path.read_text()
-            for place in (Path(self.python).parent, Path(sys.executable).parent, HERE.parent):
+            for place in (Path(self.python).parent, self.venv, Path(sys.executable).parent, HERE.parent):
                 text = text.replace(f"{place}/", "")
-            write_whole(path, text)
+            write_whole(path, re.sub(rf"{re.escape(tempfile.gettempdir())}/tmp\w+/", "", text))
 
     def version(self, tool: str) -> str:
         if tool == "hotlap":

@@ -113,7 +113,7 @@ def test_every_command_has_its_page() -> None:
 def test_help_of_a_command_becomes_a_page() -> None:
     """Defaults, choices and what is required have their places; a bar does not end a cell."""
     page = commands.pages()["tune.md"]
-    assert "| `--budget STR` | Time for all of it, e.g. 90s, 10m, 1h. | `10m` |" in page
+    assert "| `--budget STR` | Time for all of it, e.g. 90s, 2m30s, 1h. | `10m` |" in page
     assert "One of `local`, `ray`. | `local` |" in page
     assert "```bash\nhotlap tune configs/restoration.yaml\nhotlap tune -- python train.py --config my.yaml\n```" in page
     assert "[default:" not in "".join(commands.pages().values())
