@@ -33,10 +33,10 @@ WARM_UP_PARTS = 2
 #: Steps of a launch: enough for a loss curve, and enough seconds for a block to be measured ...
 STEPS = 120
 SECONDS = 4.0
-#: Looks that time is planned for; with more of it there are more.
-LOOKS_PLANNED_FOR = 3
 #: ... but never fewer than this, however long a step takes.
 FEWEST_STEPS = 24
+#: Looks that time is planned for; with more of it there are more.
+LOOKS_PLANNED_FOR = 3
 #: From so much of the budget on it is said that it was not kept.
 OVER_BUDGET = 1.1
 

@@ -48,7 +48,8 @@ def screen(
     """Measure the reference with these changes against the reference alone.
 
     ``time_left``: the seconds that may still be taken, of which the first look takes what it needs. ``until``: the
-    moment of the monotonic clock up to when the changes must have come to speed (they may compile), else None.
+    moment of the monotonic clock by which the changes must have come to speed (they may compile). None where they have
+    not.
 
     Raises:
         ArmFailed: the reference failed. Where the candidate does, the trial says so.
