@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from test_proof import DIAGNOSIS
 
@@ -118,17 +118,15 @@ model = Slow("""
     wanted = Wanted(least_gain=0.02, least_live_gain=0.02, losses=None)
     try:
         place.arm([]).warm()
-        began = time.monotonic()
         asked = Attempt(best=[], changes=[change], wanted=wanted, seconds=1.0, longest=10.0)
         assert try_on_top(place, asked) is None
-        assert 10 <= time.monotonic() - began < 30
         assert place.arm([]).block()
         # With the time that it takes it would be tried.
         script.write_text(script.read_text().replace("60 if", "0.01 if"))
         place.keep()
-        trial = try_on_top(place, asked)
+        trial = try_on_top(place, msgspec.structs.replace(asked, longest=120.0))
         assert trial is not None
-        assert trial.judgement == "slower"
+        assert trial.effect is not None
     finally:
         place.close()
 
