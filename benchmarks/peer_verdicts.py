@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +51,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     claim: float | None = None
     #: Whether it says that the training stays the same; None where it does not say.
     same: bool | None = None
-    #: What to launch instead of the script: "script" is replaced. None where nothing is recommended.
+    #: What to launch instead of the script; "script" and "tuned.py" (made by ``tuned.patch``) are replaced. None where
+    #: nothing is recommended.
     launch: list[str] | None = None
     failed: str | None = None
 
@@ -62,9 +62,9 @@ HOTLAP = [sys.executable, "-m", "hotlap"]
 
 def hotlap(output: str, script: Script, work: Path, folder: Path) -> dict[str, Any]:
     found = json.loads(output)
+    write_whole(folder / "result.json", json.dumps(found).encode())
     if not found["adopted"]:
         return {"recommends": "nothing"}
-    write_whole(folder / "result.json", json.dumps(found).encode())
     return {
         "recommends": ", ".join(f"{each['name']}={each['value']}" for each in found["adopted"]),
         "claim": found["effect"]["ratio"],
@@ -87,10 +87,6 @@ def train_doctor(output: str, script: Script, work: Path, folder: Path) -> dict[
     if not patch:
         return {**claim, "failed": f"it wrote no patch: {(found.get('patch') or {}).get('reason')}"}
     shutil.copy(work / patch, folder / "tuned.patch")
-    tuned = folder / "tuned.py"
-    subprocess.run(
-        ["patch", str(work / f"{script.name}.py"), str(folder / "tuned.patch"), "-o", str(tuned)], check=True
-    )
     return {**claim, "launch": [sys.executable, "tuned.py"]}
 
 
@@ -115,7 +111,6 @@ def autotune(output: str, script: Script, work: Path, folder: Path) -> dict[str,
     text = (work / f"{script.name}.py").read_text()
     indent = script.model[: len(script.model) - len(script.model.lstrip())]
     tuned = text.replace(script.model, script.model + "".join(f"{indent}{line}\n" for line in lines))
-    write_whole(folder / "tuned.py", tuned)
     diff = difflib.unified_diff(text.splitlines(keepends=True), tuned.splitlines(keepends=True), "script", "tuned")
     write_whole(folder / "tuned.patch", "".join(diff))
     return {

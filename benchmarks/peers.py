@@ -1,6 +1,6 @@
 """hotlap against its peers on scripts that nobody prepared: speed reached, time to the verdict, wrong claims.
 
-    python benchmarks/peers.py --peers-venv /tmp/peers [--only SCRIPT] [--tools hotlap,train-doctor] [--rounds 5]
+    python benchmarks/peers.py --peers-venv /tmp/peers [--only SCRIPT]
 
 Five scripts of ``scripts``; `hotlap tune`, `train-doctor fix`, pytorch-autotune and Lightning's batch-size finder, each
 at its own defaults (hotlap with five minutes), one at a time. With what each of them recommends in the end is then
@@ -43,16 +43,19 @@ from hotlap.tune.statistics import effect, judge
 HERE = Path(__file__).resolve().parent
 KEPT = RESULTS / "peers"
 PINNED = ["train-doctor==0.2.0", "pytorch-autotune==2.0.0", "lightning==2.6.6"]
+ROUNDS = 5
+HOTLAP_BUDGET = "5m"
+AUTOTUNE_BUDGET = "balanced"
+#: Seconds that a tool may take.
+LONGEST = 1800.0
 #: What the scripts import.
 NEEDED = ["scikit-image", "scikit-learn", "pillow", "tqdm"]
 
 
 class Peers:
-    def __init__(self, venv: Path, hotlap_budget: str, autotune_budget: str, longest: float) -> None:
+    def __init__(self, venv: Path) -> None:
         self.python = str(venv / "bin" / "python")
         self.venv = venv
-        self.hotlap_budget, self.autotune_budget = hotlap_budget, autotune_budget
-        self.longest = longest
 
     def make(self) -> None:
         if not Path(self.python).exists():
@@ -69,7 +72,7 @@ class Peers:
             work = Path(name)
             shutil.copy(path, work)
             commands = {
-                "hotlap": [*HOTLAP, "tune", "--json", "--budget", self.hotlap_budget, "--", sys.executable, path.name],
+                "hotlap": [*HOTLAP, "tune", "--json", "--budget", HOTLAP_BUDGET, "--", sys.executable, path.name],
                 "train-doctor": [
                     str(self.venv / "bin" / "train-doctor"),
                     "fix",
@@ -78,22 +81,21 @@ class Peers:
                     sys.executable,
                     path.name,
                 ],
-                "autotune": [self.python, str(HERE / "peer_harness.py"), "autotune", script.name, self.autotune_budget],
+                "autotune": [self.python, str(HERE / "peer_harness.py"), "autotune", script.name, AUTOTUNE_BUDGET],
                 "lightning": [self.python, str(HERE / "peer_harness.py"), "lightning", script.name],
             }
             began = time.monotonic()
             try:
                 done = subprocess.run(
-                    commands[tool], cwd=work, capture_output=True, text=True, timeout=self.longest, check=False
+                    commands[tool], cwd=work, capture_output=True, text=True, timeout=LONGEST, check=False
                 )
             except subprocess.TimeoutExpired as late:
                 done = subprocess.CompletedProcess(
-                    late.cmd, 124, _text(late.stdout), f"{_text(late.stderr)}\nno verdict within {self.longest:.0f} s"
+                    late.cmd, 124, _text(late.stdout), f"{_text(late.stderr)}\nno verdict within {LONGEST:.0f} s"
                 )
             seconds = time.monotonic() - began
-            (folder / "output.txt").write_text(
-                f"{done.stdout}\n--- stderr\n{done.stderr}\n--- exit {done.returncode}\n"
-            )
+            told = done.stdout if tool != "hotlap" or done.returncode else "as in result.json"
+            (folder / "output.txt").write_text(f"{told}\n--- stderr\n{done.stderr}\n--- exit {done.returncode}\n")
             said: dict[str, Any] = {
                 "tool": tool,
                 "version": self.version(tool),
@@ -127,7 +129,6 @@ def launch(words: list[str], script: Script, folder: Path, seed: int) -> dict[st
     places = {
         "python": sys.executable,
         "script": str(path),
-        "tuned.py": str(folder / "tuned.py"),
         "result.json": str(folder / "result.json"),
     }
     command = [places.get(word, word) for word in words] + ["--seed", str(seed), "--epochs", str(script.epochs)]
@@ -135,6 +136,9 @@ def launch(words: list[str], script: Script, folder: Path, seed: int) -> dict[st
     times: list[float] = []
     loss = None
     with tempfile.TemporaryDirectory() as work, tempfile.TemporaryFile("w+") as errors:
+        if "tuned.py" in command:
+            patch = ["patch", "--quiet", str(path), str(folder / "tuned.patch"), "-o", f"{work}/tuned.py"]
+            subprocess.run(patch, check=True)
         began = time.perf_counter()
         with subprocess.Popen(
             command, cwd=work, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
@@ -158,9 +162,9 @@ def launch(words: list[str], script: Script, folder: Path, seed: int) -> dict[st
     }
 
 
-def asked(peers: Peers, script: Script, tools: list[str]) -> dict[str, Verdict]:
+def asked(peers: Peers, script: Script) -> dict[str, Verdict]:
     """What each tool says, if it has not been asked before."""
-    for tool in tools:
+    for tool in UNDERSTAND:
         folder = KEPT / script.name / tool
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "verdict.json").exists():
@@ -188,6 +192,7 @@ def found(script: Script) -> dict[str, Any]:
     return {
         "what": script.what,
         "epochs": script.epochs,
+        "measured": json.loads((KEPT / script.name / "measured.json").read_text()),
         "unchanged_seconds": [each["unchanged"]["seconds"] for each in done],
         "again": judged(None, "again", done),
         "verdicts": {
@@ -197,13 +202,13 @@ def found(script: Script) -> dict[str, Any]:
     }
 
 
-def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int) -> None:
-    """Rounds of launches until there are enough for each arm; a tool that was added later gets rounds of its own."""
+def rounds(script: Script, verdicts: dict[str, Verdict]) -> None:
+    """Rounds of launches until there are enough for each arm; a tool that was asked again gets rounds of its own."""
     done = rounds_of(script)
     arms = {"unchanged": [sys.executable, "script"], "again": [sys.executable, "script"]}
     arms |= {name: verdict.launch for name, verdict in verdicts.items() if verdict.launch is not None}
     while True:
-        missing = [name for name in arms if sum(name in each for each in done) < wanted]
+        missing = [name for name in arms if sum(name in each for each in done) < ROUNDS]
         missing = [name for name in missing if name != "unchanged"]
         if not missing:
             return
@@ -214,6 +219,9 @@ def rounds(script: Script, verdicts: dict[str, Verdict], wanted: int) -> None:
         for name in order:
             made[name] = launch(arms[name], script, KEPT / script.name / name, number)
             print(f"{script.name}, round {number + 1}, {name}: {made[name]['seconds']:.1f} s", file=sys.stderr)
+        if not done:
+            about = circumstances() | {"command": "python benchmarks/peers.py --peers-venv PLACE"}
+            write_whole(KEPT / script.name / "measured.json", json.dumps(about, indent=1) + "\n")
         done.append(made)
         with open(KEPT / script.name / "rounds.jsonl", "a") as file:
             file.write(json.dumps(made) + "\n")
@@ -250,24 +258,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers-venv", type=Path, required=True)
     parser.add_argument("--only", choices=[script.name for script in SCRIPTS])
-    parser.add_argument("--tools", default="hotlap,train-doctor,autotune,lightning")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--hotlap-budget", default="5m")
-    parser.add_argument("--autotune-budget", default="balanced")
-    parser.add_argument("--longest", type=float, default=1800, help="seconds that a tool may take")
     given = parser.parse_args()
-    peers = Peers(given.peers_venv.absolute(), given.hotlap_budget, given.autotune_budget, given.longest)
+    peers = Peers(given.peers_venv.absolute())
     peers.make()
-    about = circumstances() | {"command": "python benchmarks/peers.py --peers-venv PLACE"}
     results = {}
     for script in SCRIPTS:
         if given.only in (None, script.name):
-            verdicts = asked(peers, script, given.tools.split(","))
-            rounds(script, verdicts, given.rounds)
+            rounds(script, asked(peers, script))
         if (KEPT / script.name / "rounds.jsonl").exists():
             results[script.name] = found(script)
-    write_whole(RESULTS / "peers.json", json.dumps({**about, "results": results}, indent=1) + "\n")
-    page = "\n".join([*table(results), "", sentence(about), ""])
+    write_whole(RESULTS / "peers.json", json.dumps({"results": results}, indent=1) + "\n")
+    measured = [f"- {name}: {sentence(result['measured'])}" for name, result in results.items()]
+    page = "\n".join([*table(results), "", *measured, ""])
     write_whole(RESULTS / "peers.md", page)
     print(page)
 

@@ -123,7 +123,7 @@ def test_a_tuning_shows_every_trial_with_its_proof() -> None:
         "baseline (no-op)",
         "1.83x  [1.75, 1.91]     12  kept",
         "1.01x  [0.96, 1.06]      9  dropped",
-        "n/a  n/a             n/a  not run",
+        "n/a  n/a             n/a  not measured",
         "Not tried",
         "batch=64 (trajectory). Set batch to 64: it would be another training.",
         "-9.80 ms",
@@ -136,6 +136,18 @@ def test_a_tuning_shows_every_trial_with_its_proof() -> None:
         "hotlap run --with",
     ):
         assert words in shown
+
+
+def test_where_nothing_was_adopted_findings_say_what_was_tried() -> None:
+    """A profile says what would be; the page and Markdown as the terminal does."""
+    found = made_up.diagnosis(findings=[made_up.finding(changes=["compile", "fused"])])
+    tuning = made_up.tuning(adopted=[], optimized=None, diagnosis=found)
+    said = "Of compile, fused was tried: compile=default 1.01{} (dropped)"
+    assert said.format("x") in render(terminal.tuning(tuning), 100)
+    assert "tune tries" not in render(terminal.tuning(tuning), 100)
+    assert "What hotlap tune tries: compile, fused" in render(terminal.profile(made_up.run(), found), 100)
+    assert said.format("\u00d7") in html.render(tuning)
+    assert said.format("\u00d7") in markdown.render(tuning).replace("\\", "")
 
 
 def test_a_healthy_training_reads_as_such() -> None:

@@ -118,3 +118,24 @@ def test_nothing_that_was_tried_for_memory_was_smaller() -> None:
     made = msgspec.structs.replace(tuned(trial("a", [], 0.9, 150)), goal="memory", effect=None, claimed=[])
     assert "none was proven smaller" in verdicts.tuning_headline(made)
     assert "none was proven faster" in verdicts.tuning_headline(msgspec.structs.replace(made, goal="cost"))
+
+
+def test_a_finding_says_what_came_of_the_changes_against_it() -> None:
+    """By themselves and with others, as they were tried last; what was not begun is not there."""
+    found = made_up.finding(changes=["precision", "layout", "workers", "compile"])
+    together = msgspec.structs.replace(trial("other", [], 1.3, None), beside=[trial("compile", [], 1.0, None).change])
+    without = msgspec.structs.replace(trial("workers", [], 1.0, None), effect=None)
+    trials = [
+        trial("layout", [], 0.94, None),
+        trial("optimizer", [], 1.2, None),
+        together,
+        msgspec.structs.replace(without, why="not at speed after 57 s: the search's share was used up"),
+        msgspec.structs.replace(trial("compile", [], 1.0, None), effect=None, why="not tried: no time"),
+        trial("layout", ["compile=on"], 0.97, None),
+        trial("precision", ["compile=on"], 1.4, None),
+    ]
+    assert verdicts.tried(found, trials) == (
+        "layout=on 0.97x (dropped), other=on + compile=on 1.30x (kept), workers=on (not measured), "
+        "precision=on 1.40x (kept)"
+    )
+    assert verdicts.tried(found, [trials[1], trials[4]]) == "none of them"

@@ -34,7 +34,7 @@ def climb(machine: Machine, changes: Sequence[Change], slots: int = 1) -> Climb:
             why="",
         )
 
-    def attempt(best: Sequence[Change], sets: Sequence[Sequence[Change]]) -> list[Trial | None]:
+    def attempt(best: Sequence[Change], sets: Sequence[Sequence[Change]]) -> list[Trial]:
         assert 0 < len(sets) <= slots
         return [one(best, tried) for tried in sets]
 
@@ -141,7 +141,7 @@ def test_what_is_left_is_ordered_anew_where_one_was_kept() -> None:
     def propose(best: Sequence[Change]) -> tuple[list[Change], list[Trial]]:
         return ([hidden, data] if data in best else [data, small, hidden]), []
 
-    def attempt(best: Sequence[Change], sets: Sequence[Sequence[Change]]) -> list[Trial | None]:
+    def attempt(best: Sequence[Change], sets: Sequence[Sequence[Change]]) -> list[Trial]:
         (tried,) = sets
         asked.append(tried[0].name)
         kept = tried[0] is data

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,12 +16,14 @@ import pytest
 from scripts import SLOW_FETCH
 
 from hotlap.errors import TrainingFailed
-from hotlap.records import Change, Tuning, read_record
-from hotlap.tune.costs import Time
+from hotlap.records import Change, Trial, Tuning, read_record
+from hotlap.tune.costs import Costs, Time
+from hotlap.tune.journal import Journal
 from hotlap.tune.options import Options
-from hotlap.tune.screening import trial_of
+from hotlap.tune.screening import Wanted, trial_of
 from hotlap.tune.search import _NO_TIME, _Search, tune
 from hotlap.tune.target import Target
+from hotlap.tune.work import Attempt
 
 pytestmark = pytest.mark.slow
 
@@ -182,3 +185,45 @@ def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(mon
     assert left == [4.0, 10.0]
     assert [(trial.id, trial.judgement) for trial in search.trials] == [("a=1", "slower"), ("b=1", "slower")]
     assert not search.unfinished
+
+
+class _Screened:
+    """An engine whose trials are made up; None is one that was not at speed in time."""
+
+    def __init__(self, *trials: Trial | None) -> None:
+        self.trials = list(trials)
+
+    def map(self, work: object, asked: Sequence[Attempt]) -> list[Trial | None]:
+        return [self.trials.pop(0) for _ in asked]
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["alone", "together"])
+def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, count: int) -> None:
+    """It is not in the journal. What is kept then takes back what the search was lent of the proof's time."""
+    changes = [Change(name=name, value="1", title=name, numerics="exact") for name in "ab"[:count]]
+    search = object.__new__(_Search)
+    search.engine = _Screened(None, trial_of([], changes, "faster", "smaller", kept=True))  # type: ignore[assignment]
+    search.journal, search.costs, search.unfinished = Journal(tmp_path), Costs(), False
+    search.time = Time(90.0, lambda: 50.0)
+    search.time.begin(30.0, others=False, named=False)
+    reserved = search.time.reserved
+    assert search.time.nothing_to_prove()
+    search.options = Options(budget=90, goal="memory")
+    said: list[str] = []
+    search.progress = said.append
+    wanted = Wanted(least_gain=0.02, least_live_gain=0.02, losses=None, goal="memory")
+    asked = {"key": Attempt(best=[], changes=changes, wanted=wanted, seconds=10.0, longest=57.0)}
+
+    late = search.judged([], changes, search.try_all(asked).get("key"), 0.1)
+    assert late.why.startswith("not at speed after 57 s: ")
+    assert said == [f"{late.title}: {late.why}"]
+    assert (late.id, late.kept, search.unfinished) == (" + ".join(each.id for each in changes), False, True)
+    assert search.journal.entries == {}
+    assert search.costs.of(changes) == 57.0
+    assert search.time.reserved < reserved
+
+    kept = search.judged([], changes, search.try_all(asked).get("key"), 0.1)
+    assert kept.kept
+    assert list(search.journal.entries) == ["key"]
+    assert search.time.reserved == reserved
+    search.journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_a_flag_that_does_nothing_is_left_alone(tmp_path: Path, monkeypatch: pyt
     """The script takes it and makes its loader without: the change is made from outside, and then it is so."""
     place = bench(tmp_path, monkeypatch, heeds=False)
     try:
-        changed = heeded(place, [], _WORKERS)
+        changed = heeded(place, [], _WORKERS, math.inf)
         assert changed.edits == {}
         arm = place.arm([changed])
         arm.warm()
@@ -73,7 +74,7 @@ def test_a_flag_that_is_heeded_stays(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """It is what the user would write."""
     place = bench(tmp_path, monkeypatch, heeds=True)
     try:
-        assert heeded(place, [], _WORKERS) == _WORKERS
+        assert heeded(place, [], _WORKERS, math.inf) == _WORKERS
         assert unheeded(place, [_WORKERS]) == []
     finally:
         place.close()
@@ -127,6 +128,20 @@ model = Slow("""
         trial = try_on_top(place, msgspec.structs.replace(asked, longest=120.0))
         assert trial is not None
         assert trial.effect is not None
+    finally:
+        place.close()
+
+
+def test_what_is_asked_by_a_flag_has_no_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the script heeds it is seen once it is at speed."""
+    place = bench(tmp_path, monkeypatch, heeds=True)
+    script = tmp_path / "train.py"
+    slow = "import time\ntime.sleep(60 if args.num_workers else 0)\ndata = "
+    script.write_text(script.read_text().replace("data = ", slow))
+    wanted = Wanted(least_gain=0.02, least_live_gain=0.02, losses=None)
+    try:
+        asked = Attempt(best=[], changes=[_WORKERS], wanted=wanted, seconds=1.0, longest=8.0)
+        assert try_on_top(place, asked) is None
     finally:
         place.close()
 

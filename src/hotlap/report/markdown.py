@@ -86,9 +86,8 @@ def _tuning(tuning: Tuning) -> list[Lines]:
     ]
     if tuning.adopted:
         parts += [["**What was changed**"], _adopted(tuning)]
-    parts += pieces.findings(
-        before.findings, "What was found before the changes" if tuning.adopted else "What was found"
-    )
+    title = "What was found before the changes" if tuning.adopted else "What was found"
+    parts += pieces.findings(before.findings, title, tuning.trials)
     if tuning.adopted:
         for stage, how in verdicts.adoption(tuning):
             parts += [[f"**To use it. {name(stage)}**"], block(how)]

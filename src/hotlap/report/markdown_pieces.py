@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hotlap.records import Diagnosis, Effect, Environment, Facts, Finding, Gap, SameTraining
+from hotlap.records import Diagnosis, Effect, Environment, Facts, Finding, Gap, SameTraining, Trial
 from hotlap.report import about, gaps, memory, proofs, stages, text, verdicts, view
 from hotlap.report.marked import block, code, folded, name, table, words
 from hotlap.report.secrets import MASK
@@ -16,7 +16,10 @@ _TOLD = 5
 Lines = list[str]
 
 
-def findings(found: Sequence[Finding], title: str = "What was found") -> list[Lines]:
+def findings(
+    found: Sequence[Finding], title: str = "What was found", trials: Sequence[Trial] | None = None
+) -> list[Lines]:
+    """``trials``: of a tuning, which tell what came of each."""
     if not found:
         return [[f"**{title}:** no known cause has time at stake."]]
     lines = [f"**{title}**", ""]
@@ -25,6 +28,9 @@ def findings(found: Sequence[Finding], title: str = "What was found") -> list[Li
         lines.append(f"- **{code(finding.code)} {name(finding.title)}.** {words(at_stake)}")
         lines += [f"  - {words(sentence)}" for sentence in finding.evidence]
         lines.append(f"  - Remedy: {words(finding.remedy)}")
+        if finding.changes and trials is not None:
+            tried = f"Of {', '.join(finding.changes)} was tried: {verdicts.tried(finding, trials, SIGN)}."
+            lines.append(f"  - {words(tried)}")
     if found[_TOLD:]:
         others = ", ".join(f"{code(finding.code)} {name(finding.title)}" for finding in found[_TOLD:])
         lines.append(f"- And {text.plural(len(found) - _TOLD, 'more finding')}: {others}.")

@@ -82,7 +82,7 @@ def tuning(tuning: Tuning) -> Report:
     if tuning.same_training is not None or tuning.adopted:
         parts += _same(tuning.same_training)
     if not tuning.adopted:
-        parts += findings(diagnosis.findings)
+        parts += findings(diagnosis.findings, tuning.trials)
     parts += will_not_help(diagnosis.will_not_help)
     parts += _speed_against_memory(tuning)
     if tuning.adopted:
@@ -159,7 +159,8 @@ def _budget(diagnosis: Diagnosis) -> list[RenderableType]:
     return [*heading("The whole process"), *table(cells, "<>><")]
 
 
-def findings(found: Sequence[Finding]) -> list[RenderableType]:
+def findings(found: Sequence[Finding], trials: Sequence[Trial] | None = None) -> list[RenderableType]:
+    """``trials``: of a tuning, which tell what came of each."""
     parts = heading("Findings")
     named = [finding for finding in found if not view.describes(finding)]
     if not named:
@@ -167,26 +168,30 @@ def findings(found: Sequence[Finding]) -> list[RenderableType]:
     for rank, finding in enumerate(named, 1):
         if rank > 1:
             parts.append(blank())
-        parts += _finding(finding, f"  {rank}. ", "     Remedy: ")
+        parts += _finding(finding, f"  {rank}. ", "     Remedy: ", trials)
     described = [finding for finding in found if view.describes(finding)]
     if described:
         parts += heading("Where the time goes")
     for rank, finding in enumerate(described):
         if rank > 0:
             parts.append(blank())
-        parts += _finding(finding, "  -  ", "     To make it cheaper: " if finding.seconds > 0 else "     Remedy: ")
+        parts += _finding(
+            finding, "  -  ", "     To make it cheaper: " if finding.seconds > 0 else "     Remedy: ", trials
+        )
     return parts
 
 
-def _finding(finding: Finding, label: str, remedy: str) -> list[RenderableType]:
+def _finding(finding: Finding, label: str, remedy: str, trials: Sequence[Trial] | None) -> list[RenderableType]:
     parts: list[RenderableType] = [
         labelled(label, f"{finding.code}  {finding.title}", style="bold"),
         prose(text.stop(view.at_stake(finding)), indent=5),
         *bullets(finding.evidence, indent=5),
         labelled(remedy, finding.remedy),
     ]
-    if finding.changes:
+    if finding.changes and trials is None:
         parts.append(labelled("     What hotlap tune tries: ", ", ".join(finding.changes)))
+    elif finding.changes and trials is not None:
+        parts.append(labelled(f"     Of {', '.join(finding.changes)} was tried: ", verdicts.tried(finding, trials)))
     return parts
 
 

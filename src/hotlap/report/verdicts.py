@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from hotlap.records import Comparison, Diagnosis, Effect, Limit, SameTraining, Trial, Tuning
+from hotlap.records import Comparison, Diagnosis, Effect, Finding, Limit, SameTraining, Trial, Tuning
 from hotlap.report import text, view
 from hotlap.report.secrets import mask
 
@@ -23,10 +23,21 @@ NUMERICS = {
 _WIDE = 0.05
 
 
-def fate(trial: Trial) -> Literal["kept", "dropped", "not run"]:
+def fate(trial: Trial) -> Literal["kept", "dropped", "not measured"]:
     if trial.kept:
         return "kept"
-    return "dropped" if trial.effect is not None else "not run"
+    return "dropped" if trial.effect is not None else "not measured"
+
+
+def tried(finding: Finding, trials: Sequence[Trial], sign: str = "x") -> str:
+    """Return what the changes against a finding gave, by themselves and with others, as they were tried last."""
+    last = {
+        trial.id: f"{trial.id} {text.ratio(trial.effect.ratio, sign) + ' ' if trial.effect else ''}({fate(trial)})"
+        for trial in trials
+        if any(change.name in finding.changes for change in [trial.change, *trial.beside])
+        and not trial.why.startswith("not tried")
+    }
+    return ", ".join(last.values()) or "none of them"
 
 
 def trial_sentence(trial: Trial) -> str:

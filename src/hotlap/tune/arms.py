@@ -333,6 +333,20 @@ class LiveArm:
 AnyArm = Arm | LiveArm
 
 
+def warm_by(arm: AnyArm, latest: float) -> None:
+    """Run until the speed has settled; ended where that is not so by ``latest``, a moment of the monotonic clock.
+
+    Raises:
+        ArmLate: it was ended.
+        ArmFailed: the training ended by itself.
+    """
+    arm.host.until = latest
+    try:
+        arm.warm()
+    finally:
+        arm.host.until = None
+
+
 def throughput(block: Sequence[Step], uncounted: Sequence[str] = UNCOUNTED, *, in_steps: bool = False) -> float:
     """Samples (or steps, where samples are unknown) per second, without validation and checkpoint writing."""
     seconds = sum(step.wall - sum(step.phases.get(phase, 0.0) for phase in uncounted) for step in block)

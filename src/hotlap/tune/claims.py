@@ -106,7 +106,7 @@ class Claims:
             rest = [change for change in changes if change is not culprit]
             self.progress(f"{names(changes)} is another training; once more without {culprit.id}")
             alpha /= 2 if exact else 1
-            second = self.claim(rest, alpha)
+            second = self.claim(rest, alpha, last=not exact)
             if second is not None:
                 self.dropped[culprit.id] = f"dropped again, another training: {claim.same.evidence}"
                 claim = second
@@ -147,7 +147,7 @@ class Claims:
     def claim(self, changes: Sequence[Change], alpha: float, *, last: bool = True) -> Claim | None:
         """None where no time is left for a first look; the journal keeps what has been measured for a longer budget.
 
-        ``last``: nothing of it will be claimed again, so it may take all the time that is left.
+        ``last``: nothing of it will be claimed again, so its first look may take all the time that is left.
         """
         called = names(changes)
         if f"prove {called} 0" not in self.journal.entries and not self.has_time(called):

@@ -30,8 +30,8 @@ HOPELESS = 0.9
 
 #: What could be tried on top of a set, and what is not worth it, with the reason.
 Propose = Callable[[Sequence[Change]], tuple[list[Change], list[Trial]]]
-#: Try sets of changes on top of a set, each by itself; None for one of several changes that no time is left for.
-Try = Callable[[Sequence[Change], Sequence[Sequence[Change]]], list[Trial | None]]
+#: Try sets of changes on top of a set, each by itself.
+Try = Callable[[Sequence[Change], Sequence[Sequence[Change]]], list[Trial]]
 
 
 class Climb:
@@ -67,7 +67,7 @@ class Climb:
                     asked.append(changes)
             if not asked:
                 return
-            found = [trial for trial in self.attempt(self.best, asked) if trial is not None]
+            found = self.attempt(self.best, asked)
             self.trials += found
             kept = sorted((trial for trial in found if trial.kept), key=_ratio, reverse=True)
             if kept:

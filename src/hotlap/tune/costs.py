@@ -78,8 +78,8 @@ class Time:
         self.first_look = 0.0
         #: Up to when is searched and proven now, and how much of that is the proof's.
         self.until, self.reserved = budget, 0.0
-        #: What was the proof's before it was given to the search.
-        self.given = 0.0
+        #: What was the proof's when it was lent to the search.
+        self.lent = 0.0
         #: Whether all that is left is kept for other trainings.
         self.for_others = False
 
@@ -105,13 +105,13 @@ class Time:
         """
         if self.for_others:
             return False
-        self.given = self.reserved
+        self.lent = self.reserved
         self.reserved = self.first_look if self.left() > self.first_look else 0.0
         return True
 
     def found(self) -> None:
-        """Take back for the proof what the search was given while there was nothing to prove."""
-        self.reserved = max(self.reserved, self.given)
+        """Take back for the proof what the search was lent while there was nothing to prove."""
+        self.reserved = max(self.reserved, self.lent)
 
     def something_to_prove(self) -> None:
         """A first look comes before other trainings."""
@@ -124,5 +124,5 @@ class Time:
         return self.left() - self.reserved
 
     def _reserve(self) -> None:
-        self.given = 0.0
+        self.lent = 0.0
         self.reserved = reserved(max(self.left(), 0.0), self.first_look)

@@ -55,7 +55,7 @@ class Journal:
             self._spent = 0.0
 
     def spent(self) -> float:
-        """Seconds that all of it has taken, the time before it was stopped among them."""
+        """Seconds that all of it has taken; before it was stopped, up to the last measurement that was finished."""
         return self._spent + time.monotonic() - self._opened
 
     def changed_since(self, here: Environment) -> list[str]:

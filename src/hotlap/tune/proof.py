@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import median
+from statistics import fmean, median
 
 import msgspec
 
@@ -71,6 +72,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: Diagnosis
     #: The parts that were measured, with what the machine did meanwhile.
     parts: list[BlockPair] = []
+    #: Seconds that all of it took, from the first start on.
+    seconds: float = 0.0
 
     @property
     def whole(self) -> float | None:
@@ -112,6 +115,7 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | 
     Raises:
         ArmFailed: an arm crashed, or ended before a block could be measured.
     """
+    began = time.monotonic()
     parts = []
     # Samples of a step are known once the first has been made.
     of_a, of_b = (_samples(arm.so_far()) for arm in (a, b))
@@ -154,6 +158,7 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | 
         baseline_diagnosis=diagnose(runs[0]),
         diagnosis=diagnose(runs[1]),
         parts=parts,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -188,7 +193,6 @@ def prove(
     ``slots``: how many pairs can be made at once. ``given_up`` is asked after each pair whether more are of any use.
     """
     launches: list[Launch] = []
-    began = time_left()
 
     def more(count: int) -> list[Pair]:
         wanted = len(launches) + count
@@ -202,18 +206,21 @@ def prove(
         return [Pair(objective(launch)) for launch in launches[-count:]]
 
     def go_on(missing: int) -> bool:
-        each = (began - time_left()) / len(launches)
+        each = fmean(launch.seconds for launch in launches) / slots
         if missing * each <= time_left():
             return True
         progress("unclear, and no time is left for another look: a longer --budget has it")
         return False
 
+    def upheld(judgement: Judgement) -> Judgement:
+        return borne_out(judgement, _wholes(launches, objective))
+
     try:
-        measured, judgement = sequential(more, PLANNED_LOOKS, alpha, minimum, go_on)
+        measured, judgement = sequential(more, PLANNED_LOOKS, alpha, minimum, go_on, upheld=upheld)
     except _GivenUp:
         measured = effect([objective(launch) for launch in launches], 1 - alpha)
-        judgement = judge(measured, minimum)
-    return launches, measured, borne_out(judgement, _wholes(launches, objective))
+        judgement = upheld(judge(measured, minimum))
+    return launches, measured, judgement
 
 
 def _wholes(launches: Sequence[Launch], objective: Callable[[Launch], float]) -> list[float]:

@@ -14,7 +14,7 @@ import msgspec
 
 from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, Trial
-from hotlap.tune.arms import AnyArm, ArmFailed, ArmLate, LiveArm, measure_blocks
+from hotlap.tune.arms import AnyArm, ArmFailed, ArmLate, LiveArm, measure_blocks, warm_by
 from hotlap.tune.bench import Bench, on_top
 from hotlap.tune.disturbances import BlockPair, stalled
 from hotlap.tune.goals import SPEED_FLOOR
@@ -43,15 +43,14 @@ def screen(
     changes: Sequence[Change],
     wanted: Wanted,
     time_left: Callable[[], float],
-    until: float,
-) -> Trial | None:
+    latest: float,
+) -> Trial:
     """Measure the reference with these changes against the reference alone.
 
-    ``time_left``: the seconds that may still be taken, of which the first look takes what it needs. ``until``: the
-    moment of the monotonic clock by which the changes must have come to speed (they may compile). None where they have
-    not.
+    ``time_left``: the seconds that may still be taken, of which the first look takes what it needs.
 
     Raises:
+        ArmLate: the changes (which may compile) did not come to speed by ``latest``, a moment of the monotonic clock.
         ArmFailed: the reference failed. Where the candidate does, the trial says so.
     """
     before, after = bench.arm(reference), bench.arm(on_top(reference, changes))
@@ -72,13 +71,7 @@ def screen(
     # The first look of a search for less memory says as much as later ones: peaks do not scatter.
     looks = SEARCH_LOOKS[:1] if wanted.goal == "memory" else SEARCH_LOOKS
     try:
-        after.host.until = until
-        try:
-            after.warm()
-        except ArmLate:
-            return None
-        finally:
-            after.host.until = None
+        warm_by(after, latest)
         measured, judgement = sequential(
             more, looks, SEARCH_ALPHA, least, lambda missing: time_left() > 0, hopeless=SEARCH_HOPELESS
         )
@@ -90,6 +83,8 @@ def screen(
             measured = effect([pair.ratio for pair in pairs], measured.confidence)
             if again.ratio - 1 <= least:
                 return trial("unclear", "faster in one launch and not in another", measured)
+    except ArmLate:
+        raise
     except ArmFailed as error:
         if not live and after.training is not None:
             raise  # it was the reference that failed

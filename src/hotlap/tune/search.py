@@ -263,7 +263,7 @@ class _Search:
 
     def attempt(
         self, baseline: Baseline, machine: Machine, best: Sequence[Change], sets: Sequence[Sequence[Change]]
-    ) -> list[Trial | None]:
+    ) -> list[Trial]:
         """Try each of these sets on top of the best one, as many at once as there are devices."""
         seen = self.look_at(best, baseline)
         situation = self.situation(seen, machine, best)
@@ -308,21 +308,20 @@ class _Search:
 
     def judged(
         self, best: Sequence[Change], changes: Sequence[Change], trial: Trial | None, step_seconds: float
-    ) -> Trial | None:
+    ) -> Trial:
+        """``trial``: None where there was no time for it, or too little."""
         if trial is not None:
             if self.options.goal != "memory":
                 trial = charged(trial, step_seconds, self.planned_steps, self.wanted.least_gain)
             if trial.kept:
                 self.time.found()
-        elif len(changes) == 1:
+        else:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
             why = "the time is kept for what --set asks for" if self.time.for_others else _NO_TIME
             given = self.costs.given(changes)
             tried = f"not at speed after {given:.0f} s" if given else "not tried"
             trial = trial_of(best, changes, "unclear", f"{tried}: {why}; a larger --budget goes on")
-        else:
-            return None
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
         self.progress(f"{trial.title}: {figure}{trial.why}")
         return trial

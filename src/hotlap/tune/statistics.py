@@ -23,7 +23,7 @@ from scipy import special
 
 from hotlap.records import Effect, Judgement
 
-#: How often, over all looks of one tuning, an interval may miss the truth. A false "faster" is one side of that.
+#: How often, over all looks of a claim, an interval may miss the truth. A false "faster" is one side of that.
 ALPHA = 0.01
 
 #: After how many pairs of launches the claim may be looked at. The late ones are for noisy machines and small effects;
@@ -145,12 +145,13 @@ def sequential(
     minimum: float,
     go_on: Callable[[int], bool] = lambda missing: True,
     hopeless: float | None = None,
+    upheld: Callable[[Judgement], Judgement] = lambda judgement: judgement,
 ) -> tuple[Effect, Judgement]:
     """Measure ``more`` pairs up to each planned look, until the verdict is clear; the first look is always taken.
 
     ``more`` is told how many pairs are missing to the next look, and ``go_on`` asked whether there is time for them.
     With ``hopeless``, a gain of ``minimum`` that an interval of that confidence excludes is given up, which can lose a
-    gain and cannot make one: for a search.
+    gain and cannot make one: for a search. ``upheld`` may turn a judgement into "unclear".
     """
     pairs: list[Pair] = []
     for look in looks:
@@ -158,7 +159,7 @@ def sequential(
             break
         pairs += more(look - len(pairs))
         measured = effect(kept(pairs), confidence_at_look(alpha, looks, look))
-        judgement = judge(measured, minimum)
+        judgement = upheld(judge(measured, minimum))
         if judgement == "unclear" and hopeless is not None and effect(measured.pairs, hopeless).high < 1 + minimum:
             judgement = "not faster"
         if judgement != "unclear":

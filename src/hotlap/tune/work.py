@@ -15,7 +15,7 @@ import msgspec
 from hotlap.diagnose import Machine, diagnose
 from hotlap.estimate.peak import measured_peak
 from hotlap.records import Change, Diagnosis, Effect, Facts, Sites, Trial
-from hotlap.tune.arms import ArmFailed, LiveArm, losses, measure_pairs
+from hotlap.tune.arms import ArmFailed, ArmLate, LiveArm, losses, measure_pairs, warm_by
 from hotlap.tune.bench import Bench, on_top
 from hotlap.tune.effects import unmet
 from hotlap.tune.guard import identical
@@ -139,22 +139,31 @@ def try_on_top(bench: Bench, asked: Attempt) -> Trial | None:
     A change whose keys are known is made there; where the training does not heed them, it is made from outside.
     """
     began = time.monotonic()
-    until = began + asked.seconds
-    changes = [heeded(bench, asked.best, change) for change in asked.changes]
-    trial = screen(bench, asked.best, changes, asked.wanted, lambda: until - time.monotonic(), began + asked.longest)
+    until, latest = began + asked.seconds, began + asked.longest
+    try:
+        changes = [heeded(bench, asked.best, change, latest) for change in asked.changes]
+        trial = screen(bench, asked.best, changes, asked.wanted, lambda: until - time.monotonic(), latest)
+    except ArmLate:
+        trial = None
     bench.keep(on_top(asked.best, changes) if trial is not None and trial.kept else asked.best)
     return trial
 
 
-def heeded(bench: Bench, best: list[Change], change: Change) -> Change:
-    """The change, without its keys where they do nothing and it can be made from outside."""
+def heeded(bench: Bench, best: list[Change], change: Change, latest: float) -> Change:
+    """The change, without its keys where they do nothing and it can be made from outside.
+
+    Raises:
+        ArmLate: it did not come to speed by ``latest``, a moment of the monotonic clock.
+    """
     if not (bench.target.has_keys(change) and change.inject) or bench.target.config is not None:
         return change
     arm = bench.arm(on_top(best, [change]))
     if isinstance(arm, LiveArm):
         return change  # made from outside while searching; see ``unheeded``
     try:
-        arm.warm()
+        warm_by(arm, latest)
+    except ArmLate:
+        raise
     except ArmFailed:
         return change  # the trial will say how it failed
     return change if unmet(change, arm.so_far().facts) is None else from_outside(change)
