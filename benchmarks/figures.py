@@ -22,21 +22,21 @@ STEP, FORWARD, SAMPLE, HOURS = 3 / 0.5, 1.80528, 720 * 1280 * (3 + 3 + 32) * 4, 
 
 
 def effects() -> dict[str, dict[str, Effect]]:
-    """What was measured of single levers (``apt``, ``vrt``, ``demo``), and of whole tunings (``tuned``)."""
+    """What was measured of single levers (``apt``, ``vrt``, ``restoration``), and of whole tunings (``tuned``)."""
     demo = read_record(RESULTS / "demo.result.json", Tuning)
     assert demo.effect is not None
     whole = _result("apt")["results"]["whole"]["speedup"]
     return {
         "apt": _levers("apt"),
         "vrt": _levers("vrt_spike"),
-        "demo": {trial.change.id: trial.effect for trial in demo.trials if trial.effect is not None},
+        "restoration": {trial.change.id: trial.effect for trial in _levers_tried().trials if trial.effect is not None},
         "tuned": {"restoration": demo.effect, "APT": msgspec.convert(whole, Effect)},
     }
 
 
 def figures() -> dict[str, dict[str, str]]:
     """Every figure as the page writes it, by group and name."""
-    skipped = read_record(RESULTS / "demo.result.json", Tuning).skipped
+    skipped = _levers_tried().skipped
     return {
         **{group: {name: _ratio(it) for name, it in found.items()} for group, found in effects().items()},
         "bounds": {it.change.id: f"{it.change.bound:.3f}" for it in skipped if it.change.bound is not None},
@@ -54,6 +54,11 @@ def figures() -> dict[str, dict[str, str]]:
         **_cache(),
         **_derived(),
     }
+
+
+def _levers_tried() -> Tuning:
+    """A tuning of the restoration training on the machine of ``vrt_spike.json``."""
+    return read_record(RESULTS / "restoration_levers.result.json", Tuning)
 
 
 _CARDS = ("RTX 4090", "RTX 4080", "RTX 4070", "GTX 1080")

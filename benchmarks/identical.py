@@ -1,4 +1,4 @@
-"""Two identical commands, ten times: how often is the second called faster? It must never be.
+"""Two identical commands, twenty times: how often is the second called faster? It must never be.
 
     python benchmarks/identical.py [TIMES]
 
@@ -31,7 +31,7 @@ for epoch in range(10000):
 
 
 def main() -> None:
-    times = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    times = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     verdicts = []
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "train.py"

@@ -12,7 +12,7 @@ A claim is wrong where these pairs exclude a gain of 2 %, or one as large as was
 called the same and its final losses differ from the unchanged ones (same seeds) by more than those do between seeds.
 
 The peers' environment is made where it is missing. All is kept in ``results/peers/SCRIPT`` as it is measured, and the
-same command goes on where it stopped: delete a folder to measure it anew. Writes all that is kept to
+same command goes on where it stopped: delete a script's folder to measure it anew. Writes all that is kept to
 ``results/peers.json`` and ``.md``.
 """
 
@@ -203,20 +203,14 @@ def found(script: Script) -> dict[str, Any]:
 
 
 def rounds(script: Script, verdicts: dict[str, Verdict]) -> None:
-    """Rounds of launches until there are enough for each arm; a tool that was asked again gets rounds of its own."""
+    """Train the unchanged script, the same again and what is recommended, in an order that rotates."""
     done = rounds_of(script)
     arms = {"unchanged": [sys.executable, "script"], "again": [sys.executable, "script"]}
     arms |= {name: verdict.launch for name, verdict in verdicts.items() if verdict.launch is not None}
-    while True:
-        missing = [name for name in arms if sum(name in each for each in done) < ROUNDS]
-        missing = [name for name in missing if name != "unchanged"]
-        if not missing:
-            return
-        number = len(done)
-        order = ["unchanged", *missing]
-        order = order[number % len(order) :] + order[: number % len(order)]
+    for number in range(len(done), ROUNDS):
+        names = list(arms)
         made = {}
-        for name in order:
+        for name in names[number % len(names) :] + names[: number % len(names)]:
             made[name] = launch(arms[name], script, KEPT / script.name / name, number)
             print(f"{script.name}, round {number + 1}, {name}: {made[name]['seconds']:.1f} s", file=sys.stderr)
         if not done:

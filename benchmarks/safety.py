@@ -1,6 +1,6 @@
 """Stop `hotlap tune` at random moments: is every byte of the user as before, is nothing left, does it go on?
 
-    python benchmarks/safety.py [--times 10] [--seed 0] [--budget 3m] [--only script|configuration]
+    python benchmarks/safety.py [--times 8] [--seed 0] [--budget 2m] [--only script|configuration]
 
 Two targets in folders of their own: a script that writes checkpoints, event files, a table, a database and a run folder
 beside itself (``scripts/writes_everywhere.py``, which has trained there before), and the reference trainer. Each time a
@@ -164,9 +164,9 @@ def trial(prepare: Any, times: int, moments: random.Random, longest: float, budg
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--times", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", default="3m")
+    parser.add_argument("--budget", default="2m")
     parser.add_argument("--longest", type=float, default=45.0, help="stop after at most so many seconds")
     parser.add_argument("--only", choices=("script", "configuration"))
     given = parser.parse_args()
