@@ -4,25 +4,34 @@ from hotlap.records import Change
 from hotlap.tune.costs import Costs, Time, reserved, until_others
 
 
-def change(name: str) -> Change:
-    return Change(name=name, value="1", title="", numerics="rounding")
+def change(name: str, *, live: bool = True) -> Change:
+    return Change(name=name, value="1", title="", numerics="rounding", live=live)
 
 
 def test_the_shortest_trial_of_a_kind_says_what_one_takes() -> None:
-    """A compilation says nothing of what other trials take."""
-    costs = Costs()
+    """A compilation says nothing of what other trials take, nor those in a running process of those that start one."""
+    costs = Costs(step_seconds=0.1, first_step=4.0)
     usual = costs.of([change("precision")])
-    assert costs.of([change("precision"), change("compile")]) > usual
+    started = costs.of([change("precision"), change("workers", live=False)])
+    assert costs.of([change("precision"), change("compile")]) > started == usual + 4.0
     costs.learn([change("compile")], 80.0)
     assert costs.of([change("layout"), change("compile")]) == 80.0
     assert costs.of([change("layout")]) == usual
     for seconds in (20.0, 12.0, 31.0):
         costs.learn([change("layout")], seconds)
     assert costs.of([change("precision")]) == 12.0
+    assert costs.of([change("workers", live=False)]) == started
+
+
+def test_slow_steps_and_starts_make_trials_long() -> None:
+    """A first look takes so many blocks, and each of them so many steps."""
+    kinds = [[change("precision")], [change("workers", live=False)], [change("compile")]]
+    assert [Costs(step_seconds=0.01, first_step=2.0).of(kind) for kind in kinds] == [5.0, 7.0, 15.0]
+    assert [Costs(step_seconds=1.0, first_step=9.0).of(kind) for kind in kinds] == [40.0, 49.0, 49.0]
 
 
 def test_what_took_longer_than_it_was_given_is_not_begun_with_as_little() -> None:
-    costs = Costs()
+    costs = Costs(step_seconds=0.1, first_step=4.0)
     costs.too_late([change("compile"), change("layout")], 57.0)
     assert costs.of([change("layout"), change("compile")]) == costs.given([change("layout"), change("compile")]) == 57.0
     assert costs.of([change("compile")]) < 57.0

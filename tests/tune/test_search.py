@@ -16,7 +16,8 @@ import pytest
 from scripts import SLOW_FETCH
 
 from hotlap.errors import TrainingFailed
-from hotlap.records import Change, Trial, Tuning, read_record
+from hotlap.records import Change, Effect, Judgement, SameTraining, Trial, Tuning, read_record
+from hotlap.tune.claims import Claim
 from hotlap.tune.costs import Costs, Time
 from hotlap.tune.journal import Journal
 from hotlap.tune.options import Options
@@ -203,7 +204,7 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     changes = [Change(name=name, value="1", title=name, numerics="exact") for name in "ab"[:count]]
     search = object.__new__(_Search)
     search.engine = _Screened(None, trial_of([], changes, "faster", "smaller", kept=True))  # type: ignore[assignment]
-    search.journal, search.costs, search.unfinished = Journal(tmp_path), Costs(), False
+    search.journal, search.costs, search.unfinished = Journal(tmp_path), Costs(step_seconds=0.1, first_step=2.0), False
     search.time = Time(90.0, lambda: 50.0)
     search.time.begin(30.0, others=False, named=False)
     reserved = search.time.reserved
@@ -227,3 +228,38 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     assert list(search.journal.entries) == ["key"]
     assert search.time.reserved == reserved
     search.journal.close()
+
+
+def claim(judgement: Judgement, same: bool | None) -> Claim:
+    effect = Effect(ratio=0.9, low=0.88, high=0.91, n=5, confidence=0.99, pairs=[0.9] * 5)
+    training = SameTraining(same=same, numerics="trajectory", evidence="its loss is higher")
+    return Claim(
+        changes=[], launches=[], effect=effect, judgement=judgement, same=training, goal="time-to-quality", speed=effect
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (claim("slower", True), "dropped again: the proof gave 0.90x [0.88, 0.91], 5 pairs to the same loss, slower"),
+        (
+            claim("faster", False),
+            "dropped again: the proof gave 0.90x [0.88, 0.91], 5 pairs to the same loss, not the same training: its "
+            "loss is higher",
+        ),
+        (claim("faster", True), ""),
+        (None, ""),
+    ],
+    ids=["slower", "another", "holds", "no time"],
+)
+def test_a_second_proof_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, other: Claim | None, why: str) -> None:
+    """What was kept for it is dropped with the figures; what was proven before stays."""
+    first, added = (Change(name=name, value="1", title=name, numerics="trajectory") for name in "ab")
+    search = object.__new__(_Search)
+    search.trials = [trial_of([], [each], "faster", "", kept=True) for each in (first, added)]
+    monkeypatch.setattr(search, "prove", lambda changes, baseline: other)
+    before = claim("faster", True)
+    chosen = search.better(before, [first], [first, added], None)  # type: ignore[arg-type]
+    assert chosen is (other if other is not None and other.holds else before)
+    assert [(trial.kept, trial.why) for trial in search.trials] == [(True, ""), (not why, why)]
+    assert search.better(None, [], [added], None) is other  # type: ignore[arg-type]

@@ -56,6 +56,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         seems = self.given_up and self.effect.ratio > 1
         return (self.judgement == "faster" or seems) and self.same.same is False
 
+    @property
+    def refusal(self) -> str:
+        """Why it does not hold, for what was kept for it; in a clause."""
+        figures = f"{self.effect.ratio:.2f}x [{self.effect.low:.2f}, {self.effect.high:.2f}], {self.effect.n} pairs"
+        what = {"memory": " of peak memory", "time-to-quality": " to the same loss", "cost": " of the cost"}
+        verdict = self.judgement if self.judgement != "faster" else f"not the same training: {self.same.evidence}"
+        return f"dropped again: the proof gave {figures}{what.get(self.goal, '')}, {verdict}"
+
     def warnings(self, cores: int) -> list[str]:
         return warnings_of(self.launches, self.judgement, self.effect, cores, objective(self.goal))
 

@@ -32,6 +32,14 @@ def never_tried(refused: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial
     return list(first.values())
 
 
+def skipped_by_both(first: Sequence[Trial], others: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
+    """What neither the search among what trains the same nor that among other trainings, after it, tried."""
+    measured = {trial.change.id for trial in trials}
+    same = [trial for trial in first if trial.change.numerics != "trajectory"]
+    known = {trial.change.id for trial in same}
+    return [*same, *(trial for trial in others if trial.change.id not in known | measured)]
+
+
 def earned_back(launches: Sequence[Launch]) -> int | None:
     """Steps after which the longer start of the candidate has been earned back."""
     extra = [

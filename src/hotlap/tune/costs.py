@@ -7,9 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from hotlap.records import Change
+from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS
 from hotlap.tune.bench import ids
+from hotlap.tune.statistics import SEARCH_LOOKS
 
-_Kind = Literal["compiled", "other"]
+#: Changes that compile; that are made in a process of their own; that are made in a running one.
+_Kind = Literal["compiled", "started", "live"]
+#: Seconds that compiling takes at least.
+_COMPILING = 15.0
+#: Blocks of a trial at least: to get warm, and the first look's.
+_BLOCKS = 2 + 2 * SEARCH_LOOKS[0]
 
 
 #: Shares of the budget that are the proof's: at least, and at most.
@@ -24,10 +31,18 @@ FIRST_LOOKS = 2.0
 
 
 class Costs:
-    """Seconds of the shortest trial of each kind; before there was one, what is usual."""
+    """Seconds of the shortest trial of each kind; before there was one, what it takes by the baseline's figures.
 
-    def __init__(self) -> None:
-        self._seconds: dict[_Kind, float] = {"compiled": 15.0, "other": 3.0}
+    ``first_step``: seconds from the start of the command to the end of its first step.
+    """
+
+    def __init__(self, *, step_seconds: float, first_step: float) -> None:
+        look = _BLOCKS * max(BLOCK_SECONDS, (BLOCK_STEPS + 1) * step_seconds)
+        self._seconds: dict[_Kind, float] = {
+            "compiled": max(_COMPILING, first_step + look),
+            "started": first_step + look,
+            "live": look,
+        }
         self._tried: set[_Kind] = set()
         self._given: dict[frozenset[str], float] = {}
 
@@ -49,7 +64,9 @@ class Costs:
 
 
 def _kind(changes: Sequence[Change]) -> _Kind:
-    return "compiled" if any(change.name == "compile" for change in changes) else "other"
+    if any(change.name == "compile" for change in changes):
+        return "compiled"
+    return "live" if all(change.live for change in changes) else "started"
 
 
 def reserved(budget: float, first_look: float) -> float:

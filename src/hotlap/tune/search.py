@@ -28,7 +28,7 @@ from hotlap.tune.break_even import charged
 from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb
-from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown
+from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both
 from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
@@ -91,7 +91,6 @@ class _Search:
         #: What the user asked for, as it is made in this training.
         self.asked: list[Change] = []
         self.warnings: list[str] = []
-        self.costs = Costs()
         #: Whether there was no time for something.
         self.unfinished = False
         self.time = Time(options.budget, journal.spent)
@@ -102,7 +101,9 @@ class _Search:
         self.progress("baseline: warming up, and running against itself, to see what this machine calls a difference")
         baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
         self.check_noise(baseline)
-        needed = first_look_seconds(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
+        step_seconds, first_step = baseline.diagnosis.step_seconds, baseline.first_step or 0.0
+        self.costs = Costs(step_seconds=step_seconds, first_step=first_step)
+        needed = first_look_seconds(step_seconds, first_step)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
         self.asked = [resolved(change, situation) for change in self.options.asked]
         self.time.begin(needed, others=self.quality is not None, named=self.only_asked)
@@ -120,16 +121,20 @@ class _Search:
             start = claim.changes if claim is not None and claim.holds else []
             self.time.begin_others()
             further = self.searched(baseline, machine, start, trajectory=True)
-            measured = ids([trial.change for trial in self.trials])
-            known = ids([trial.change for trial in skipped if trial.change.numerics != "trajectory"])
-            skipped = [
-                *(trial for trial in skipped if trial.change.id in known),
-                *(trial for trial in further.skipped if trial.change.id not in known | measured),
-            ]
+            skipped = skipped_by_both(skipped, further.skipped, self.trials)
             if ids(further.best) != ids(start):
-                other = self.prove(further.best, baseline)
-                claim = other if claim is None or (other is not None and other.holds) else claim
+                claim = self.better(claim, start, further.best, baseline)
         return self.conclude(baseline, claim, skipped)
+
+    def better(
+        self, claim: Claim | None, start: Sequence[Change], best: Sequence[Change], baseline: Baseline
+    ) -> Claim | None:
+        """What is proven with other trainings, where that holds; where not, their trials say so."""
+        other = self.prove(best, baseline)
+        if other is None or claim is None or other.holds:
+            return other or claim
+        self.drop({change.id: other.refusal for change in best if change.id not in ids(start)})
+        return claim
 
     @property
     def quality(self) -> str | None:
