@@ -142,7 +142,7 @@ def test_where_nothing_was_adopted_findings_say_what_was_tried() -> None:
     """A profile says what would be; the page and Markdown as the terminal does."""
     found = made_up.diagnosis(findings=[made_up.finding(changes=["compile", "fused"])])
     tuning = made_up.tuning(adopted=[], optimized=None, diagnosis=found)
-    said = "Of compile, fused was tried: compile=default 1.01{} (dropped)"
+    said = "Tried against it: compile=default 1.01{} (dropped)"
     assert said.format("x") in render(terminal.tuning(tuning), 100)
     assert "tune tries" not in render(terminal.tuning(tuning), 100)
     assert "What hotlap tune tries: compile, fused" in render(terminal.profile(made_up.run(), found), 100)

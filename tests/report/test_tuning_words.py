@@ -138,4 +138,4 @@ def test_a_finding_says_what_came_of_the_changes_against_it() -> None:
         "layout=on 0.97x (dropped), other=on + compile=on 1.30x (kept), workers=on (not measured), "
         "precision=on 1.40x (kept)"
     )
-    assert verdicts.tried(found, [trials[1], trials[4]]) == "none of them"
+    assert verdicts.tried(found, [trials[1], trials[4]]) == "nothing; it could be precision, layout, workers, compile"

@@ -18,6 +18,7 @@ from scripts import SLOW_FETCH
 from hotlap.errors import TrainingFailed
 from hotlap.records import Change, Effect, Judgement, SameTraining, Trial, Tuning, read_record
 from hotlap.tune.claims import Claim
+from hotlap.tune.conclusions import unanswered
 from hotlap.tune.costs import Costs, Time
 from hotlap.tune.journal import Journal
 from hotlap.tune.options import Options
@@ -183,7 +184,7 @@ def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(mon
 
     monkeypatch.setattr(search, "climb", climb)
     search.searched(None, None)  # type: ignore[arg-type]
-    assert left == [4.0, 10.0]
+    assert left == [4.0, 19.0]
     assert [(trial.id, trial.judgement) for trial in search.trials] == [("a=1", "slower"), ("b=1", "slower")]
     assert not search.unfinished
 
@@ -211,7 +212,7 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     assert search.time.nothing_to_prove()
     search.options = Options(budget=90, goal="memory")
     said: list[str] = []
-    search.progress = said.append
+    search.progress, search.told = said.append, set()
     wanted = Wanted(least_gain=0.02, least_live_gain=0.02, losses=None, goal="memory")
     asked = {"key": Attempt(best=[], changes=changes, wanted=wanted, seconds=10.0, longest=57.0)}
 
@@ -238,15 +239,16 @@ def claim(judgement: Judgement, same: bool | None) -> Claim:
     )
 
 
+REFUSED = (
+    "dropped again: the proof gave 0.90x [0.88, 0.91], 5 pairs to the same loss (at most 0.9x where it was not reached)"
+)
+
+
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        (claim("slower", True), "dropped again: the proof gave 0.90x [0.88, 0.91], 5 pairs to the same loss, slower"),
-        (
-            claim("faster", False),
-            "dropped again: the proof gave 0.90x [0.88, 0.91], 5 pairs to the same loss, not the same training: its "
-            "loss is higher",
-        ),
+        (claim("slower", True), f"{REFUSED}, slower"),
+        (claim("faster", False), f"{REFUSED}, not the same training: its loss is higher"),
         (claim("faster", True), ""),
         (None, ""),
     ],
@@ -263,3 +265,15 @@ def test_a_second_proof_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, othe
     assert chosen is (other if other is not None and other.holds else before)
     assert [(trial.kept, trial.why) for trial in search.trials] == [(True, ""), (not why, why)]
     assert search.better(None, [], [added], None) is other  # type: ignore[arg-type]
+
+
+def test_what_was_asked_and_not_answered_is_said() -> None:
+    """A metric that nothing was compared by, and a goal for which only throughput was proven."""
+    asked = Options(budget=60, quality="iou", goal="time-to-quality")
+    throughput = msgspec.structs.replace(claim("faster", True), goal="throughput")
+    first, second = unanswered(asked, throughput, other_trainings=False)
+    assert first == "nothing was compared by --quality iou: the search kept no other training"
+    assert second.startswith("what was proven is the throughput of the same training")
+    assert unanswered(asked, throughput, other_trainings=True) == [second]
+    assert unanswered(asked, claim("faster", True), other_trainings=True) == []
+    assert unanswered(Options(budget=60), throughput, other_trainings=False) == []

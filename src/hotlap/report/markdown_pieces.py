@@ -29,8 +29,7 @@ def findings(
         lines += [f"  - {words(sentence)}" for sentence in finding.evidence]
         lines.append(f"  - Remedy: {words(finding.remedy)}")
         if finding.changes and trials is not None:
-            tried = f"Of {', '.join(finding.changes)} was tried: {verdicts.tried(finding, trials, SIGN)}."
-            lines.append(f"  - {words(tried)}")
+            lines.append(f"  - Tried against it: {words(verdicts.tried(finding, trials, SIGN))}.")
     if found[_TOLD:]:
         others = ", ".join(f"{code(finding.code)} {name(finding.title)}" for finding in found[_TOLD:])
         lines.append(f"- And {text.plural(len(found) - _TOLD, 'more finding')}: {others}.")

@@ -191,7 +191,7 @@ def _finding(finding: Finding, label: str, remedy: str, trials: Sequence[Trial] 
     if finding.changes and trials is None:
         parts.append(labelled("     What hotlap tune tries: ", ", ".join(finding.changes)))
     elif finding.changes and trials is not None:
-        parts.append(labelled(f"     Of {', '.join(finding.changes)} was tried: ", verdicts.tried(finding, trials)))
+        parts.append(labelled("     Tried against it: ", verdicts.tried(finding, trials)))
     return parts
 
 

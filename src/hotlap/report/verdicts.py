@@ -30,14 +30,14 @@ def fate(trial: Trial) -> Literal["kept", "dropped", "not measured"]:
 
 
 def tried(finding: Finding, trials: Sequence[Trial], sign: str = "x") -> str:
-    """Return what the changes against a finding gave, by themselves and with others, as they were tried last."""
+    """Return what came of the changes against a finding, by themselves and with others, as they were tried last."""
     last = {
         trial.id: f"{trial.id} {text.ratio(trial.effect.ratio, sign) + ' ' if trial.effect else ''}({fate(trial)})"
         for trial in trials
         if any(change.name in finding.changes for change in [trial.change, *trial.beside])
         and not trial.why.startswith("not tried")
     }
-    return ", ".join(last.values()) or "none of them"
+    return ", ".join(last.values()) or f"nothing; it could be {', '.join(finding.changes)}"
 
 
 def trial_sentence(trial: Trial) -> str:

@@ -16,9 +16,9 @@ import msgspec
 
 from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, SameTraining, Trial
-from hotlap.tune.costs import FIRST_LOOKS
+from hotlap.tune.costs import FIRST_LOOKS, HASTE
 from hotlap.tune.engines import Engine
-from hotlap.tune.goals import SPEED_FLOOR, objective
+from hotlap.tune.goals import NEVER, SPEED_FLOOR, objective
 from hotlap.tune.guard import identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
 from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of, without
@@ -27,8 +27,6 @@ from hotlap.tune.work import Curving, Launching, curve, launch
 
 #: Steps over which the losses of an exact change are compared before it is claimed.
 EXACT_STEPS = 40
-#: What a first look needs is estimated from the baseline; a faster candidate may do with less.
-HASTE = 0.7
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +58,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     def refusal(self) -> str:
         """Why it does not hold, for what was kept for it; in a clause."""
         figures = f"{self.effect.ratio:.2f}x [{self.effect.low:.2f}, {self.effect.high:.2f}], {self.effect.n} pairs"
-        what = {"memory": " of peak memory", "time-to-quality": " to the same loss", "cost": " of the cost"}
+        what = {
+            "memory": " of peak memory",
+            "time-to-quality": f" to the same loss (at most {NEVER:g}x where it was not reached)",
+            "cost": " of the cost",
+        }
         verdict = self.judgement if self.judgement != "faster" else f"not the same training: {self.same.evidence}"
         return f"dropped again: the proof gave {figures}{what.get(self.goal, '')}, {verdict}"
 

@@ -8,6 +8,8 @@ from statistics import median
 
 from hotlap.records import Trial
 from hotlap.tune.break_even import break_even
+from hotlap.tune.claims import Claim
+from hotlap.tune.options import Options
 from hotlap.tune.proof import Launch
 from hotlap.tune.statistics import too_noisy
 from hotlap.tune.work import Baseline
@@ -30,6 +32,19 @@ def never_tried(refused: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial
     tried = {trial.id for trial in trials if trial not in refused}
     first = {trial.id: trial for trial in reversed(refused) if trial.id not in tried}
     return list(first.values())
+
+
+def unanswered(options: Options, claim: Claim | None, *, other_trainings: bool) -> list[str]:
+    """What was asked for and is not in the result, in sentences. ``other_trainings``: whether the search kept any."""
+    found = []
+    if options.quality is not None and not other_trainings:
+        found.append(f"nothing was compared by --quality {options.quality}: the search kept no other training")
+    if options.goal == "time-to-quality" and claim is not None and claim.goal != options.goal:
+        found.append(
+            "what was proven is the throughput of the same training, which reaches any loss as much sooner; no other "
+            "training was proven to reach it sooner than that"
+        )
+    return found
 
 
 def skipped_by_both(first: Sequence[Trial], others: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:

@@ -1,8 +1,8 @@
-"""What a trial takes at least, by those that were made: one for which no time is left is not begun; and what of the
-budget is the proof's."""
+"""What a trial takes at least: one for which no time is left is not begun; and what of the budget is the proof's."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -28,10 +28,12 @@ SHARE_OF_A_TRIAL = 0.25
 #: First looks of a proof that time is kept for: what turns out to be another training is proven once more without the
 #: change that makes it one. A part of the budget that holds fewer is too short for a search and a proof.
 FIRST_LOOKS = 2.0
+#: What a first look needs is estimated from the baseline; a faster candidate may do with less.
+HASTE = 0.7
 
 
 class Costs:
-    """Seconds of the shortest trial of each kind; before there was one, what it takes by the baseline's figures.
+    """Seconds of a first look by the baseline's figures; of the shortest compilation, once there was one.
 
     ``first_step``: seconds from the start of the command to the end of its first step.
     """
@@ -43,7 +45,7 @@ class Costs:
             "started": first_step + look,
             "live": look,
         }
-        self._tried: set[_Kind] = set()
+        self._compiled = False
         self._given: dict[frozenset[str], float] = {}
 
     def of(self, changes: Sequence[Change]) -> float:
@@ -58,9 +60,10 @@ class Costs:
         self._given[ids(changes)] = seconds
 
     def learn(self, changes: Sequence[Change], seconds: float) -> None:
-        kind = _kind(changes)
-        self._seconds[kind] = min(seconds, self._seconds[kind]) if kind in self._tried else seconds
-        self._tried.add(kind)
+        """What a trial took, all of its looks among it: of use where it compiled, which nothing else tells."""
+        if _kind(changes) == "compiled":
+            known = self._seconds["compiled"] if self._compiled else math.inf
+            self._seconds["compiled"], self._compiled = min(seconds, known), True
 
 
 def _kind(changes: Sequence[Change]) -> _Kind:
@@ -116,14 +119,15 @@ class Time:
         self._reserve()
 
     def nothing_to_prove(self) -> bool:
-        """Give the search what is kept for a proof: but for a first look, or all, where even that has no room.
+        """Give the search what is kept for a proof: but for a hasty first look, or all, where even that has no room.
 
         False where there is nothing to give.
         """
         if self.for_others:
             return False
         self.lent = self.reserved
-        self.reserved = self.first_look if self.left() > self.first_look else 0.0
+        hasty = HASTE * self.first_look
+        self.reserved = hasty if self.left() > hasty else 0.0
         return True
 
     def found(self) -> None:

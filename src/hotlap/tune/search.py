@@ -28,7 +28,7 @@ from hotlap.tune.break_even import charged
 from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb
-from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both
+from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both, unanswered
 from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over
@@ -91,6 +91,7 @@ class _Search:
         #: What the user asked for, as it is made in this training.
         self.asked: list[Change] = []
         self.warnings: list[str] = []
+        self.told: set[str] = set()
         #: Whether there was no time for something.
         self.unfinished = False
         self.time = Time(options.budget, journal.spent)
@@ -124,6 +125,7 @@ class _Search:
             skipped = skipped_by_both(skipped, further.skipped, self.trials)
             if ids(further.best) != ids(start):
                 claim = self.better(claim, start, further.best, baseline)
+            self.warnings += unanswered(self.options, claim, other_trainings=ids(further.best) != ids(start))
         return self.conclude(baseline, claim, skipped)
 
     def better(
@@ -323,12 +325,16 @@ class _Search:
         else:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
-            why = "the time is kept for what --set asks for" if self.time.for_others else _NO_TIME
+            why = "the time is kept for other trainings" if self.time.for_others else _NO_TIME
             given = self.costs.given(changes)
             tried = f"not at speed after {given:.0f} s" if given else "not tried"
             trial = trial_of(best, changes, "unclear", f"{tried}: {why}; a larger --budget goes on")
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
-        self.progress(f"{trial.title}: {figure}{trial.why}")
+        told = f"{trial.title}: {figure}{trial.why}"
+        # What has no time is asked for again with what the proof lends.
+        if trial.effect is not None or told not in self.told:
+            self.progress(told)
+        self.told.add(told)
         return trial
 
     def limit(self, baseline: Baseline) -> Limit | None:
