@@ -150,6 +150,20 @@ def test_where_nothing_was_adopted_findings_say_what_was_tried() -> None:
     assert said.format("\u00d7") in markdown.render(tuning).replace("\\", "")
 
 
+def test_what_no_time_was_left_for_is_no_row() -> None:
+    """It is in one line with its reason."""
+    late = {
+        "effect": None,
+        "judgement": "unclear",
+        "kept": False,
+        "why": "not tried: no time; a larger --budget goes on",
+    }
+    trials = [made_up.trial(), *(made_up.trial(name, "1", **late) for name in ("fused", "compile"))]
+    shown = render(terminal.tuning(made_up.tuning(trials=trials, skipped=[])), 100)
+    assert "  - fused=1, compile=1: no time; a larger --budget goes on." in shown
+    assert "not measured" not in shown
+
+
 def test_a_healthy_training_reads_as_such() -> None:
     """A tuning with nothing to try says so, shows the diagnosis, and offers nothing to use."""
     shown = render(terminal.tuning(made_up.nothing_to_gain()), 80)

@@ -139,3 +139,15 @@ def test_a_finding_says_what_came_of_the_changes_against_it() -> None:
         "precision=on 1.40x (kept)"
     )
     assert verdicts.tried(found, [trials[1], trials[4]]) == "nothing; it could be precision, layout, workers, compile"
+
+
+def test_what_no_time_was_left_for_is_told_by_its_reason() -> None:
+    """Each once, however often it was asked for; what was begun stays in the table."""
+    late = [
+        msgspec.structs.replace(trial(name, [], 1.0, None), effect=None) for name in ("workers", "layout", "compile")
+    ]
+    for_time = [msgspec.structs.replace(each, why="not tried: the share was used up") for each in late[:2]]
+    ended = msgspec.structs.replace(late[2], why="not at speed after 57 s: the share was used up")
+    tried, untimed = verdicts.begun([trial("precision", [], 1.4, None), *for_time, ended, *for_time])
+    assert [each.id for each in tried] == ["precision=on", "compile=on"]
+    assert untimed == {"the share was used up": ["workers=on", "layout=on"]}

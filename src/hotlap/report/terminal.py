@@ -7,7 +7,7 @@ cannot show a character, a stand-in is shown: see ``blocks``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import RenderableType
 
@@ -71,9 +71,9 @@ def tuning(tuning: Tuning) -> Report:
     ]
     if tuning.warnings:
         parts += [*heading("Warnings"), *bullets(map(text.sentence, tuning.warnings))]
-    parts += _trials(tuning)
-    if tuning.skipped:
-        parts += _skipped(tuning.skipped)
+    tried, untimed = verdicts.begun(tuning.trials)
+    parts += _trials(tried, tuning.no_op)
+    parts += _not_tried(untimed, tuning.skipped)
     if tuning.optimized is not None:
         parts += _before_after(diagnosis, tuning.optimized)
         parts += _left(tuning.optimized)
@@ -199,7 +199,7 @@ def will_not_help(items: Sequence[WillNotHelp]) -> list[RenderableType]:
     return [*heading("What will not help"), *bullets(map(view.will_not_help, items))] if items else []
 
 
-def _trials(tuning: Tuning) -> list[RenderableType]:
+def _trials(trials: Sequence[Trial], no_op: Effect) -> list[RenderableType]:
     """Lay the trials out as a table with the reason under each line, which no column could hold."""
 
     def row(name: str, effect: Effect | None, numerics: str, fate: str) -> list[str]:
@@ -207,29 +207,28 @@ def _trials(tuning: Tuning) -> list[RenderableType]:
         return [name, *figures, fate, numerics]
 
     rows = [["change", "effect", "interval", "pairs", "fate", "numerics"]]
-    rows.append(row("baseline (no-op)", tuning.no_op, "exact", "reference"))
-    rows += [row(trial.id, trial.effect, trial.change.numerics, verdicts.fate(trial)) for trial in tuning.trials]
-    header, no_op, *lines = table(rows, "<><><<", header=True)
+    rows.append(row("baseline (no-op)", no_op, "exact", "reference"))
+    rows += [row(trial.id, trial.effect, trial.change.numerics, verdicts.fate(trial)) for trial in trials]
+    header, reference, *lines = table(rows, "<><><<", header=True)
     parts = [
         *heading("Changes tried"),
         header,
-        no_op,
-        prose(verdicts.no_op_sentence(tuning.no_op), indent=4, style="dim"),
+        reference,
+        prose(verdicts.no_op_sentence(no_op), indent=4, style="dim"),
     ]
-    for trial, shown in zip(tuning.trials, lines, strict=True):
+    for trial, shown in zip(trials, lines, strict=True):
         if trial.kept:
             shown.stylize("green")
         parts += [shown, prose(verdicts.trial_sentence(trial), indent=4, style="dim")]
-    if not tuning.trials:
+    if not trials:
         parts.append(prose("No change was worth a trial.", indent=2))
     return parts
 
 
-def _skipped(skipped: Sequence[Trial]) -> list[RenderableType]:
-    return [
-        *heading("Not tried"),
-        *bullets(f"{trial.change.id} ({trial.change.numerics}). {verdicts.trial_sentence(trial)}" for trial in skipped),
-    ]
+def _not_tried(untimed: Mapping[str, Sequence[str]], skipped: Sequence[Trial]) -> list[RenderableType]:
+    lines = [f"{', '.join(names)}: {text.stop(why)}" for why, names in untimed.items()]
+    lines += [f"{trial.change.id} ({trial.change.numerics}). {verdicts.trial_sentence(trial)}" for trial in skipped]
+    return [*heading("Not tried"), *bullets(lines)] if lines else []
 
 
 def _before_after(before: Diagnosis, after: Diagnosis) -> list[RenderableType]:

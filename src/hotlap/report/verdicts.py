@@ -19,6 +19,9 @@ NUMERICS = {
 }
 
 
+#: How the reason of a trial begins that no time was left for.
+_NOT_TRIED = "not tried"
+
 #: An interval of the no-op arm that reaches further from 1 than this says little about the machine.
 _WIDE = 0.05
 
@@ -29,13 +32,23 @@ def fate(trial: Trial) -> Literal["kept", "dropped", "not measured"]:
     return "dropped" if trial.effect is not None else "not measured"
 
 
+def begun(trials: Sequence[Trial]) -> tuple[list[Trial], dict[str, list[str]]]:
+    """Return the trials that were begun, and the ids of the others by the reason why they were not, each once."""
+    tried = [trial for trial in trials if not trial.why.startswith(_NOT_TRIED)]
+    reasons: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        if trial not in tried:
+            reasons.setdefault(trial.why.removeprefix(_NOT_TRIED).lstrip(": "), {})[trial.id] = None
+    return tried, {why: list(names) for why, names in reasons.items()}
+
+
 def tried(finding: Finding, trials: Sequence[Trial], sign: str = "x") -> str:
     """Return what came of the changes against a finding, by themselves and with others, as they were tried last."""
     last = {
         trial.id: f"{trial.id} {text.ratio(trial.effect.ratio, sign) + ' ' if trial.effect else ''}({fate(trial)})"
         for trial in trials
         if any(change.name in finding.changes for change in [trial.change, *trial.beside])
-        and not trial.why.startswith("not tried")
+        and not trial.why.startswith(_NOT_TRIED)
     }
     return ", ".join(last.values()) or f"nothing; it could be {', '.join(finding.changes)}"
 
