@@ -162,6 +162,11 @@ def test_what_no_time_was_left_for_is_no_row() -> None:
     shown = render(terminal.tuning(made_up.tuning(trials=trials, skipped=[])), 100)
     assert "  - fused=1, compile=1: no time; a larger --budget goes on." in shown
     assert "not measured" not in shown
+    page = html.render(made_up.tuning(trials=trials, skipped=[]))
+    assert '<th scope="row">fused=1, compile=1</th><td></td><td>No time; a larger --budget goes on.</td>' in page
+    assert "`fused=1`, `compile=1` |  | not tried | No time;" in markdown.render(
+        made_up.tuning(trials=trials, skipped=[])
+    )
 
 
 def test_a_healthy_training_reads_as_such() -> None:

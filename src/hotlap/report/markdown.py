@@ -180,7 +180,12 @@ def _tried(tuning: Tuning) -> Lines:
     def row(trial: Trial) -> tuple[str, ...]:
         return code(trial.id), pieces.effect(trial.effect), verdicts.fate(trial), words(verdicts.trial_sentence(trial))
 
-    trials = [row(trial) for trial in [*tuning.trials, *tuning.skipped]]
+    tried, untimed = verdicts.begun(tuning.trials)
+    trials = [row(trial) for trial in tried]
+    trials += [
+        (", ".join(map(code, names)), "", "not tried", words(text.sentence(why))) for why, names in untimed.items()
+    ]
+    trials += [row(trial) for trial in tuning.skipped]
     if not trials:
         return []
     control = (
@@ -189,9 +194,9 @@ def _tried(tuning: Tuning) -> Lines:
         "reference",
         words(verdicts.no_op_sentence(tuning.no_op, SIGN)),
     )
-    tried = text.plural(len(tuning.trials), "change")
+    left_out = sum(map(len, untimed.values())) + len(tuning.skipped)
     return folded(
-        f"Everything that was tried ({tried}, {len(tuning.skipped)} not)",
+        f"Everything that was tried ({text.plural(len(tried), 'change')}, {left_out} not)",
         table(("change", "effect", "fate", "why"), [control, *trials], "<<<<"),
     )
 
