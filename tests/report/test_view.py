@@ -52,6 +52,15 @@ def test_before_and_after_tells_missing_from_nothing() -> None:
     assert rows[view.SUM].difference == pytest.approx(-0.15)
 
 
+def test_what_a_short_run_did_not_come_to_is_no_gain() -> None:
+    """Validation and checkpoints count where both have them."""
+    before = made_up.diagnosis(phases={"forward": 0.1, "validation": 0.4, "checkpoint": 0.2})
+    after = made_up.diagnosis(phases={"forward": 0.05, "checkpoint": 0.1})
+    rows = {row.phase: row for row in view.before_after(before, after)}
+    assert list(rows) == ["forward", "checkpoint", "other", view.SUM]
+    assert rows[view.SUM].difference == pytest.approx(-0.15)
+
+
 def test_the_budget_is_closed() -> None:
     """What the parts of the wall clock leave open is a row of its own."""
     budget = Budget(wall=10.0, startup=1.0, warmup=1.0, steps=5.0, validation=0, checkpoint=0, logging=0, end=1.0)
@@ -114,7 +123,7 @@ def test_a_tuning_is_called_what_it_proved() -> None:
         verdicts.tuning_headline(made_up.tuning(trials=[failed], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[failed, measured], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[failed, measured, late], **none)),
-        verdicts.tuning_headline(made_up.tuning(trials=[measured, late], **none)),
+        verdicts.tuning_headline(made_up.tuning(trials=[measured, late, late], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[late], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[measured], **none)),
         verdicts.tuning_headline(made_up.tuning(adopted=[], judgement="unclear")),

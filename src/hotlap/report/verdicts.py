@@ -105,15 +105,16 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
     if not tuning.adopted and kept:
         return f"Nothing proven: the search kept {', '.join(kept)}, and the budget left no time to prove it."
     if not tuning.adopted:
-        late = sum(_LATE in trial.why for trial in tuning.trials)
+        # A change may have been asked for on top of several sets.
+        late = len({trial.id for trial in tuning.trials if _LATE in trial.why})
         if all(trial.why.startswith("not tried: ") and _LATE not in trial.why for trial in tuning.trials):
             return "Nothing to gain: no change was worth a trial."
         better = "smaller" if tuning.goal == "memory" else "faster"
-        measured = sum(trial.effect is not None for trial in tuning.trials)
-        failed = len(tuning.trials) - measured - late
+        measured = len({trial.id for trial in tuning.trials if trial.effect is not None})
+        failed = len({trial.id for trial in tuning.trials if trial.effect is None and _LATE not in trial.why})
         if not measured:
             could = "no time was left for any" if late and not failed else "none could be measured"
-            return f"Nothing proven: of {text.plural(len(tuning.trials), 'change')} {could}."
+            return f"Nothing proven: of {text.plural(late + failed, 'change')} {could}."
         if late or failed:
             none = f"of {text.plural(measured, 'change')} measured none was proven {better}"
             more = [f"{failed} more could not be measured"] if failed else []

@@ -98,8 +98,13 @@ class Shift(NamedTuple):
 
 
 def before_after(before: Diagnosis, after: Diagnosis) -> list[Shift]:
-    """Return the leaves of a step before and after, and their sums as the last row."""
+    """Return the leaves of a step before and after, and their sums as the last row.
+
+    Without validation and checkpoints where one of the two was too short to come to them: nothing was saved there.
+    """
     old, new = leaves(before.phases), leaves(after.phases)
+    once = {name for name in UNCOUNTED if (name in old) != (name in new)}
+    old, new = ({name: spent for name, spent in part.items() if name not in once} for part in (old, new))
     rows = [Shift(name, old.get(name), new.get(name)) for name in in_order([*old, *new])]
     return [*rows, Shift(SUM, math.fsum(old.values()), math.fsum(new.values()))]
 
