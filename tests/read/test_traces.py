@@ -229,10 +229,12 @@ def test_device_behind_the_host(tmp_path: Path) -> None:
     assert {each.name for each in found.kernels} == {"gemm"}
 
 
-def test_step_that_only_began(tmp_path: Path) -> None:
-    """The profiler stops in a step that it has just begun: that is none."""
+@pytest.mark.parametrize("microseconds", [20, 900])
+def test_step_that_only_began(tmp_path: Path, microseconds: int) -> None:
+    """The profiler stops in a step that it has just begun: that is none, however long stopping takes."""
     made = training(3)
-    made.step(3, 1_003_000, 1_003_020)
+    made.step(3, 1_003_000, 1_003_000 + microseconds)
+    made.mark("enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__", 1_003_001, 1_003_015)
     assert [step.name for step in rank(made, tmp_path).steps] == [f"ProfilerStep#{n}" for n in range(3)]
 
 

@@ -76,10 +76,11 @@ class Browser:
         return logged
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for since the last time."""
+        """The addresses that were asked for since the last time, without those of the browser's own pages."""
         events = [json.loads(line["message"])["message"] for line in self.log("performance")]
         sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [str(each["request"]["url"]) for each in sent]
+        asked = (str(each["request"]["url"]) for each in sent)
+        return [address for address in asked if not address.startswith("chrome://")]
 
     def close(self) -> None:
         self._send("DELETE", self.session)

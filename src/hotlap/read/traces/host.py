@@ -9,7 +9,7 @@ import numpy as np
 
 from hotlap.read.traces.columns import NAME, NAMED, START, THREAD, Array, Columns
 from hotlap.read.traces.intervals import NONE, difference, intersection, length, union
-from hotlap.read.traces.steps import Steps
+from hotlap.read.traces.steps import FRAMES, Steps
 
 #: A training asks its loader for a batch; Lightning has a name of its own for that.
 LOADER = re.compile(r"enumerate\(DataLoader\)#.*|.*\.train_dataloader_next|.*\bdataloader_iter_next\b.*")
@@ -24,8 +24,6 @@ BACKWARD = re.compile(
 )
 _CHECKPOINT = re.compile(r"CheckpointFunctionBackward.*")
 _RECOMPUTE = re.compile(r".*\brecompute(?:_fn)?\b.*", re.IGNORECASE)
-#: Spans that name a piece of the loop rather than work, where an old trace calls them operators.
-_FRAMES = ("ProfilerStep", "Optimizer.step#", "enumerate(DataLoader)#")
 
 
 @dataclass
@@ -72,7 +70,7 @@ def host(columns: Columns, steps: Steps, calling: Array) -> Host:
     if len(loader):
         loads = "workers" if len(columns.spans(_WITH_WORKERS, on_main)) else "no workers"
     plain = on_main[on_main[:, NAMED] == 0]
-    plain = plain[~np.isin(plain[:, NAME], [n for n, name in enumerate(columns.names) if name.startswith(_FRAMES)])]
+    plain = plain[~np.isin(plain[:, NAME], [n for n, name in enumerate(columns.names) if name.startswith(FRAMES)])]
     return Host(
         loader=_set(loader),
         loads=loads,

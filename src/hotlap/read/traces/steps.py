@@ -23,6 +23,9 @@ from hotlap.records.traced import StepMarks
 _PROFILER_STEP = re.compile(r"ProfilerStep\s*#\s*\d+")
 _OPTIMIZER_STEP = re.compile(r"Optimizer\.step#.*")
 
+#: Spans that name a piece of the loop rather than work, where an old trace calls them operators.
+FRAMES = ("ProfilerStep", "Optimizer.step#", "enumerate(DataLoader)#")
+
 #: A last step that is shorter than this share of the others is none.
 _BEGUN = 0.1
 
@@ -72,8 +75,10 @@ def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
         ends = np.append(found[1:, START], max(found[-1, END], found[-1, START] + 1e-3))
         spans = ends - found[:, START]
         kept = spans > 0
-        # A profiler that stops after a step has begun one more by then.
-        kept[-1] &= spans[-1] >= _BEGUN * np.median(spans)
+        # A profiler that stops after a step has begun one more by then, in which nothing, or hardly anything, is done.
+        work = _work(columns, main)
+        idle = len(work) > 0 and work.max() < found[-1, START]
+        kept[-1] &= spans[-1] >= _BEGUN * np.median(spans) and not idle
         names = [columns.names[int(each)] for each in found[kept, NAME]]
         return "ProfilerStep", names, np.column_stack((found[kept, START], ends[kept])), main
     main = _busiest(columns.operators)
@@ -89,6 +94,14 @@ def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
     ends = ends[ends > begin]
     names = [f"optimizer step {number}" for number in range(1, len(ends) + 1)]
     return "optimizer", names, np.column_stack((np.append(begin, ends[:-1]), ends)), main
+
+
+def _work(columns: Columns, main: int) -> Array:
+    """When the operators of a thread began."""
+    frames = [number for number, name in enumerate(columns.names) if name.startswith(FRAMES)]
+    own = columns.operators[columns.operators[:, THREAD] == main]
+    began: Array = own[~np.isin(own[:, NAME], frames), START]
+    return began
 
 
 def _busiest(operators: Array) -> int:
