@@ -35,6 +35,8 @@ class Browser:
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
         made = self._send("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.session = f"/session/{made['sessionId']}"
+        # A browser may begin with a page of its own in spite of what it was given.
+        self._send("POST", f"{self.session}/url", {"url": "about:blank"})
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -76,11 +78,10 @@ class Browser:
         return logged
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for since the last time, without those of the browser's own pages."""
+        """The addresses that pages asked for since the last time; the browser's own pages (``chrome…:``) are none."""
         events = [json.loads(line["message"])["message"] for line in self.log("performance")]
         sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        asked = (str(each["request"]["url"]) for each in sent)
-        return [address for address in asked if not address.startswith("chrome://")]
+        return [str(each["request"]["url"]) for each in sent if not each["documentURL"].startswith("chrome")]
 
     def close(self) -> None:
         self._send("DELETE", self.session)
