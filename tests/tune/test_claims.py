@@ -13,11 +13,13 @@ from diagnosed import DIAGNOSIS
 from hotlap.records import Change, Facts, NumericsClass
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.journal import Journal
+from hotlap.tune.paces import Pace, Paces
 from hotlap.tune.proof import FEWEST_STEPS, Launch, first_look_seconds, proof_steps
 from hotlap.tune.proof import STEPS as STEPS_OF_A_PROOF
 from hotlap.tune.work import Curving, Launching
 
 STEPS = 30
+PACE = Pace(0.1, 1.0)
 
 
 def change(name: str, numerics: NumericsClass) -> Change:
@@ -77,8 +79,7 @@ def made(tmp_path: Path) -> Iterator[tuple[Made, Claims]]:
             journal,
             least_gain=0.02,
             deterministic=False,
-            step_seconds=0.1,
-            first_step=1.0,
+            paces=lambda changes: Paces(PACE, PACE),
             to_the_end=False,
             goal="throughput",
             quality=None,
@@ -209,11 +210,11 @@ def test_a_first_claim_leaves_time_for_the_second(
 ) -> None:
     """Half of it, where two first looks fit; else it takes all."""
     _, claims = made
-    left = 3 * first_look_seconds(claims.step_seconds, claims.first_step)
+    left = 3 * first_look_seconds(PACE)
     monkeypatch.setattr(claims, "time_left", lambda: left)
     claims.prove(changes)
     steps = claims.journal.entries[f"steps {names(changes)}"]
-    assert steps == proof_steps(claims.step_seconds, claims.first_step, left / share)
+    assert steps == proof_steps(PACE, left / share)
     assert steps < STEPS_OF_A_PROOF
 
 
@@ -221,8 +222,8 @@ def test_a_first_claim_takes_all_where_there_is_no_time_for_two(
     made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, claims = made
-    left = 1.5 * first_look_seconds(claims.step_seconds, claims.first_step)
+    left = 1.5 * first_look_seconds(PACE)
     monkeypatch.setattr(claims, "time_left", lambda: left)
     claims.prove([SMALL, LARGE])
     steps = claims.journal.entries[f"steps {names([SMALL, LARGE])}"]
-    assert steps == proof_steps(claims.step_seconds, claims.first_step, left) > FEWEST_STEPS
+    assert steps == proof_steps(PACE, left) > FEWEST_STEPS

@@ -8,6 +8,7 @@ from diagnosed import DIAGNOSIS
 
 from hotlap.records import Effect, Judgement
 from hotlap.tune.disturbances import Block, BlockPair
+from hotlap.tune.paces import Pace
 from hotlap.tune.proof import (
     FEWEST_STEPS,
     STEPS,
@@ -82,18 +83,18 @@ def test_no_look_is_begun_that_would_take_longer_than_the_time_left() -> None:
 
 def test_slow_steps_are_fewer_and_fast_ones_more() -> None:
     """Within what the time allows, but never so few that no curve is left."""
-    assert proof_steps(0.1, 2.0, 1e6) == STEPS
-    assert proof_steps(0.001, 2.0, 1e6) > STEPS
-    assert proof_steps(10.0, 2.0, 600.0) == FEWEST_STEPS
-    assert proof_steps(0.1, 2.0, 70.0) == 50
-    assert proof_steps(1.0, 2.0, -50.0) == FEWEST_STEPS
+    assert proof_steps(Pace(0.1, 2.0), 1e6) == STEPS
+    assert proof_steps(Pace(0.001, 2.0), 1e6) > STEPS
+    assert proof_steps(Pace(10.0, 2.0), 600.0) == FEWEST_STEPS
+    assert proof_steps(Pace(0.1, 2.0), 70.0) == 50
+    assert proof_steps(Pace(1.0, 2.0), -50.0) == FEWEST_STEPS
 
 
 def test_launches_are_shorter_so_that_there_are_more() -> None:
     """Nine pairs, or seven, where half of the usual steps is left; the first look's five otherwise."""
-    assert proof_steps(0.1, 2.0, 18 * 10.0) == 80
-    assert proof_steps(0.1, 2.0, 14 * 9.0) == 70
-    assert proof_steps(0.1, 2.0, 14 * 7.5) == 85  # of five
+    assert proof_steps(Pace(0.1, 2.0), 18 * 10.0) == 80
+    assert proof_steps(Pace(0.1, 2.0), 14 * 9.0) == 70
+    assert proof_steps(Pace(0.1, 2.0), 14 * 7.5) == 85  # of five
 
 
 def test_a_metric_counts_only_where_every_launch_has_it() -> None:

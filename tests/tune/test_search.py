@@ -20,8 +20,10 @@ from hotlap.records import Change, Effect, Judgement, SameTraining, Trial, Tunin
 from hotlap.tune.claims import Claim
 from hotlap.tune.conclusions import unanswered
 from hotlap.tune.costs import Costs, Time
+from hotlap.tune.handover import hand_over_seconds
 from hotlap.tune.journal import Journal
 from hotlap.tune.options import Options
+from hotlap.tune.paces import Pace, Paces
 from hotlap.tune.screening import Wanted, trial_of
 from hotlap.tune.search import _NO_TIME, _Search, tune
 from hotlap.tune.target import Target
@@ -174,7 +176,7 @@ def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(mon
     """What no time was left for is tried then, and what was tried stays tried."""
     search = object.__new__(_Search)
     search.time = Time(90.0, lambda: 50.0)
-    search.time.begin(30.0, others=False, named=False)
+    search.time.begin(30.0, 0.0, others=False, named=False)
     search.trials, search.unfinished = [], False
     left = []
 
@@ -205,9 +207,11 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     changes = [Change(name=name, value="1", title=name, numerics="exact") for name in "ab"[:count]]
     search = object.__new__(_Search)
     search.engine = _Screened(None, trial_of([], changes, "faster", "smaller", kept=True))  # type: ignore[assignment]
-    search.journal, search.costs, search.unfinished = Journal(tmp_path), Costs(step_seconds=0.1, first_step=2.0), False
+    search.pace = Pace(0.1, 2.0)
+    search.journal, search.costs, search.unfinished = Journal(tmp_path), Costs(search.pace), False
+    search.trials, search.target = [], Target.of_command([sys.executable, "train.py"])
     search.time = Time(90.0, lambda: 50.0)
-    search.time.begin(30.0, others=False, named=False)
+    search.time.begin(30.0, 0.0, others=False, named=False)
     reserved = search.time.reserved
     assert search.time.nothing_to_prove()
     search.options = Options(budget=90, goal="memory")
@@ -227,7 +231,8 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     kept = search.judged([], changes, search.try_all(asked).get("key"), 0.1)
     assert kept.kept
     assert list(search.journal.entries) == ["key"]
-    assert search.time.reserved == reserved
+    assert search.time.reserved == reserved * (90.0 - search.time.closing) / 90.0
+    assert search.time.closing == hand_over_seconds(Paces(search.pace, search.pace))
     search.journal.close()
 
 

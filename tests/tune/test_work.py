@@ -18,7 +18,7 @@ from hotlap.tune.bench import Bench
 from hotlap.tune.room import memory_limit, too_large
 from hotlap.tune.screening import Wanted
 from hotlap.tune.target import Target
-from hotlap.tune.work import Attempt, Curving, curve, heeded, try_on_top, unheeded
+from hotlap.tune.work import Attempt, Curving, Patching, curve, heeded, patched, try_on_top, unheeded
 
 _SCRIPT = """\
 import argparse
@@ -168,3 +168,47 @@ def test_the_limit_is_that_of_the_device() -> None:
     assert memory_limit(7, Facts(device="cuda"), here, machine) == 48 * 10**9
     assert memory_limit(7, Facts(device="cpu"), here, machine) == 7
     assert memory_limit(None, Facts(), here, machine) == 90
+
+
+@pytest.mark.parametrize(
+    ("edit", "seconds", "same", "said", "timed"),
+    [
+        (("batch_size=8", "batch_size=4 * 2"), 1e6, True, "bit-identical", True),
+        (("batch_size=8", "batch_size=4 * 2"), 0.0, True, "no time was left to measure its speed", False),
+        (("lr=0.001", "lr=0.002"), 1e6, False, "trains otherwise", False),
+        (("lr=0.001", "lr=rate"), 1e6, False, "name 'rate' is not defined", False),
+    ],
+    ids=["the same", "no time", "another training", "broken"],
+)
+def test_a_patched_script_is_run_and_timed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edit: tuple[str, str],
+    seconds: float,
+    same: bool,
+    said: str,
+    timed: bool,
+) -> None:
+    """Against the losses of the proof; timed where it trains the same, in the process that has shown it."""
+    place = bench(tmp_path, monkeypatch, heeds=True)
+    try:
+        losses = curve(place, Curving(changes=[], steps=12, name="proof"))
+        copy = tmp_path / "edited.py"
+        copy.write_text((tmp_path / "train.py").read_text().replace(*edit))
+        asked = Patching(
+            changes=[],
+            copies={str(tmp_path / "train.py"): str(copy)},
+            name="patched",
+            losses=losses[:12],
+            deterministic=True,
+            seconds=seconds,
+            timing=5.0,
+        )
+        found = patched(place, asked)
+        assert found.same is same
+        assert said in found.why
+        assert (found.effect is not None) == timed
+        if found.effect is not None:
+            assert found.effect.n == 5
+    finally:
+        place.close()

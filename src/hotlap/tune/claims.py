@@ -21,6 +21,7 @@ from hotlap.tune.engines import Engine
 from hotlap.tune.goals import NEVER, SPEED_FLOOR, objective
 from hotlap.tune.guard import identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
+from hotlap.tune.paces import Paces
 from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of, without
 from hotlap.tune.statistics import ALPHA, PLANNED_LOOKS, effect
 from hotlap.tune.work import Curving, Launching, curve, launch
@@ -80,8 +81,7 @@ class Claims:
         *,
         least_gain: float,
         deterministic: bool,
-        step_seconds: float,
-        first_step: float,
+        paces: Callable[[Sequence[Change]], Paces],
         to_the_end: bool,
         goal: Goal,
         quality: str | None,
@@ -90,7 +90,9 @@ class Claims:
     ) -> None:
         self.engine, self.journal = engine, journal
         self.least_gain, self.deterministic = least_gain, deterministic
-        self.step_seconds, self.first_step, self.to_the_end = step_seconds, first_step, to_the_end
+        #: What the launches of a set take.
+        self.paces = paces
+        self.to_the_end = to_the_end
         self.goal, self.quality = goal, quality
         #: What no time was left for, a sentence each.
         self.unproven: list[str] = []
@@ -128,7 +130,7 @@ class Claims:
         """Whether there is time to find the one that makes it another training, or it has been found before."""
         if all(f"alone {change.id}" in self.journal.entries for change in changes[:-1]):
             return True
-        return self.has_time(f"{names(changes)} without what makes it another training")
+        return self.has_time(changes, f"{names(changes)} without what makes it another training")
 
     def culprit(self, changes: Sequence[Change], claim: Claim) -> Change:
         """The change that alone moves the losses of the claim's first seed most.
@@ -160,14 +162,12 @@ class Claims:
         ``last``: nothing of it will be claimed again, so its first look may take all the time that is left.
         """
         called = names(changes)
-        if f"prove {called} 0" not in self.journal.entries and not self.has_time(called):
+        if f"prove {called} 0" not in self.journal.entries and not self.has_time(changes, called):
             return None
-        seconds = self.time_left()
-        if not last and seconds >= FIRST_LOOKS * first_look_seconds(self.step_seconds, self.first_step):
+        seconds, pace = self.time_left(), self.paces(changes).mean
+        if not last and seconds >= FIRST_LOOKS * first_look_seconds(pace):
             seconds /= FIRST_LOOKS
-        steps = self.journal.once(
-            f"steps {called}", int, lambda: proof_steps(self.step_seconds, self.first_step, seconds)
-        )
+        steps = self.journal.once(f"steps {called}", int, lambda: proof_steps(pace, seconds))
         self.progress(f"proving {called} in fresh processes of {steps} steps, a seed for each pair")
 
         def pairs(numbers: Sequence[int]) -> list[Launch]:
@@ -213,9 +213,9 @@ class Claims:
             given_up=given_up,
         )
 
-    def has_time(self, called: str) -> bool:
-        """Whether the budget has what a first look takes; else it is said, and the same command again goes on."""
-        needed, left = first_look_seconds(self.step_seconds, self.first_step), self.time_left()
+    def has_time(self, changes: Sequence[Change], called: str) -> bool:
+        """Whether a first look at these fits into what is left; else it is said, and the same command again goes on."""
+        needed, left = first_look_seconds(self.paces(changes).mean), self.time_left()
         if left >= needed * HASTE:
             return True
         self.cut_short = True

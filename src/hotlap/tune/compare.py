@@ -19,6 +19,7 @@ from hotlap.tune.goals import objective
 from hotlap.tune.guard import identical
 from hotlap.tune.journal import open_journal
 from hotlap.tune.options import Options
+from hotlap.tune.paces import Pace
 from hotlap.tune.proof import Launch, launch_pair, over_budget, proof_steps, prove, same_training, warnings_of
 from hotlap.tune.statistics import ALPHA, MINIMUM_GAIN, effect, least_gain, too_noisy
 from hotlap.tune.target import Target
@@ -92,9 +93,8 @@ def compare(
 
     try:
         alone = journal.once("first", _First, first)
-        steps = journal.once(
-            "steps", int, lambda: proof_steps(alone.step_seconds, alone.first_step, options.budget - journal.spent())
-        )
+        pace = Pace(alone.step_seconds, alone.first_step)
+        steps = journal.once("steps", int, lambda: proof_steps(pace, options.budget - journal.spent()))
         progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
         least = least_gain(alone.no_op, options.minimum)
         launches, measured, judgement = prove(

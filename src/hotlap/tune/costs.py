@@ -9,6 +9,7 @@ from typing import Literal
 from hotlap.records import Change
 from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS
 from hotlap.tune.bench import ids
+from hotlap.tune.paces import Pace
 from hotlap.tune.statistics import SEARCH_LOOKS
 
 #: Changes that compile; that are made in a process of their own; that are made in a running one.
@@ -30,19 +31,18 @@ SHARE_OF_A_TRIAL = 0.25
 FIRST_LOOKS = 2.0
 #: What a first look needs is estimated from the baseline; a faster candidate may do with less.
 HASTE = 0.7
+#: What is kept of a budget to run the patched script at the end, at most.
+CLOSING = 0.15
 
 
 class Costs:
-    """Seconds of a first look by the baseline's figures; of the shortest compilation, once there was one.
+    """Seconds of a first look by the baseline's pace; of the shortest compilation, once there was one."""
 
-    ``first_step``: seconds from the start of the command to the end of its first step.
-    """
-
-    def __init__(self, *, step_seconds: float, first_step: float) -> None:
-        look = _BLOCKS * max(BLOCK_SECONDS, (BLOCK_STEPS + 1) * step_seconds)
+    def __init__(self, pace: Pace) -> None:
+        look = _BLOCKS * max(BLOCK_SECONDS, (BLOCK_STEPS + 1) * pace.step)
         self._seconds: dict[_Kind, float] = {
-            "compiled": max(_COMPILING, first_step + look),
-            "started": first_step + look,
+            "compiled": max(_COMPILING, pace.first_step + look),
+            "started": pace.first_step + look,
             "live": look,
         }
         self._compiled = False
@@ -94,29 +94,37 @@ class Time:
     """
 
     def __init__(self, budget: float, spent: Callable[[], float]) -> None:
-        self.budget, self.spent = budget, spent
+        self.whole, self.spent = budget, spent
         self.first_look = 0.0
+        #: What comes after the proof: the patched script is run.
+        self.closing = 0.0
         #: Up to when is searched and proven now, and how much of that is the proof's.
         self.until, self.reserved = budget, 0.0
-        #: What was the proof's when it was lent to the search.
-        self.lent = 0.0
+        #: What both of them share.
+        self.shared = budget
         #: Whether all that is left is kept for other trainings.
         self.for_others = False
 
-    def begin(self, first_look: float, *, others: bool, named: bool) -> None:
+    @property
+    def budget(self) -> float:
+        """The search's and the proof's."""
+        return self.whole - self.closing
+
+    def begin(self, first_look: float, closing: float, *, others: bool, named: bool) -> None:
         """With what trains the same. ``others``: other trainings are tried after that; ``named``: only by the user."""
-        self.first_look = first_look
+        self.first_look, self.closing = first_look, min(closing, CLOSING * self.whole)
+        self.until = self.budget
         if not others:
-            self.reserved = reserved(self.budget, first_look)
+            self._keep(self.budget)
             return
         self.until = until_others(self.spent(), self.budget, first_look, named=named)
         self.for_others = self.until <= self.spent()
-        self._reserve()
+        self._keep(max(self.left(), 0.0))
 
     def begin_others(self) -> None:
         """With other trainings, which get what is left."""
         self.until, self.for_others = self.budget, False
-        self._reserve()
+        self._keep(max(self.left(), 0.0))
 
     def nothing_to_prove(self) -> bool:
         """Give the search what is kept for a proof: but for a hasty first look, or all, where even that has no room.
@@ -125,25 +133,27 @@ class Time:
         """
         if self.for_others:
             return False
-        self.lent = self.reserved
         hasty = HASTE * self.first_look
         self.reserved = hasty if self.left() > hasty else 0.0
         return True
 
-    def found(self) -> None:
-        """Take back for the proof what the search was lent while there was nothing to prove."""
-        self.reserved = max(self.reserved, self.lent)
+    def found(self, first_look: float, closing: float) -> None:
+        """Keep what the proof of what was found takes, and what comes after it; the search was lent some of it."""
+        self.first_look = max(self.first_look, first_look)
+        self.closing = max(self.closing, min(closing, CLOSING * self.whole))
+        self._keep(self.shared)
 
     def something_to_prove(self) -> None:
         """A first look comes before other trainings."""
         self.until = min(self.budget, max(self.until, self.spent() + self.first_look))
 
     def left(self) -> float:
-        return self.until - self.spent()
+        return min(self.until, self.budget) - self.spent()
 
     def for_search(self) -> float:
         return self.left() - self.reserved
 
-    def _reserve(self) -> None:
-        self.lent = 0.0
-        self.reserved = reserved(max(self.left(), 0.0), self.first_look)
+    def _keep(self, shared: float) -> None:
+        """Divide so many seconds between the search and the proof."""
+        self.shared = shared
+        self.reserved = reserved(shared, self.first_look)

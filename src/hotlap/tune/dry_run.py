@@ -44,6 +44,7 @@ from hotlap.tune.conclusions import shown
 from hotlap.tune.costs import RESERVED, SHARE_OF_A_TRIAL, reserved
 from hotlap.tune.journal import JournalPlace, place_of, recorded
 from hotlap.tune.options import Options, name_of
+from hotlap.tune.paces import Pace
 from hotlap.tune.proof import first_look_seconds
 from hotlap.tune.room import MOVES_MEMORY, memory_limit
 from hotlap.tune.target import Target, python_of
@@ -187,7 +188,7 @@ def _division(budget: float, record: _Record | None) -> Division:
     if record is None:
         least, most = (share * budget for share in RESERVED)
         return Division(budget=budget, proof=(least, most), trial=SHARE_OF_A_TRIAL * (budget - least))
-    needed = first_look_seconds(record.diagnosis.step_seconds, record.first_step or 0.0)
+    needed = first_look_seconds(Pace(record.diagnosis.step_seconds, record.first_step or 0.0))
     proof = reserved(budget, needed)
     return Division(budget=budget, proof=(proof, proof), trial=SHARE_OF_A_TRIAL * (budget - proof), first_look=needed)
 

@@ -10,16 +10,17 @@ trains otherwise, all is left to ``hotlap.apply``, which is the code that the pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hotlap.records import Change, Handover, Sites, write_whole
 from hotlap.tune.adopt import unified_diff
+from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS, WARM_BLOCKS
 from hotlap.tune.engines import Engine
-from hotlap.tune.guard import identical
+from hotlap.tune.paces import Pace, Paces
 from hotlap.tune.patching import make_patch, write_copies
 from hotlap.tune.target import Target
-from hotlap.tune.work import Curving, curve, speed
+from hotlap.tune.work import NO_OP_PAIRS, Patching, patched
 
 PATCH = "changes.patch"
 #: Steps that a patched script trains to be compared.
@@ -35,10 +36,13 @@ def hand_over(
     losses: Sequence[float | None],
     *,
     deterministic: bool,
+    paces: Paces,
+    time_left: Callable[[], float],
 ) -> Handover:
     """Write ``changes.patch`` into ``directory`` and say what is in it.
 
-    ``losses`` are those of the changes in the proof, with the script's own seed.
+    ``losses`` are those of the changes in the proof, with the script's own seed. Where the time that is left is too
+    short for it, the patched script's speed is not measured; its losses always are.
     """
     rewritten = target.rewritten(changes)
     inside = {source: name for source in rewritten if (name := _below(Path.cwd(), source)) is not None}
@@ -53,11 +57,19 @@ def hand_over(
             break
         folder = directory / ("patched" if native else "patched-by-apply")
         copies = write_copies(patch, folder)
-        asked = Curving(changes=by_keys, steps=min(STEPS, len(losses)), name=folder.name, copies=copies)
-        same, why = _judged(engine.map(curve, [asked])[0], losses, deterministic=deterministic)
+        asked = Patching(
+            changes=by_keys,
+            copies=copies,
+            name=folder.name,
+            losses=list(losses[:STEPS]),
+            deterministic=deterministic,
+            seconds=time_left(),
+            timing=_timing(paces),
+        )
+        found = engine.map(patched, [asked])[0]
+        same, why, measured = found.same, found.why, found.effect
         if same is not False:
             diff += patch.diff
-            measured = engine.map(speed, [asked])[0]
             break
         patch = None
     if diff:
@@ -73,6 +85,20 @@ def hand_over(
         evidence=why,
         effect=measured,
     )
+
+
+def hand_over_seconds(paces: Paces) -> float:
+    """What is kept of a budget to run the patched script, and to time it against the user's."""
+    return paces.candidate.first_step + STEPS * paces.candidate.step + _timing(paces)
+
+
+def _timing(paces: Paces) -> float:
+    a, b = (_block(pace) for pace in paces)
+    return paces.baseline.first_step + WARM_BLOCKS / 2 * a + NO_OP_PAIRS * (a + b)
+
+
+def _block(pace: Pace) -> float:
+    return max(BLOCK_SECONDS, (BLOCK_STEPS + 1) * pace.step)
 
 
 def _with_flags(target: Target, changes: Sequence[Change], directory: Path) -> list[str] | None:
@@ -91,16 +117,3 @@ def _below(folder: Path, name: str) -> str | None:
     """The path of a file from this folder; None where it lies outside, and no patch of the folder reaches it."""
     path = Path(name).absolute()
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else None
-
-
-def _judged(
-    after: Sequence[float | None], losses: Sequence[float | None], *, deterministic: bool
-) -> tuple[bool | None, str]:
-    if not after:
-        return False, "the patched script could not be run, so it is left out of the patch"
-    same, why = identical(losses, after)
-    if same:
-        return True, f"the patched script was run: {why} with the proven run"
-    if same is False and deterministic:
-        return False, f"the patched script trains otherwise ({why}), so it is left out of the patch"
-    return None, "the patched script was run; whether it trains the same cannot be told from its losses"

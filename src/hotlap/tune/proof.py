@@ -26,6 +26,7 @@ from hotlap.records import Diagnosis, Effect, Facts, Judgement, NumericsClass, R
 from hotlap.tune.arms import Arm, losses, pair_of
 from hotlap.tune.disturbances import BlockPair, disturbances
 from hotlap.tune.guard import compare_trainings, smaller_steps
+from hotlap.tune.paces import Pace
 from hotlap.tune.statistics import PLANNED_LOOKS, Pair, effect, judge, sequential
 
 #: Parts that the steps of a launch are cut into; the first ones warm up and are left out.
@@ -84,21 +85,21 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         return (work_b / b) / (work_a / a) if a and b and work_a else None
 
 
-def first_look_seconds(step_seconds: float, start_seconds: float) -> float:
-    """What the fewest launches of the fewest steps take, by the baseline's figures."""
-    return 2 * PLANNED_LOOKS[0] * (start_seconds + FEWEST_STEPS * step_seconds)
+def first_look_seconds(pace: Pace) -> float:
+    """What the fewest launches of the fewest steps take, where this is the pace of both arms on average."""
+    return 2 * PLANNED_LOOKS[0] * (pace.first_step + FEWEST_STEPS * pace.step)
 
 
-def proof_steps(step_seconds: float, start_seconds: float, seconds: float) -> int:
+def proof_steps(pace: Pace, seconds: float) -> int:
     """How many steps each launch trains, if the launches of both arms may take ``seconds`` together.
 
     A later look is worth more than long launches, whose steps all share the luck of their process: it is planned for
     where half of the usual steps are left, else the first look alone.
     """
-    wanted = max(STEPS, math.ceil(SECONDS / step_seconds))
+    wanted = max(STEPS, math.ceil(SECONDS / pace.step))
 
     def affordable(pairs: int) -> int:
-        return int((seconds / (2 * pairs) - start_seconds) / step_seconds)
+        return int((seconds / (2 * pairs) - pace.first_step) / pace.step)
 
     for pairs in reversed(PLANNED_LOOKS[1:LOOKS_PLANNED_FOR]):
         if affordable(pairs) >= wanted / 2:

@@ -31,9 +31,10 @@ from hotlap.tune.climb import Climb
 from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both, unanswered
 from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
-from hotlap.tune.handover import hand_over
+from hotlap.tune.handover import hand_over, hand_over_seconds
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.options import Options, name_of
+from hotlap.tune.paces import Pace, Paces, foreseen
 from hotlap.tune.proof import first_look_seconds, over_budget
 from hotlap.tune.room import measured_peaks, memory_limit, obstacle
 from hotlap.tune.screening import Wanted, trial_of
@@ -102,12 +103,11 @@ class _Search:
         self.progress("baseline: warming up, and running against itself, to see what this machine calls a difference")
         baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
         self.check_noise(baseline)
-        step_seconds, first_step = baseline.diagnosis.step_seconds, baseline.first_step or 0.0
-        self.costs = Costs(step_seconds=step_seconds, first_step=first_step)
-        needed = first_look_seconds(step_seconds, first_step)
+        self.pace = Pace(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
+        self.costs = Costs(self.pace)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
         self.asked = [resolved(change, situation) for change in self.options.asked]
-        self.time.begin(needed, others=self.quality is not None, named=self.only_asked)
+        self.time.begin(*self.needed([]), others=self.quality is not None, named=self.only_asked)
         # Of several ranks all would have to switch at the same moment. Peaks of memory belong to processes.
         shares = baseline.facts.world_size == 1 and self.options.goal != "memory"
         self.engine.settle(baseline.facts, shares=shares)
@@ -137,6 +137,16 @@ class _Search:
             return other or claim
         self.drop({change.id: other.refusal for change in best if change.id not in ids(start)})
         return claim
+
+    def paces(self, changes: Sequence[Change]) -> Paces:
+        return foreseen(changes, self.trials, self.pace)
+
+    def needed(self, trials: Sequence[Trial]) -> tuple[float, float]:
+        """Seconds of a first look at what these kept, and of handing it over."""
+        changes = [change for trial in trials if trial.kept for change in (trial.change, *trial.beside)]
+        paces = foreseen(changes, trials, self.pace)
+        closing = hand_over_seconds(paces) if self.target.config is None else 0.0
+        return first_look_seconds(paces.mean), closing
 
     @property
     def quality(self) -> str | None:
@@ -191,8 +201,7 @@ class _Search:
             self.journal,
             least_gain=self.wanted.least_gain,
             deterministic=baseline.deterministic,
-            step_seconds=baseline.diagnosis.step_seconds,
-            first_step=baseline.first_step or 0.0,
+            paces=self.paces,
             to_the_end=self.target.config is not None,
             goal=goal or self.options.goal,
             quality=self.quality,
@@ -321,7 +330,7 @@ class _Search:
             if self.options.goal != "memory":
                 trial = charged(trial, step_seconds, self.planned_steps, self.wanted.least_gain)
             if trial.kept:
-                self.time.found()
+                self.time.found(*self.needed([*self.trials, trial]))
         else:
             # Not in the journal: another budget may have time for it.
             self.unfinished = True
@@ -361,6 +370,8 @@ class _Search:
                 self.journal.directory,
                 adopted.launches[0].candidate,
                 deterministic=baseline.deterministic,
+                paces=self.paces(adopted.changes),
+                time_left=lambda: self.options.budget - self.journal.spent(),
             ),
         )
 

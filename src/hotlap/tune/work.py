@@ -3,6 +3,7 @@
 measure_baseline, look           what the training is, what a set looks like
 try_on_top                       one comparison of the search
 launch, curve                    fresh processes for the claim
+patched                          the user's files as they were edited
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from hotlap.diagnose import Machine, diagnose
 from hotlap.estimate.peak import measured_peak
 from hotlap.records import Change, Diagnosis, Effect, Facts, Sites, Trial
-from hotlap.tune.arms import ArmFailed, ArmLate, LiveArm, losses, measure_pairs, warm_by
+from hotlap.tune.arms import Arm, ArmFailed, ArmLate, LiveArm, losses, measure_pairs, warm_by
 from hotlap.tune.bench import Bench, on_top
 from hotlap.tune.effects import unmet
 from hotlap.tune.guard import identical
@@ -79,14 +80,34 @@ class Launching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Curving(msgspec.Struct, frozen=True, kw_only=True):
-    """The losses of a set over so many steps; with ``copies``, of what runs in the place of the user's files."""
+    """The losses of a set over so many steps."""
 
     changes: list[Change]
     steps: int
     name: str
-    copies: dict[str, str] = {}
     #: A training of so many steps, as a launch of the claim is, and not the beginning of a longer one.
     short: bool = False
+
+
+class Patching(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs in the place of the user's files, to be compared with the losses of the proof, and timed."""
+
+    changes: list[Change]
+    copies: dict[str, str]
+    name: str
+    losses: list[float | None]
+    deterministic: bool
+    #: Seconds that are left, and those that timing takes of them.
+    seconds: float
+    timing: float
+
+
+class Patched(msgspec.Struct, frozen=True, kw_only=True):
+    #: Whether it trains the same; None where that cannot be told.
+    same: bool | None
+    why: str
+    #: Against the baseline; None where it was not timed.
+    effect: Effect | None = None
 
 
 def measure_baseline(bench: Bench, machine: Machine) -> Baseline:
@@ -200,23 +221,48 @@ def launch(bench: Bench, asked: Launching) -> Launch:
         b.close()
 
 
-def speed(bench: Bench, asked: Curving) -> Effect | None:
-    """The set against the baseline, in blocks; None where it cannot be trained so far."""
+def patched(bench: Bench, asked: Patching) -> Patched:
+    """Train what was edited over as many steps as losses are known, then against the baseline, in blocks."""
+    began = time.monotonic()
     bench.keep()
-    arms = bench.fresh([], f"{asked.name}-baseline"), bench.fresh(asked.changes, asked.name, copies=asked.copies)
+    arm = bench.fresh(asked.changes, asked.name, copies=asked.copies)
     try:
-        return effect(measure_pairs(*arms, NO_OP_PAIRS), 0.95)
-    except ArmFailed:
-        return None
+        found = _compared(arm, asked)
+        if found.same is False:
+            return found
+        if time.monotonic() - began + asked.timing > asked.seconds:
+            return msgspec.structs.replace(found, why=f"{found.why}; no time was left to measure its speed")
+        against = bench.fresh([], f"{asked.name}-baseline")
+        try:
+            return msgspec.structs.replace(found, effect=effect(measure_pairs(against, arm, NO_OP_PAIRS), 0.95))
+        except ArmFailed as error:
+            return msgspec.structs.replace(found, why=f"{found.why}; its speed could not be measured: {error}")
+        finally:
+            against.close()
     finally:
-        for arm in arms:
-            arm.close()
+        arm.close()
+
+
+def _compared(arm: Arm, asked: Patching) -> Patched:
+    try:
+        arm.train_until(len(asked.losses))
+        after = arm.curve()
+    except ArmFailed as error:
+        return Patched(same=False, why=f"the patched script is left out of the patch, it could not be run: {error}")
+    same, why = identical(asked.losses, after)
+    if same:
+        return Patched(same=True, why=f"the patched script was run: {why} with the proven run")
+    if same is False and asked.deterministic:
+        why = f"the patched script trains otherwise ({why}), so it is left out of the patch"
+        return Patched(same=False, why=why)
+    why = "the patched script was run; whether it trains the same cannot be told from its losses"
+    return Patched(same=None, why=why)
 
 
 def curve(bench: Bench, asked: Curving) -> list[float | None]:
     """The losses from the first step on; none where it cannot be trained so far."""
     bench.keep()
-    arm = bench.fresh(asked.changes, asked.name, steps=asked.steps if asked.short else None, copies=asked.copies)
+    arm = bench.fresh(asked.changes, asked.name, steps=asked.steps if asked.short else None)
     try:
         arm.train_until(asked.steps)
         return arm.curve()
