@@ -63,6 +63,29 @@ def test_samples_are_not_kept(facts: dict[str, Any]) -> None:
     assert not {change.name for change in propose(it, 0.0)[0]} & {"whole_set", "cache_samples"}
 
 
+_DECODING = {"fetch_seconds": 0.4, "decode_seconds": 0.3, "decoded_again_share": 0.9, "decoded_bytes": 2e6}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_that_are_decoded_again_are_kept(workers: int) -> None:
+    """Whatever else differs from sample to sample; the share of decoding is that of the wait that it can save."""
+    it = machine(situation(samples_use_rng=True, workers=workers, world_size=2, **_DECODING), memory=4 * 10**9)
+    change = found(it, "cache_decoded")
+    assert (change.id, change.numerics, change.inject) == ("cache_decoded=0.5GB", "exact", {"cache_decoded": 5 * 10**8})
+    assert change.bound == pytest.approx(1 / (1 - 0.75 * 0.2))
+    kept = found(machine(situation(dataset=DATASET)), "cache_samples")
+    assert "nothing is decoded again" in (conflicts([change, kept], it) or "")
+
+
+@pytest.mark.parametrize(
+    "facts", [{"decoded_again_share": 0.2}, {"decode_seconds": None}, {"fetch_seconds": None}, {"workers": None}]
+)
+def test_pictures_are_not_kept(facts: dict[str, Any]) -> None:
+    """Where each is decoded once in the time that is measured, or nothing is known."""
+    it = machine(situation(samples_use_rng=True, **{**_DECODING, **facts}))
+    assert "cache_decoded" not in {change.name for change in propose(it, 0.0)[0]}
+
+
 def test_what_is_in_memory_already_is_indexed() -> None:
     """Beside workers, instead of them; and it is not kept a second time."""
     indexed = msgspec.structs.replace(DATASET, indexed=True)

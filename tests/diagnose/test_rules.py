@@ -655,6 +655,30 @@ def test_the_slow_part_of_a_fetch_is_named_with_its_remedy(
     assert remedy in finding.remedy
 
 
+DECODED = {**PARTS, "fetch_cpu_seconds": 1.5, "decode_seconds": 0.9, "decoded_again_share": 0.75}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_that_are_decoded_again_are_named_with_the_remedy(workers: int) -> None:
+    """Where decoding is most of having the samples; else it is not what makes fetching slow."""
+    code = "DATA02" if workers else "DATA01"
+    finding = planted(phases=WAIT, facts={**DECODED, "workers": workers}, cores=2)[code]
+    assert "Decoding pictures takes 900 ms of that; 75 % of them had been decoded before." in finding.evidence
+    assert "decode each picture once and keep it in memory" in finding.remedy
+    assert "cache_decoded" in finding.changes
+    for facts in ({"decode_seconds": 0.3}, {"decoded_again_share": 0.0}):
+        finding = planted(phases=WAIT, facts={**DECODED, **facts, "workers": workers}, cores=2)[code]
+        assert "decode each picture once" not in finding.remedy
+        assert not any("had been decoded before" in sentence for sentence in finding.evidence)
+
+
+def test_two_workers_or_pictures_that_are_kept_decoded() -> None:
+    facts = {**DECODED, "workers": 0, "fetch_seconds": 0.099, "fetch_samples_seconds": 0.09, "decode_seconds": 0.08}
+    facts |= {"fetch_collate_seconds": 0.009, "fetch_cpu_seconds": 0.099}
+    remedy = planted(phases=WAIT, facts=facts)["DATA01"].remedy
+    assert "would keep up. Or make fetching cheaper: decode each picture once" in remedy
+
+
 def test_large_batches_may_be_fetched_in_the_loop_where_that_is_shorter() -> None:
     finding = planted(phases={"data_wait": 0.16}, facts=LARGE)["DATA06"]
     assert "num_workers=0" in finding.remedy

@@ -14,6 +14,8 @@ _GRAPHS = ("reduce-overhead", "max-autotune")
 
 #: Other ways to make a batch.
 _BATCHES = ("batched_fetch", "cache_samples", "whole_set")
+#: What keeps samples, so that none is made again.
+_SAMPLES = ("cache_samples", "shared_samples", "whole_set")
 #: What workers share.
 _SHARED = ("shared_samples", "shared_batches")
 
@@ -101,6 +103,10 @@ _TOGETHER: tuple[tuple[Together, str], ...] = (
     (
         lambda a, b: a.name in ("persistent_workers", "prefetch", "any_order", *_SHARED) and b.name in _BATCHES,
         "there are no workers then",
+    ),
+    (
+        lambda a, b: _is(a, "cache_decoded") and b.name in _SAMPLES,
+        "of samples that are kept nothing is decoded again",
     ),
     (
         lambda a, b: a.name in _SHARED and _is(b, "workers", "0"),

@@ -2,13 +2,15 @@
 
 Where the training fetches them itself, cheapest first: an indexing of what is in memory already; the whole set as one
 tensor; samples kept as they are. Where workers do: each sample fetched once by all of them; batches put together where
-the training reads them.
+the training reads them. Where samples differ each time, but are made of the same pictures: those kept as they were
+decoded.
 """
 
 from __future__ import annotations
 
 from hotlap.changes.situation import Situation
 from hotlap.diagnose.rules.base import size
+from hotlap.diagnose.thresholds import AGAIN
 from hotlap.records import Change
 
 #: What is kept may take this share of the machine's memory, for all ranks together.
@@ -23,7 +25,13 @@ def propose(situation: Situation) -> list[Change]:
     facts = situation.facts
     if facts.workers is None or facts.iterable_dataset:
         return []
-    return [*_indexed(situation), *_kept(situation), *_shared_samples(situation), *_shared_batches(situation)]
+    return [
+        *_indexed(situation),
+        *_kept(situation),
+        *_shared_samples(situation),
+        *_decoded(situation),
+        *_shared_batches(situation),
+    ]
 
 
 def ahead_seconds(situation: Situation) -> float | None:
@@ -135,6 +143,27 @@ def _shared_samples(situation: Situation) -> list[Change]:
             inject={"shared_samples": int(min(1.5 * whole, room))},
             bound=situation.bound_of(wait * _share(situation, MEMORY)),
             note=f"takes {size(min(whole, room))} of the node; all samples are fetched before the first batch",
+        )
+    ]
+
+
+def _decoded(situation: Situation) -> list[Change]:
+    facts, memory = situation.facts, situation.environment.memory
+    if not facts.fetch_seconds or not facts.decode_seconds or memory is None:
+        return []
+    if (facts.decoded_again_share or 0.0) < AGAIN:
+        return []
+    room = MEMORY * memory / situation.ranks
+    wait = situation.diagnosis.phases.get("data_wait", 0.0)
+    return [
+        Change(
+            name="cache_decoded",
+            value=f"{room / 1e9:.2g}GB",
+            title="decoded pictures kept in memory",
+            numerics="exact",
+            inject={"cache_decoded": int(room)},
+            bound=situation.bound_of(wait * min(1.0, facts.decode_seconds / facts.fetch_seconds)),
+            note=f"takes {size(facts.decoded_bytes or 0.0)} for what was seen, and no more than {size(room)}",
         )
     ]
 

@@ -78,6 +78,10 @@ WAY_SHARE = 0.5
 #: ... and so must a wait for one batch while later ones are there.
 HEAD_OF_LINE = 0.5
 
+#: Of the pictures that were decoded, the share that had been before, from which on keeping them is advised: what is
+#: decoded once in an epoch saves nothing before the second.
+AGAIN = 0.25
+
 #: Workers that wait for storage or a network half of the time and more leave their cores to others.
 FETCH_WAITS = 0.5
 

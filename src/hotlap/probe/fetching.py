@@ -6,7 +6,8 @@
 
 A loader's workers append what they measured to ``fetches`` in the run directory, seldom, in records of doubles:
 batches, seconds, those of them on a core, those ready but without a core, whether fetching drew from the global random
-generators, seconds of collating; then what was sent (``sending``): batches, seconds, bytes.
+generators, seconds of collating; then what was sent (``sending``): batches, seconds, bytes; then what was decoded
+(``pictures``): seconds, pictures, those of them that had been decoded before, bytes of the others.
 
 Where the training fetches itself, only some fetches are looked at so closely.
 """
@@ -19,14 +20,17 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
+from hotlap.probe.pictures import PICTURES
 from hotlap.probe.randomness import RandomState
 from hotlap.probe.sending import Sending, Sent
 from hotlap.probe.threads import queued_seconds
 
-_RECORD = struct.Struct("10d")
+_RECORD = struct.Struct("14d")
 #: The random generators are compared for so many batches: it costs as much as a small batch.
 _COMPARED = 3
 #: Seconds between two fetches of the training that are looked at closely: each look takes some 30 us of the kernel.
@@ -48,6 +52,7 @@ class Fetches:
         self.looked_seconds = 0.0
         self.computed = 0.0
         self.queued = 0.0
+        self.decoding = 0.0
         self.queued_before: float | None = None
         self.look_at = 0.0
         #: Whether a fetch draws random numbers, and whether it does so before its samples are put together.
@@ -64,6 +69,7 @@ class Fetches:
     def forked(self) -> None:
         """In a forked child: the counts of the parent are its own."""
         self.__init__(os.path.dirname(self.path))  # type: ignore[misc]
+        PICTURES.forget_counts()
 
     def notice_stops(self) -> None:
         """A worker may be stopped in the middle of a fetch, while another arm is measured."""
@@ -75,7 +81,8 @@ class Fetches:
         if self.sending is not None:
             self.sending.stopped = True
 
-    def watch(self, torch: Any) -> None:
+    def watch(self, torch: Any, after_import: Callable[[str, Callable[[ModuleType], None]], None]) -> None:
+        PICTURES.watch(after_import)
         base = torch.utils.data._utils.fetch._BaseDatasetFetcher
         kinds = base.__subclasses__()
         # Levers that fetch in another way look at ``collate_fn``.
@@ -126,6 +133,7 @@ class Fetches:
             state = self.state = RandomState(torch) if self.compared < _COMPARED else None
             queued = None if in_worker else queued_seconds()
             self.continued = False
+            PICTURES.spent = 0.0
             worked, start = work(), clock()
             batch = original(fetcher, indices)
             now = clock()
@@ -166,6 +174,7 @@ class Fetches:
         self.looked += 1
         self.looked_seconds += seconds
         self.computed += computed
+        self.decoding += PICTURES.spent
 
     def _save(self, now: float) -> None:
         sent = self.sending.take() if self.sending is not None else Sent()
@@ -173,11 +182,13 @@ class Fetches:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 drew = self.draws, self.samples_draw
-                record = self.count, self.seconds, self.computed, self._queued(), *drew, self.collating, *sent
+                decoded = self.decoding, PICTURES.count, PICTURES.again, PICTURES.bytes
+                record = self.count, self.seconds, self.computed, self._queued(), *drew, self.collating, *sent, *decoded
                 os.write(descriptor, _RECORD.pack(*record))
             finally:
                 os.close(descriptor)
-        self.count, self.seconds, self.computed, self.collating = 0, 0.0, 0.0, 0.0
+        self.count, self.seconds, self.computed, self.collating, self.decoding = 0, 0.0, 0.0, 0.0, 0.0
+        PICTURES.forget_counts()
         self.saved_at = now
         # A long training must not fill the disk with it.
         self.interval = min(2 * self.interval, 30.0)
@@ -193,6 +204,7 @@ class Fetches:
         count, seconds, collating = float(self.count), self.seconds, self.collating
         draws, samples_draw = self.draws, self.samples_draw
         looked, looked_seconds, computed, queued = float(self.looked), self.looked_seconds, self.computed, self.queued
+        decoding, decoded, again, pictures = self.decoding, PICTURES.count, PICTURES.again, float(PICTURES.bytes)
         sent = sent_seconds = sent_bytes = 0.0
         with suppress(OSError):
             with open(self.path, "rb") as file:
@@ -205,6 +217,12 @@ class Fetches:
                 looked, looked_seconds = looked + fetched, looked_seconds + spent
                 computed, queued = computed + on, queued + ready
                 sent, sent_seconds, sent_bytes = sent + way[0], sent_seconds + way[1], sent_bytes + way[2]
+                decoding, decoded, again, pictures = (
+                    decoding + way[3],
+                    decoded + way[4],
+                    again + way[5],
+                    pictures + way[6],
+                )
         if not count:
             return {}
         fetch = seconds / count
@@ -218,6 +236,8 @@ class Fetches:
             busy = min(1.0, computed / looked_seconds)
             waited = min(queued / looked_seconds, 1 - busy)
             found.update(fetch_cpu_seconds=busy * fetch, fetch_queue_seconds=waited * fetch)
+        if decoding and looked and decoded:
+            found.update(decode_seconds=decoding / looked, decoded_again_share=again / decoded, decoded_bytes=pictures)
         if sent:
             found.update(send_seconds=sent_seconds / sent, sent_bytes=sent_bytes / sent)
         return found

@@ -46,7 +46,7 @@ _OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
 #: Packages that a change needs.
 LIBRARIES = ("bitsandbytes", "torchao")
 #: Changes whose value is a size, which is that of the samples or gradients.
-_SIZED = ("cache_samples", "shared_samples", "bucket_cap")
+_SIZED = ("cache_samples", "shared_samples", "cache_decoded", "bucket_cap")
 #: Of samples that might be kept.
 _KEPT = Dataset(length=1000, stacked=True, alike=True, sample_bytes=1e5)
 _RANKS = DataParallel(find_unused_parameters=True, unused=0, parameter_bytes=1 << 30, backwards=2, syncs=2)
@@ -165,6 +165,8 @@ def _cases(facts: Facts) -> Iterator[_Case]:
         yield _Case(whole, inside | {"dataset": Dataset(indexed=True)})
     if outside["workers"]:
         yield _Case("a sample is the same each time workers fetch it", outside | same)
+    decoding = {"fetch_seconds": 1.0, "decode_seconds": 1.0, "decoded_again_share": 1.0}
+    yield _Case("it decodes the same pictures again", (inside if not inside["workers"] else outside) | decoding)
     if facts.optimizer is None:
         yield _Case("its optimizer is Adam, AdamW or SGD", {"optimizer": "AdamW", "weight_decay": 0.01})
     if facts.checkpointing is None:

@@ -6,7 +6,7 @@ from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import busy_share, most_workers, mostly_waits, slow_part
 from hotlap.diagnose.rules.base import Rule, number, part, percent, plural, time
 from hotlap.diagnose.steady import core
-from hotlap.diagnose.thresholds import HEAD_OF_LINE, LOOP_SHARE, PADDING_SHARE, WORKER_HANDOVER
+from hotlap.diagnose.thresholds import AGAIN, HEAD_OF_LINE, LOOP_SHARE, PADDING_SHARE, WORKER_HANDOVER
 from hotlap.diagnose.waits import (
     fetch_is_tiny,
     saved_by_any_order,
@@ -20,6 +20,9 @@ from hotlap.records import Facts, Finding
 _CHEAPER_FETCH = (
     "Make fetching cheaper: decode and resize once and keep the result, cache samples in memory, move work from "
     "Python loops to batched tensors."
+)
+_CHEAPER_DECODING = (
+    "Make fetching cheaper: decode each picture once and keep it in memory (`cache_decoded`), or store it decoded."
 )
 _CHEAPER_READS = (
     "Make the storage answer faster: keep samples in memory or on a local disk, pack many into one file, read several "
@@ -53,7 +56,7 @@ class NoWorkers(Rule):
         "The bound assumes that all of the wait can be hidden. Workers need cores: where the training computes on all "
         "of them, the gain is smaller. A fetch shorter than the handover from a worker (about 0.5 ms) is not reported."
     )
-    changes = ("workers", "batched_fetch", "whole_set", "cache_samples")
+    changes = ("workers", "batched_fetch", "whole_set", "cache_samples", "cache_decoded")
 
     def check(self, context: Context) -> Finding | None:
         facts, waited = context.facts, wait(context)
@@ -75,6 +78,7 @@ class NoWorkers(Rule):
             remedy = f"{cheaper(facts)} There is one core only: a worker helps where fetching waits for storage."
         elif wanted is not None and wanted <= most:
             remedy += f" By the fetch time, {plural(wanted, 'worker')} would keep up."
+            remedy += f" Or {_lower(_CHEAPER_DECODING)}" if _decoded_again(facts) else ""
         elif wanted is not None:
             remedy += f" By the fetch time, {wanted} workers would be needed for {plural(context.cores, 'core')}, "
             remedy += f"so also: {_lower(cheaper(facts))}"
@@ -93,13 +97,13 @@ class SlowFetch(Rule):
     )
     remedy = "Use more workers while there are free cores, or make fetching cheaper."
     limits = (
-        "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. What of a sample is "
-        "decoding and what augmentation is not told apart. While a worker neither computes nor waits for a core it "
+        "The handover from a worker (about 0.5 ms a batch) is not at stake: any worker needs it. Decoding is told "
+        "apart from augmentation where PIL or OpenCV decode. While a worker neither computes nor waits for a core it "
         "waits for storage or a network: then more workers than cores can pay, until the storage itself has no more "
         "to give, which is not known. Batches that are large on their way are DATA06's, and one that is waited for "
         "while later ones are ready is DATA07's."
     )
-    changes = ("workers", "prefetch", "any_order", "shared_samples")
+    changes = ("workers", "prefetch", "any_order", "shared_samples", "cache_decoded")
 
     def check(self, context: Context) -> Finding | None:
         facts, waited = context.facts, wait(context)
@@ -122,6 +126,7 @@ class SlowFetch(Rule):
             if mostly_waits(facts):
                 remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
             changes = ("shared_samples",) if facts.samples_use_rng is False else ()
+            changes += ("cache_decoded",) if _decoded_again(facts) else ()
         else:
             more = min(most, wanted) if wanted is not None else most
             remedy = f"Use more workers, up to {more}"
@@ -263,6 +268,8 @@ def _has_another_name(context: Context) -> bool:
 
 def cheaper(facts: Facts) -> str:
     """The remedy for what takes most of a fetch."""
+    if _decoded_again(facts):
+        return _CHEAPER_DECODING
     return {"storage": _CHEAPER_READS, "collate": _CHEAPER_COLLATE}.get(slow_part(facts) or "", _CHEAPER_FETCH)
 
 
@@ -291,7 +298,22 @@ def fetching(context: Context) -> list[str]:
     if busy is not None:
         who = "A worker" if facts.workers else "The training"
         said.append(f"{who} computes or wants a core for {percent(busy)} of that, and waits for the rest.")
-    return said + ([_SLOW[slow]] if slow is not None else [])
+    decoded = _decoding(facts) if slow == "samples" else []
+    return said + ([_SLOW[slow]] if slow is not None else []) + decoded
+
+
+def _decoding(facts: Facts) -> list[str]:
+    """What of it is decoding pictures, where that is most of it, and whether the same ones are decoded again."""
+    samples, again = facts.fetch_samples_seconds or 0.0, facts.decoded_again_share
+    if facts.decode_seconds is None or again is None or facts.decode_seconds < samples / 2:
+        return []
+    before = f"; {percent(again)} of them had been decoded before" if again else ""
+    return [f"Decoding pictures takes {time(facts.decode_seconds)} of that{before}."]
+
+
+def _decoded_again(facts: Facts) -> bool:
+    """Whether fetching is mostly decoding, of pictures many of which were decoded before."""
+    return slow_part(facts) == "samples" and bool(_decoding(facts)) and (facts.decoded_again_share or 0.0) >= AGAIN
 
 
 def behind_another(context: Context) -> list[str]:

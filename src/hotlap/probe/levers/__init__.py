@@ -11,6 +11,7 @@ non_blocking                                               copies.py
 batched_fetch                                              fetching.py
 cache_samples (bytes)                                      samples.py
 whole_set (a device)                                       whole_set.py
+cache_decoded (bytes)                                      decoded.py
 shared_batches, shared_samples (bytes)                     shared.py
 trim_padding (a multiple)                                  padding.py
 channels_last                                              layout.py
@@ -41,6 +42,7 @@ from hotlap.probe.levers.checkpointing import Checkpointing
 from hotlap.probe.levers.collecting import CollectEvery
 from hotlap.probe.levers.compiling import Compile
 from hotlap.probe.levers.copies import NonBlocking
+from hotlap.probe.levers.decoded import CacheDecoded
 from hotlap.probe.levers.eight_bit import EightBit
 from hotlap.probe.levers.fetching import BatchedFetch
 from hotlap.probe.levers.gradients import NoZeros
@@ -84,6 +86,7 @@ LEVERS: dict[str, type[Lever]] = {
         WholeSet,
         ShareBatches,
         ShareSamples,
+        CacheDecoded,
         TrimPadding,
         BucketCap,
         BucketView,
