@@ -358,7 +358,8 @@ class _Search:
         return Limit(flops=baseline.flops, peak=peak, dtype=dtype, step_seconds=seconds)
 
     def hand_over(self, adopted: Claim, baseline: Baseline) -> Handover:
-        self.progress("writing the patch, and running the patched script")
+        of_script = self.target.config is None and bool(self.target.levers(adopted.changes))
+        self.progress("writing the patch" + (", and running the patched script" if of_script else ""))
         return self.journal.once(
             f"handover {names(adopted.changes)}",
             Handover,
