@@ -235,3 +235,13 @@ def test_the_size_of_samples_is_not_told_by_what_a_script_makes_of_them() -> Non
     change = found(it, "shared_samples")
     assert (change.value, change.inject) == ("1GB", {"shared_samples": 10**9})
     assert change.bound == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(("workers", "excluded"), [(2, ("whole_set", "cache_samples")), (0, ("shared_samples",))])
+def test_workers_are_workers_under_the_user_s_name_for_them(workers: int, excluded: tuple[str, ...]) -> None:
+    """`--set train.data.num_workers=2`, which edits the key that is known as theirs."""
+    own = Change(name="train.data.num_workers", value=str(workers), title="", numerics="rounding")
+    own = msgspec.structs.replace(own, edits={"num_workers": workers})
+    for name in ("whole_set", "cache_samples", "shared_samples"):
+        other = Change(name=name, value="1GB", title="", numerics="exact")
+        assert bool(conflicts([own, other], situation())) == (name in excluded)

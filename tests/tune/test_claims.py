@@ -11,6 +11,7 @@ import pytest
 from diagnosed import DIAGNOSIS
 
 from hotlap.records import Change, Facts, NumericsClass
+from hotlap.tune.arms import CandidateFailed
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.journal import Journal
 from hotlap.tune.paces import Pace, Paces
@@ -83,6 +84,7 @@ def made(tmp_path: Path) -> Iterator[tuple[Made, Claims]]:
             to_the_end=False,
             goal="throughput",
             quality=None,
+            first_value=None,
             time_left=lambda: 1e6,
             progress=lambda line: None,
         ),
@@ -227,3 +229,41 @@ def test_a_first_claim_takes_all_where_there_is_no_time_for_two(
     claims.prove([SMALL, LARGE])
     steps = claims.journal.entries[f"steps {names([SMALL, LARGE])}"]
     assert steps == proof_steps(PACE, left) > FEWEST_STEPS
+
+
+def test_what_fails_in_the_proof_is_dropped_and_the_rest_is_proven(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exact ones of it, as where it is another training; a set of which nothing is left is told."""
+    engine, claims = made
+    answer = engine.answer
+
+    def failing(asked: Launching | Curving) -> Any:
+        if LARGE in asked.changes:
+            raise CandidateFailed("the training crashed after 3 steps: out of memory")
+        return answer(asked)
+
+    monkeypatch.setattr(engine, "answer", failing)
+    claim = claims.prove([EXACT, LARGE])
+    assert claim is not None
+    assert (claim.changes, claim.holds) == ([EXACT], True)
+    assert claims.dropped == {
+        LARGE.id: "dropped again: it failed in the proof: the training crashed after 3 steps: out of memory"
+    }
+    claims.dropped.clear()
+    assert claims.prove([LARGE]) is None
+    assert claims.failed is not None
+    assert claims.failed.endswith("out of memory")
+    assert not claims.cut_short
+
+
+def test_another_training_is_taken_to_a_value_of_what_it_is_judged_by(made: tuple[Made, Claims]) -> None:
+    """Where the time that is left has it."""
+    _, claims = made
+    other = change("other", "trajectory")
+    claims.first_value = 500
+    assert claims.steps_of([other], PACE, 10 * (1.0 + 502 * 0.1)) == 502
+    assert claims.steps_of([other], PACE, 10 * (1.0 + 501 * 0.1)) == STEPS_OF_A_PROOF
+    assert claims.steps_of([SMALL], PACE, 1e6) == STEPS_OF_A_PROOF
+    claims.first_value = 3
+    assert claims.steps_of([other], PACE, 1e6) == STEPS_OF_A_PROOF

@@ -247,8 +247,9 @@ def test_a_file_that_reads_others_is_left_alone(settings: Any, tmp_path: Path) -
         assert not found.recognised.keys
         assert any(reason in note for note in found.notes), found.notes
     assert "lr" in settings("python train.py --cfg configs/my.yaml --lr 0.1").recognised.keys, "flags are"
-    (folder / "my.yaml").write_text("BASE: ['']\nbatch_size: 2\nmodel: resnet")
-    assert "batch_size" in settings("python train.py --cfg configs/my.yaml").recognised.keys
+    for base in ("['']", "{depth: 3}"):
+        (folder / "my.yaml").write_text(f"BASE: {base}\nbatch_size: 2\nmodel: resnet")
+        assert "batch_size" in settings("python train.py --cfg configs/my.yaml").recognised.keys
 
 
 @pytest.mark.parametrize(

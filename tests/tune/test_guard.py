@@ -67,6 +67,30 @@ def test_rounding_may_shift_by_what_the_seeds_differ_and_no_more(shift: float) -
         assert judged(shifted(-shift)).same is inside
 
 
+def test_a_metric_that_is_the_same_with_every_seed_says_nothing() -> None:
+    """It may have been measured before anything was learnt."""
+    same = {"metric": "psnr", "baseline_quality": [18.9] * 3, "candidate_quality": [18.9] * 3}
+    other = judged(shifted(0.0), "trajectory", quality="psnr", **same)
+    assert other.same is None
+    assert other.evidence.endswith("psnr is 18.9 at equal samples with every seed: that says nothing")
+    alike = judged(shifted(0.0), **same)
+    assert alike.same is True
+    assert "psnr says nothing" in alike.evidence
+
+
+def test_what_diverges_is_not_saved_by_a_metric() -> None:
+    quality = {"metric": "psnr", "baseline_quality": [30.0, 30.2, 30.1], "candidate_quality": [30.1, 30.2, 30.0]}
+    fine = judged(shifted(0.0), "trajectory", quality="psnr", after="after 64 samples", **quality)
+    assert fine.same is True
+    assert "psnr after 64 samples moves by" in fine.evidence
+    for lost in (None, float("nan")):
+        curves = [[*curve[:-1], lost] for curve in shifted(0.0)]
+        assert judged(curves, "trajectory", quality="psnr", **quality).same is False
+    diverged = {**quality, "candidate_quality": [30.1, None, 30.0]}
+    assert judged(shifted(0.0), "trajectory", quality="psnr", **diverged).same is False
+    assert judged(shifted(0.0), **diverged).same is False
+
+
 def test_quality_at_equal_samples_counts_as_well() -> None:
     """A metric that moves by more than the baseline's seeds differ is another training, better or worse."""
     quality = {"metric": "psnr", "baseline_quality": [30.0, 30.2, 30.1]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 from hotlap.changes.samples import AHEAD, ahead_seconds
 from hotlap.changes.situation import Situation
@@ -27,6 +28,11 @@ Lacking = Callable[[Sequence[Change], Situation], bool]
 def _is(change: Change, name: str, *values: str) -> bool:
     """By the first word of its value, or by its name alone."""
     return change.name == name and (not values or change.value.split()[0] in values)
+
+
+def _workers(change: Change) -> Any:
+    """How many it wants, under whatever name the user has for them; None where they are not its matter."""
+    return change.edits.get("num_workers", int(change.value) if change.name == "workers" else None)
 
 
 #: Of a change and this training.
@@ -97,7 +103,7 @@ _TOGETHER: tuple[tuple[Together, str], ...] = (
         "both make the batch, or keep its samples",
     ),
     (
-        lambda a, b: _is(a, "workers") and not _is(a, "workers", "0") and b.name in _BATCHES,
+        lambda a, b: bool(_workers(a)) and b.name in _BATCHES,
         "the batches are then fetched by the training itself, and not by workers",
     ),
     (
@@ -109,7 +115,7 @@ _TOGETHER: tuple[tuple[Together, str], ...] = (
         "of samples that are kept nothing is decoded again",
     ),
     (
-        lambda a, b: a.name in _SHARED and _is(b, "workers", "0"),
+        lambda a, b: a.name in _SHARED and _workers(b) == 0,
         "there are no workers then",
     ),
     (

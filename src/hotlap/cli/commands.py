@@ -250,6 +250,7 @@ def tune(
         ("patch", patch),
         ("result", directory / "result.json"),
         ("page", page),
+        ("page, as asked with --report", report),
     ):
         if path is not None:
             progress.say(f"{what}: {short(path)}")

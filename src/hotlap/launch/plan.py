@@ -41,6 +41,8 @@ class Plan:
     #: Count what the datasets hold; see ``hotlap.probe.held``.
     memory: bool = False
     silent: bool = False
+    #: A metric that is read from what the training prints; see ``hotlap.probe.printed``.
+    metric: str | None = None
     #: Of the environment, set for the training.
     variables: dict[str, str] = field(default_factory=dict)
     #: Texts that run in the place of the script's files; see ``hotlap.probe.replaced``.
@@ -66,6 +68,7 @@ class Plan:
                 "trace": self.trace,
                 "memory": self.memory,
                 "silent": self.silent,
+                "metric": self.metric,
                 "copies": self.copies,
                 "imitated": self.imitated,
             }

@@ -105,6 +105,10 @@ def steps_of(lines: list[dict[str, Any]]) -> list[Step]:
     return [msgspec.convert(_numbers(line), Step, strict=False) for line in lines if line["k"] == "step"]
 
 
+def _metric(line: dict[str, Any]) -> Metric:
+    return Metric(name=line["name"], value=float(line["value"]), step=line["step"])
+
+
 def _numbers(line: dict[str, Any]) -> dict[str, Any]:
     loss = line.get("loss")
     return {**line, "loss": float(loss)} if isinstance(loss, str) else line
@@ -181,7 +185,7 @@ def run_of(info: RunInfo, lines: list[dict[str, Any]], seen: Sequence[dict[str, 
         info=info,
         facts=facts_of(lines),
         steps=steps,
-        metrics=[msgspec.convert(line, Metric, strict=False) for line in lines if line["k"] == "metric"],
+        metrics=[_metric(line) for line in lines if line["k"] == "metric"],
         notes=msgspec.convert([line.get("text", "") for line in lines if line["k"] == "note"] + unapplied, list[str]),
         unapplied=unapplied,
         syncs=syncs_of(lines),

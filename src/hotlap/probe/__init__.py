@@ -52,6 +52,8 @@ class Settings:
         self.memory: bool = raw.get("memory", False)
         #: Apply the levers and measure nothing.
         self.silent: bool = raw.get("silent", False)
+        #: A metric that is read from what the training prints; see ``printed``.
+        self.metric: str | None = raw.get("metric")
         #: Texts that run in the place of the script's files; see ``replaced``.
         self.copies: dict[str, str] = raw.get("copies", {})
         #: Go through the script with imitated tensors; see ``hotlap.estimate.script``.

@@ -13,6 +13,7 @@ Only one process of a run writes a record for each rank: the first that begins t
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -354,7 +355,14 @@ class Steps(Now):
 
     def metric(self, name: str, value: float) -> None:
         if self._claim() and self.record.writer is not None:
-            self.record.writer.line("metric", name=name, value=value, step=self.steps + bool(self.stepped))
+            # JSON has no NaN; the reader turns the word back.
+            told = value if math.isfinite(value) else repr(value)
+            self.record.writer.line("metric", name=name, value=told, step=self.steps + bool(self.stepped))
+
+    def printed(self, name: str, value: float) -> None:
+        """What the script prints while it trains, as far as it is this process that does."""
+        if self.begun and not self.ended and _ident() == self.thread:
+            self.metric(name, value)
 
     # the end
 

@@ -150,8 +150,8 @@ class SameTraining(msgspec.Struct, frozen=True, kw_only=True):
     candidate_losses: list[list[float | None]] = []
     #: Quality metric at equal samples (e.g. validation PSNR in dB), per seed.
     metric: str | None = None
-    baseline_quality: list[float] = []
-    candidate_quality: list[float] = []
+    baseline_quality: list[float | None] = []
+    candidate_quality: list[float | None] = []
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -257,10 +257,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that the training reported with ``hotlap.metric``."""
+    """A value that the training reported with ``hotlap.metric``, or printed where that is read."""
 
     name: str
     value: float
+    #: Steps that it had made.
     step: int
 
 

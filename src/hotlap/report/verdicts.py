@@ -256,7 +256,9 @@ def break_even(tuning: Tuning) -> str:
     return text.NA if steps is None else text.plural(steps, "step") if steps > 0 else "at once"
 
 
-def by_seed(baseline: Sequence[float], candidate: Sequence[float]) -> list[tuple[float | None, float | None]]:
+def by_seed(
+    baseline: Sequence[float | None], candidate: Sequence[float | None]
+) -> list[tuple[float | None, float | None]]:
     return list(itertools.zip_longest(baseline, candidate))
 
 

@@ -53,6 +53,10 @@ class ArmFailed(TrainingFailed):
     """The training of an arm ended while it was measured; the message says how."""
 
 
+class CandidateFailed(ArmFailed):
+    """In a pair it was the candidate: the baseline is well."""
+
+
 class ArmLate(ArmFailed):
     """The arm was not where it was awaited within its time."""
 
@@ -98,6 +102,8 @@ class Arm:
         self.first_step: float | None = None
         #: Moment of the monotonic clock at which it is ended, while it is waited for.
         self.until: float | None = None
+        #: Whether it was its training that failed.
+        self.failed = False
 
     @property
     def ids(self) -> list[str]:
@@ -117,6 +123,7 @@ class Arm:
                 seed_offset=self.seed_offset,
                 variables=self.variables,
                 copies=self.copies,
+                metric=self.target.metric,
             )
             self.training = Training(
                 command,
@@ -216,10 +223,6 @@ class Arm:
         """The losses from its first step on."""
         return losses(self.so_far())
 
-    def output(self) -> str:
-        """The end of what it has printed."""
-        return "" if self.training is None else self.training.tail()
-
     def so_far(self) -> Run:
         """What has been recorded while the training lives."""
         training = self.start()
@@ -234,6 +237,7 @@ class Arm:
     def fail(self, what: str | None = None) -> NoReturn:
         """Raise, with the reason that the training gave."""
         assert self.training is not None
+        self.failed = True
         self.training.close()
         run = self.training.run()
         info, steps = run.info, len(run.steps)

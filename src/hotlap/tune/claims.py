@@ -16,18 +16,21 @@ import msgspec
 
 from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, SameTraining, Trial
+from hotlap.tune.arms import CandidateFailed
 from hotlap.tune.costs import FIRST_LOOKS, HASTE
 from hotlap.tune.engines import Engine
 from hotlap.tune.goals import NEVER, SPEED_FLOOR, objective
 from hotlap.tune.guard import identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
-from hotlap.tune.paces import Paces
+from hotlap.tune.paces import Pace, Paces
 from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of, without
 from hotlap.tune.statistics import ALPHA, PLANNED_LOOKS, effect
 from hotlap.tune.work import Curving, Launching, curve, launch
 
 #: Steps over which the losses of an exact change are compared before it is claimed.
 EXACT_STEPS = 40
+#: Steps after a validation, so that it is over.
+BEYOND_VALUE = 2
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ class Claims:
         to_the_end: bool,
         goal: Goal,
         quality: str | None,
+        first_value: int | None,
         time_left: Callable[[], float],
         progress: Callable[[str], None],
     ) -> None:
@@ -94,10 +98,14 @@ class Claims:
         self.paces = paces
         self.to_the_end = to_the_end
         self.goal, self.quality = goal, quality
+        #: The step after which the baseline has the first value of that; None where it was not seen.
+        self.first_value = first_value
         #: What no time was left for, a sentence each.
         self.unproven: list[str] = []
         #: Changes that were left out of a second claim, with the reason.
         self.dropped: dict[str, str] = {}
+        #: Why the launches of the last claim could not be made.
+        self.failed: str | None = None
         #: Whether a claim ended because its time was up.
         self.cut_short = False
         self.time_left, self.progress = time_left, progress
@@ -112,6 +120,10 @@ class Claims:
         others = [change for change in changes if change.numerics != "exact"]
         last = len(others) < 2 and not (exact and others)
         claim = self.claim(changes, alpha, last=last) if changes else None
+        if claim is None and self.failed is not None and exact and others:
+            why = f"dropped again: {self.failed}"
+            self.dropped.update({change.id: why for change in others})
+            return self.claim(exact, alpha)
         faster = claim is not None and (claim.judgement == "faster" or claim.is_another)
         if claim is not None and claim.is_another and len(others) > 1 and self.may_ask(others):
             culprit = self.culprit(others, claim)
@@ -157,17 +169,19 @@ class Claims:
         return max(changes, key=lambda change: shifts[change.id])
 
     def claim(self, changes: Sequence[Change], alpha: float, *, last: bool = True) -> Claim | None:
-        """None where no time is left for a first look; the journal keeps what has been measured for a longer budget.
+        """None where no time is left for a first look, or where its launches fail, see ``failed``.
+
+        The journal keeps what has been measured for a longer budget.
 
         ``last``: nothing of it will be claimed again, so its first look may take all the time that is left.
         """
-        called = names(changes)
+        called, self.failed = names(changes), None
         if f"prove {called} 0" not in self.journal.entries and not self.has_time(changes, called):
             return None
         seconds, pace = self.time_left(), self.paces(changes).mean
         if not last and seconds >= FIRST_LOOKS * first_look_seconds(pace):
             seconds /= FIRST_LOOKS
-        steps = self.journal.once(f"steps {called}", int, lambda: proof_steps(pace, seconds))
+        steps = self.journal.once(f"steps {called}", int, lambda: self.steps_of(changes, pace, seconds))
         self.progress(f"proving {called} in fresh processes of {steps} steps, a seed for each pair")
 
         def pairs(numbers: Sequence[int]) -> list[Launch]:
@@ -187,9 +201,14 @@ class Claims:
             return given_up
 
         least = LEAST_MEMORY if self.goal == "memory" else self.least_gain
-        launches, measured, judgement = prove(
-            pairs, alpha, least, self.progress, self.time_left, objective(self.goal), self.engine.apart, surely
-        )
+        try:
+            launches, measured, judgement = prove(
+                pairs, alpha, least, self.progress, self.time_left, objective(self.goal), self.engine.apart, surely
+            )
+        except CandidateFailed as error:
+            self.failed = f"it failed in the proof: {error}"
+            self.progress(f"{called}: {self.failed}")
+            return None
         speed = effect([launch.ratio for launch in launches], measured.confidence)
         if self.goal == "memory" and judgement == "faster" and speed.ratio < SPEED_FLOOR:
             judgement = "not faster"
@@ -212,6 +231,15 @@ class Claims:
             goal=self.goal,
             given_up=given_up,
         )
+
+    def steps_of(self, changes: Sequence[Change], pace: Pace, seconds: float) -> int:
+        """Steps of a launch: another training comes to a value of what it is judged by, where time allows."""
+        steps = proof_steps(pace, seconds)
+        if self.first_value is None or all(change.numerics != "trajectory" for change in changes):
+            return steps
+        longer = self.first_value + BEYOND_VALUE
+        fits = 2 * PLANNED_LOOKS[0] * (pace.first_step + longer * pace.step) <= seconds
+        return max(steps, longer) if fits else steps
 
     def has_time(self, changes: Sequence[Change], called: str) -> bool:
         """Whether a first look at these fits into what is left; else it is said, and the same command again goes on."""
@@ -239,9 +267,7 @@ class Claims:
 
     def launches(self, changes: Sequence[Change], numbers: Sequence[int], steps: int) -> list[Launch]:
         asked = [
-            Launching(
-                changes=list(changes), number=number, steps=steps, to_the_end=self.to_the_end, quality=self.quality
-            )
+            Launching(changes=list(changes), number=number, steps=steps, to_the_end=self.to_the_end)
             for number in numbers
         ]
         return self.engine.map(launch, asked)

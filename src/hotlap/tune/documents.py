@@ -93,7 +93,8 @@ def flattened(data: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, A
 
 def _why_fixed(source: str, data: Mapping[Any, Any], values: Mapping[str, Any]) -> str | None:
     for key, value in data.items():
-        if str(key).lower() in _INHERITS and value not in (None, "", [], [""]):
+        # A mapping of that name has values of its own.
+        if str(key).lower() in _INHERITS and value not in (None, "", [], [""]) and not isinstance(value, dict):
             return f"{source} is left alone: its {key} names other files, which a copy elsewhere would not find"
     folder = Path(source).parent
     for path, value in values.items():

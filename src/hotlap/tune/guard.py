@@ -83,8 +83,9 @@ def compare_trainings(
     *,
     deterministic: bool,
     metric: str | None = None,
-    baseline_quality: Sequence[float] = (),
-    candidate_quality: Sequence[float] = (),
+    baseline_quality: Sequence[float | None] = (),
+    candidate_quality: Sequence[float | None] = (),
+    after: str = "at equal samples",
     quality: str | None = None,
     alters_loss: bool = False,
     without: Sequence[int] = (),
@@ -92,19 +93,26 @@ def compare_trainings(
     """Judge curves of the same seeds in the same order, at equal samples.
 
     ``deterministic``: the baseline repeated itself to the last bit, so that ``exact`` can be tested. ``quality``: what
-    another training is judged by, where that is asked for: the ``metric``, or the loss. ``alters_loss``: a loss of the
-    candidate is not one of the baseline. ``without``: steps whose losses say less of the weights, see
-    ``smaller_steps``; only "exact" asks for them.
+    another training is judged by, where that is asked for: the ``metric``, or the loss. ``after``: when the metric is
+    compared. ``alters_loss``: a loss of the candidate is not one of the baseline. ``without``: steps whose losses say
+    less of the weights, see ``smaller_steps``; only "exact" asks for them.
     """
     if numerics == "trajectory" and quality is not None:
-        same, evidence = None, f"another training by design, and {quality} was not reported by every launch"
+        same: bool | None = None
+        evidence = f"another training by design, and not every launch came to a value of {quality} at equal samples, "
+        evidence += "after its first step: a larger --budget trains for longer"
         if metric is not None:
-            same, evidence = _no_worse(metric, baseline_quality, candidate_quality)
+            same, evidence = _no_worse(metric, baseline_quality, candidate_quality, after)
         elif quality.lower() == "loss" and alters_loss:
             evidence = "another training by design, which alters what the loss measures: name a metric with --quality"
         elif quality.lower() == "loss":
             ends = [[tail(curve, len(curve)) for curve in curves] for curves in (baseline, candidate)]
-            same, evidence = _no_worse("loss", *ends)
+            same, evidence = _no_worse("loss", ends[0], ends[1], "at equal samples")
+        if same and any(
+            tail(before, len(before)) is not None and tail(curve, len(curve)) is None
+            for before, curve in zip(baseline, candidate, strict=True)
+        ):
+            same, evidence = False, "another training by design, and its losses are missing, NaN or infinite at the end"
     elif numerics == "trajectory":
         same, evidence = None, "another training by design: compare the final quality before adopting it"
     elif numerics == "exact" and deterministic:
@@ -112,7 +120,7 @@ def compare_trainings(
     else:
         same, evidence = _within_spread(baseline, candidate, without)
         if metric and same is not None:
-            alike, more = _same_quality(metric, baseline_quality, candidate_quality)
+            alike, more = _same_quality(metric, baseline_quality, candidate_quality, after)
             same, evidence = same and alike, f"{evidence}; {more}"
     return SameTraining(
         same=same,
@@ -191,7 +199,7 @@ def less_is_better(metric: str) -> bool | None:
 
 
 def _no_worse(
-    metric: str, baseline: Sequence[float | None], candidate: Sequence[float | None]
+    metric: str, baseline: Sequence[float | None], candidate: Sequence[float | None], when: str
 ) -> tuple[bool | None, str]:
     before = [value for value in baseline if value is not None and math.isfinite(value)]
     after = [value for value in candidate if value is not None and math.isfinite(value)]
@@ -200,20 +208,31 @@ def _no_worse(
     if len(after) < len(candidate):
         return False, f"{metric} of the candidate is missing, NaN or infinite"
     between = stdev(before)
+    if not between:
+        return (
+            None,
+            f"another training by design, and {metric} is {before[0]:.6g} {when} with every seed: that says nothing",
+        )
     moved = sum(after) / len(after) - sum(before) / len(before)
     less = less_is_better(metric)
     worse = abs(moved) if less is None else moved if less else -moved
     direction = {True: " (less is better)", False: "", None: " (which way is better is not known)"}[less]
     return worse <= between, (
-        f"another training by design; {metric} at equal samples moves by {moved:+.3g}{direction}, "
+        f"another training by design; {metric} {when} moves by {moved:+.3g}{direction}, "
         f"the standard deviation between the baseline's seeds is {between:.3g}"
     )
 
 
-def _same_quality(metric: str, baseline: Sequence[float], candidate: Sequence[float]) -> tuple[bool, str]:
-    between = stdev(baseline)
-    moved = sum(candidate) / len(candidate) - sum(baseline) / len(baseline)
+def _same_quality(
+    metric: str, baseline: Sequence[float | None], candidate: Sequence[float | None], when: str
+) -> tuple[bool, str]:
+    known = [value for value in baseline if value is not None]
+    after = [value for value in candidate if value is not None]
+    if len(known) < len(baseline) or not stdev(known):
+        return True, f"{metric} says nothing {when}: the baseline's are not finite, or the same with every seed"
+    if len(after) < len(candidate):
+        return False, f"{metric} of the candidate is NaN or infinite {when}"
+    between, moved = stdev(known), sum(after) / len(after) - sum(known) / len(known)
     return abs(moved) <= between, (
-        f"{metric} at equal samples moves by {moved:+.3f}, "
-        f"the standard deviation between the baseline's seeds is {between:.3f}"
+        f"{metric} {when} moves by {moved:+.3f}, the standard deviation between the baseline's seeds is {between:.3f}"
     )

@@ -12,10 +12,10 @@ both take equally many in a step.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from statistics import fmean, median
 
 import msgspec
@@ -23,7 +23,7 @@ import msgspec
 from hotlap.diagnose import diagnose
 from hotlap.launch.load import Held, during
 from hotlap.records import Diagnosis, Effect, Facts, Judgement, NumericsClass, Run, SameTraining, Step
-from hotlap.tune.arms import Arm, losses, pair_of
+from hotlap.tune.arms import Arm, ArmFailed, CandidateFailed, losses, pair_of
 from hotlap.tune.disturbances import BlockPair, disturbances
 from hotlap.tune.guard import compare_trainings, smaller_steps
 from hotlap.tune.paces import Pace
@@ -37,6 +37,11 @@ STEPS = 120
 SECONDS = 4.0
 #: ... but never fewer than this, however long a step takes.
 FEWEST_STEPS = 24
+#: Where a step of the candidate has the samples of many: no fewer parts, of no fewer of its steps each, of which the
+#: first one of each is left out; and launches of no more than so many times the planned steps.
+FEWEST_PARTS = 3
+STEPS_OF_A_PART = 2
+LONGER = 4
 #: Looks that time is planned for; with more of it there are more.
 LOOKS_PLANNED_FOR = 3
 #: From so much of the budget on it is said that it was not kept.
@@ -55,8 +60,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     #: Samples in a step, None where they could not be seen.
     baseline_samples: float | None = None
     candidate_samples: float | None = None
-    baseline_quality: dict[str, float]
-    candidate_quality: dict[str, float]
+    #: By the name of a metric, its last value that both arms have at equal samples; None where it is not finite.
+    baseline_quality: dict[str, float | None]
+    candidate_quality: dict[str, float | None]
+    #: How much both had been trained by then: "4,096 samples", or steps where samples are unknown.
+    quality_after: dict[str, str] = {}
     #: Bytes of a GPU where one computes, of the training process otherwise.
     baseline_peak: int | None = None
     candidate_peak: int | None = None
@@ -107,29 +115,50 @@ def proof_steps(pace: Pace, seconds: float) -> int:
     return max(FEWEST_STEPS, min(wanted, affordable(PLANNED_LOOKS[0])))
 
 
-def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | None = None) -> Launch:
+def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool) -> Launch:
     """Train both arms in alternating blocks, A for ``steps`` steps and B for as many samples.
 
-    ``to_the_end``: let them finish afterwards. ``quality``: a metric to be read from what they print, where they report
-    none of this name.
+    ``to_the_end``: let them finish afterwards. Where B takes so many more samples in a step that too few of its steps
+    would be left, both train for longer, as far as that is bearable.
 
     Raises:
-        ArmFailed: an arm crashed, or ended before a block could be measured.
+        CandidateFailed: B crashed, or ended before a block could be measured.
+        ArmFailed: A did.
     """
+    try:
+        return _launch_pair(a, b, steps, to_the_end=to_the_end)
+    except ArmFailed as error:
+        if a.failed:
+            raise
+        raise CandidateFailed(str(error)) from error
+
+
+def _launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool) -> Launch:
     began = time.monotonic()
     parts = []
     # Samples of a step are known once the first has been made.
     of_a, of_b = (_samples(arm.so_far()) for arm in (a, b))
     each = {id(a): 1.0, id(b): of_a / of_b if of_a and of_b else 1.0}
-    for part in range(PARTS):
-        until = steps * (part + 1) / PARTS
+    fewest = min(each.values())
+    if steps * fewest < FEWEST_PARTS * STEPS_OF_A_PART:
+        longer = math.ceil(FEWEST_PARTS * STEPS_OF_A_PART / fewest)
+        if longer > LONGER * steps:
+            raise CandidateFailed(
+                f"a step of it has the samples of {1 / fewest:.0f} steps, so {steps} of them are too few to compare; "
+                "a larger --budget has more"
+            )
+        steps = longer
+    count = max(FEWEST_PARTS, min(PARTS, int(steps * fewest / STEPS_OF_A_PART)))
+    warm_up = WARM_UP_PARTS if count >= 2 * WARM_UP_PARTS else 1
+    for part in range(count):
+        until = steps * (part + 1) / count
         blocks: dict[int, tuple[list[Step], Held]] = {}
         for arm in (a, b) if part % 2 == 0 else (b, a):
             run = partial(arm.train_until, math.ceil(until * each[id(arm)]))
             done, held = during(arm.start().pid, arm.environment.cores, run)
             if done:
                 blocks[id(arm)] = done, held
-        if part >= WARM_UP_PARTS and len(blocks) == 2:
+        if part >= warm_up and len(blocks) == 2:
             parts.append(pair_of(a.seed_offset, blocks[id(a)], blocks[id(b)]))
     runs = []
     for arm in (a, b):
@@ -137,9 +166,8 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | 
             arm.run_to_end()
         runs.append(arm.recorded())
     if not parts:
-        a.fail("ended too early to be measured")
-    read = quality if quality is not None and quality.lower() != "loss" else None
-    printed = [from_output(arm.output(), read) if read else {} for arm in (a, b)]
+        (b if len(runs[0].steps) >= steps else a).fail("ended too early to be measured")
+    reported = _at_equal_samples(runs[0], runs[1], each[id(b)])
     return Launch(
         ratio=median(part.ratio for part in parts),
         baseline=losses(runs[0])[:steps],
@@ -147,8 +175,9 @@ def launch_pair(a: Arm, b: Arm, steps: int, *, to_the_end: bool, quality: str | 
         smaller=smaller_steps(*([step.samples for step in run.steps[:steps]] for run in runs)),
         baseline_samples=_samples(runs[0]),
         candidate_samples=_samples(runs[1]),
-        baseline_quality=printed[0] | {metric.name: metric.value for metric in runs[0].metrics},
-        candidate_quality=printed[1] | {metric.name: metric.value for metric in runs[1].metrics},
+        baseline_quality={name: values[0] for name, (values, _) in reported.items()},
+        candidate_quality={name: values[1] for name, (values, _) in reported.items()},
+        quality_after={name: after for name, (_, after) in reported.items()},
         baseline_peak=peak(runs[0].facts),
         candidate_peak=peak(runs[1].facts),
         baseline_devices=runs[0].facts.world_size,
@@ -168,10 +197,32 @@ def peak(facts: Facts) -> int | None:
     return facts.peak_memory if facts.peak_device_memory is None else facts.peak_device_memory
 
 
-def from_output(text: str, metric: str) -> dict[str, float]:
-    """The last value that stands behind the metric's name in what a training printed, e.g. ``PSNR: 28.31 dB``."""
-    found = re.findall(rf"(?i)\b{re.escape(metric)}\b[^\w\n+-]{{0,12}}([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
-    return {metric: float(found[-1])} if found else {}
+def _at_equal_samples(a: Run, b: Run, each: float) -> dict[str, tuple[tuple[float | None, float | None], str]]:
+    """Of each metric that both reported after their first step: the last values that both have at equal samples.
+
+    ``each``: steps of B for one of A, where samples are unknown. Equal is what differs by less than a step of either.
+    """
+    counted = _samples(a) is not None and _samples(b) is not None
+    found = {}
+    for name in dict.fromkeys(metric.name for metric in a.metrics):
+        ours, theirs = (_points(run, name, counted, of_a) for run, of_a in ((a, 1.0), (b, 1 / each)))
+        near = max(_samples(a) or 1.0, _samples(b) or 1 / each) if counted else max(1.0, 1 / each)
+        common = [(mine, at, other) for at, mine in ours for there, other in theirs if abs(at - there) < near]
+        if common:
+            mine, at, other = common[-1]
+            values = tuple(value if math.isfinite(value) else None for value in (mine, other))
+            found[name] = (values[0], values[1]), f"{at:,.0f} {'samples' if counted else 'steps'}"
+    return found
+
+
+def _points(run: Run, name: str, counted: bool, of_a: float) -> list[tuple[float, float]]:
+    """Samples, or steps of A, that had been trained, and the value then."""
+    done = [0.0, *accumulate(float(step.samples or 0) for step in run.steps)]
+    return [
+        (done[min(metric.step, len(run.steps))] if counted else metric.step * of_a, metric.value)
+        for metric in run.metrics
+        if metric.name == name and metric.step > 0
+    ]
 
 
 class _GivenUp(Exception):
@@ -210,7 +261,7 @@ def prove(
         each = fmean(launch.seconds for launch in launches) / slots
         if missing * each <= time_left():
             return True
-        progress("unclear, and no time is left for another look: a longer --budget has it")
+        progress("unclear, and no time is left for another look now")
         return False
 
     def upheld(judgement: Judgement) -> Judgement:
@@ -299,9 +350,16 @@ def same_training(
         alters_loss=alters_loss,
         without=without(launches),
         metric=metric,
+        after=_after(launches, metric),
         baseline_quality=[launch.baseline_quality[metric] for launch in launches] if metric else (),
         candidate_quality=[launch.candidate_quality[metric] for launch in launches] if metric else (),
     )
+
+
+def _after(launches: Sequence[Launch], metric: str | None) -> str:
+    """At which point of the training the metric is compared; seeds may differ in that."""
+    known = {launch.quality_after.get(metric or "", "equal samples") for launch in launches}
+    return f"after {known.pop()}" if len(known) == 1 and known != {"equal samples"} else "at equal samples"
 
 
 def _samples(run: Run) -> float | None:

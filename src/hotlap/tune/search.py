@@ -68,6 +68,8 @@ def tune(target: Target, options: Options, progress: Progress) -> tuple[Tuning, 
         RunError: the run directory cannot be written.
     """
     target.check()
+    if options.quality is not None and options.quality.lower() != "loss":
+        target = msgspec.structs.replace(target, metric=options.quality)
     here = environment()
     journal = open_journal(name_of(target, options, here), options.run_dir, options.fresh)
     if journal.resumed:
@@ -93,8 +95,11 @@ class _Search:
         self.asked: list[Change] = []
         self.warnings: list[str] = []
         self.told: set[str] = set()
-        #: Whether there was no time for something.
+        #: Whether there was no time for something of the search, and for a proof, by the names of its changes.
         self.unfinished = False
+        self.cut_short: dict[str, bool] = {}
+        #: Changes of claims that hold.
+        self.proven: frozenset[str] = frozenset()
         self.time = Time(options.budget, journal.spent)
 
     def run(self) -> Tuning:
@@ -115,7 +120,8 @@ class _Search:
         best = self.checked(climb.best, baseline)
         if best:
             self.time.something_to_prove()
-        claim = self.prove(best, baseline, "throughput" if self.options.goal == "time-to-quality" else None)
+        goal: Goal = "throughput" if self.options.goal == "time-to-quality" else self.options.goal
+        claim = self.prove(best, baseline, goal)
         skipped = climb.skipped
         if self.quality is not None:
             # On top of what trains the same, or where that could not be shown, of the script as it is.
@@ -125,6 +131,9 @@ class _Search:
             skipped = skipped_by_both(skipped, further.skipped, self.trials)
             if ids(further.best) != ids(start):
                 claim = self.better(claim, start, further.best, baseline)
+            if claim is not None and claim.judgement == "unclear" and ids(claim.changes) <= ids(best):
+                # There is more time for it than when it was given up.
+                claim = self.prove(best, baseline, goal) or claim
             self.warnings += unanswered(self.options, claim, other_trainings=ids(further.best) != ids(start))
         return self.conclude(baseline, claim, skipped)
 
@@ -133,7 +142,7 @@ class _Search:
     ) -> Claim | None:
         """What is proven with other trainings, where that holds; where not, their trials say so."""
         other = self.prove(best, baseline)
-        if other is None or claim is None or other.holds:
+        if other is None or claim is None or (other.holds and not ids(other.changes) <= ids(start)):
             return other or claim
         self.drop({change.id: other.refusal for change in best if change.id not in ids(start)})
         return claim
@@ -190,9 +199,13 @@ class _Search:
         claims = self.claims(baseline, goal)
         # With other trainings there are two of them.
         claim = claims.prove(changes, ALPHA / (1 if self.quality is None else 2))
-        self.warnings += claims.unproven
-        self.drop(claims.dropped)
-        self.unfinished = self.unfinished or claims.cut_short
+        self.warnings += [each for each in claims.unproven if each not in self.warnings]
+        if claim is None and claims.failed is not None:
+            claims.dropped.update({change.id: f"dropped again: {claims.failed}" for change in changes})
+        self.drop({name: why for name, why in claims.dropped.items() if name not in self.proven})
+        self.cut_short[names(changes)] = claims.cut_short
+        if claim is not None and claim.holds:
+            self.proven |= ids(claim.changes)
         return claim
 
     def claims(self, baseline: Baseline, goal: Goal | None = None) -> Claims:
@@ -205,6 +218,7 @@ class _Search:
             to_the_end=self.target.config is not None,
             goal=goal or self.options.goal,
             quality=self.quality,
+            first_value=baseline.reported.get((self.quality or "").lower()),
             time_left=self.time.left,
             progress=self.progress,
         )
@@ -410,7 +424,7 @@ class _Search:
             limit=self.limit(baseline) if adopted is None else None,
             directory=shown(self.journal.directory),
             handover=handover,
-            unfinished=self.unfinished,
+            unfinished=self.unfinished or any(self.cut_short.values()),
             warnings=self.warnings,
         )
 

@@ -39,6 +39,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     spelled: dict[str, list[str]] = {}
     #: What any other command is set to; None for the reference trainer.
     settings: Settings | None = None
+    #: What is read from that which it prints; None where nothing is.
+    metric: str | None = None
 
     @classmethod
     def of_config(cls, path: Path) -> Target:

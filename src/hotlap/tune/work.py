@@ -49,6 +49,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     sites: Sites | None = None
     #: Floating-point operations of a step; None where they could not be counted.
     flops: float | None = None
+    #: By the name of a metric, the steps that were made when its first value after a step came.
+    reported: dict[str, int] = {}
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,6 @@ class Launching(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     steps: int
     to_the_end: bool
-    quality: str | None
 
 
 class Curving(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +136,7 @@ def measure_baseline(bench: Bench, machine: Machine) -> Baseline:
         first_step=arm.first_step,
         sites=run.sites,
         flops=profiled.trace.flops if profiled.trace is not None else None,
+        reported={metric.name.lower(): metric.step for metric in reversed(run.metrics) if metric.step > 0},
     )
 
 
@@ -215,7 +217,7 @@ def launch(bench: Bench, asked: Launching) -> Launch:
     steps = math.ceil(asked.steps / bench.target.samples_ratio(asked.changes))
     b = bench.fresh(asked.changes, f"proof-{asked.number}-candidate", seed=asked.number, steps=steps)
     try:
-        return launch_pair(a, b, asked.steps, to_the_end=asked.to_the_end, quality=asked.quality)
+        return launch_pair(a, b, asked.steps, to_the_end=asked.to_the_end)
     finally:
         a.close()
         b.close()
