@@ -257,13 +257,24 @@ def test_what_fails_in_the_proof_is_dropped_and_the_rest_is_proven(
     assert not claims.cut_short
 
 
-def test_another_training_is_taken_to_a_value_of_what_it_is_judged_by(made: tuple[Made, Claims]) -> None:
-    """Where the time that is left has it."""
+@pytest.mark.parametrize(("enough", "steps"), [(True, 502), (False, None)])
+def test_another_training_is_taken_to_a_value_of_what_it_is_judged_by(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch, enough: bool, steps: int | None
+) -> None:
+    """Where no launch can be so long in the time that is left, it is not begun."""
     _, claims = made
     other = change("other", "trajectory")
-    claims.first_value = 500
-    assert claims.steps_of([other], PACE, 10 * (1.0 + 502 * 0.1)) == 502
-    assert claims.steps_of([other], PACE, 10 * (1.0 + 501 * 0.1)) == STEPS_OF_A_PROOF
-    assert claims.steps_of([SMALL], PACE, 1e6) == STEPS_OF_A_PROOF
-    claims.first_value = 3
-    assert claims.steps_of([other], PACE, 1e6) == STEPS_OF_A_PROOF
+    monkeypatch.setitem(SHIFT, "other", 0.0)
+    monkeypatch.setitem(SPEED, "other", 2.0)
+    claims.first_value, claims.quality = 500, "psnr"
+    left = first_look_seconds(PACE, 502)
+    monkeypatch.setattr(claims, "time_left", lambda: left if enough else left - 1)
+    claim = claims.prove([other])
+    assert (claim is not None) == enough
+    assert claims.journal.entries.get("steps other=1") == steps
+    assert claims.cut_short is not enough
+    assert (
+        any("was not compared by psnr, which first comes after 500 steps" in each for each in claims.unproven) != enough
+    )
+    claims.prove([SMALL])
+    assert claims.journal.entries["steps small=1"] < 502

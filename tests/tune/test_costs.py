@@ -83,7 +83,7 @@ def test_what_was_found_is_proven_before_other_trainings() -> None:
     spent = 60.0
     time.something_to_prove()
     assert time.left() == 30.0, "no more than the budget"
-    time.begin_others()
+    time.begin_others(0.0)
     assert (time.left(), time.for_search()) == (30.0, 18.0)
 
 
@@ -94,7 +94,7 @@ def test_all_that_is_left_may_be_kept_for_other_trainings() -> None:
     assert time.for_others
     assert not time.nothing_to_prove()
     assert time.left() == 0.0
-    time.begin_others()
+    time.begin_others(0.0)
     assert not time.for_others
     assert time.left() == 56.0
 
@@ -107,7 +107,7 @@ def test_running_the_patched_script_has_its_time() -> None:
     time.begin(10.0, 50.0, others=True, named=False)
     assert CLOSING == 0.15
     assert time.left() == 0.5 * (60.0 - 15.0)
-    time.begin_others()
+    time.begin_others(0.0)
     assert time.left() == 45.0
 
 

@@ -22,8 +22,17 @@ from hotlap.tune.engines import Engine
 from hotlap.tune.goals import NEVER, SPEED_FLOOR, objective
 from hotlap.tune.guard import identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
-from hotlap.tune.paces import Pace, Paces
-from hotlap.tune.proof import Launch, first_look_seconds, proof_steps, prove, same_training, warnings_of, without
+from hotlap.tune.paces import Paces
+from hotlap.tune.proof import (
+    FEWEST_STEPS,
+    Launch,
+    first_look_seconds,
+    proof_steps,
+    prove,
+    same_training,
+    warnings_of,
+    without,
+)
 from hotlap.tune.statistics import ALPHA, PLANNED_LOOKS, effect
 from hotlap.tune.work import Curving, Launching, curve, launch
 
@@ -179,9 +188,19 @@ class Claims:
         if f"prove {called} 0" not in self.journal.entries and not self.has_time(changes, called):
             return None
         seconds, pace = self.time_left(), self.paces(changes).mean
+        fewest = self.fewest_steps(changes)
+        needed = first_look_seconds(pace, fewest)
+        if fewest > FEWEST_STEPS and needed > seconds and f"steps {called}" not in self.journal.entries:
+            self.cut_short = True
+            self.unproven.append(
+                f"{called} was not compared by {self.quality}, which first comes after {self.first_value} steps: "
+                f"launches of so many take {needed:.0f} s, and {max(0.0, seconds):.0f} s of the budget are left; "
+                "the same command again goes on from here"
+            )
+            return None
         if not last and seconds >= FIRST_LOOKS * first_look_seconds(pace):
             seconds /= FIRST_LOOKS
-        steps = self.journal.once(f"steps {called}", int, lambda: self.steps_of(changes, pace, seconds))
+        steps = self.journal.once(f"steps {called}", int, lambda: max(fewest, proof_steps(pace, seconds)))
         self.progress(f"proving {called} in fresh processes of {steps} steps, a seed for each pair")
 
         def pairs(numbers: Sequence[int]) -> list[Launch]:
@@ -232,14 +251,11 @@ class Claims:
             given_up=given_up,
         )
 
-    def steps_of(self, changes: Sequence[Change], pace: Pace, seconds: float) -> int:
-        """Steps of a launch: another training comes to a value of what it is judged by, where time allows."""
-        steps = proof_steps(pace, seconds)
+    def fewest_steps(self, changes: Sequence[Change]) -> int:
+        """Steps that a launch has at the least: another training has to come to a value of what it is judged by."""
         if self.first_value is None or all(change.numerics != "trajectory" for change in changes):
-            return steps
-        longer = self.first_value + BEYOND_VALUE
-        fits = 2 * PLANNED_LOOKS[0] * (pace.first_step + longer * pace.step) <= seconds
-        return max(steps, longer) if fits else steps
+            return FEWEST_STEPS
+        return max(FEWEST_STEPS, self.first_value + BEYOND_VALUE)
 
     def has_time(self, changes: Sequence[Change], called: str) -> bool:
         """Whether a first look at these fits into what is left; else it is said, and the same command again goes on."""

@@ -121,8 +121,9 @@ class Time:
         self.for_others = self.until <= self.spent()
         self._keep(max(self.left(), 0.0))
 
-    def begin_others(self) -> None:
+    def begin_others(self, first_look: float) -> None:
         """With other trainings, which get what is left."""
+        self.first_look = max(self.first_look, first_look)
         self.until, self.for_others = self.budget, False
         self._keep(max(self.left(), 0.0))
 

@@ -93,9 +93,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         return (work_b / b) / (work_a / a) if a and b and work_a else None
 
 
-def first_look_seconds(pace: Pace) -> float:
-    """What the fewest launches of the fewest steps take, where this is the pace of both arms on average."""
-    return 2 * PLANNED_LOOKS[0] * (pace.first_step + FEWEST_STEPS * pace.step)
+def first_look_seconds(pace: Pace, steps: int = FEWEST_STEPS) -> float:
+    """What the fewest launches of so many steps take, where this is the pace of both arms on average."""
+    return 2 * PLANNED_LOOKS[0] * (pace.first_step + steps * pace.step)
 
 
 def proof_steps(pace: Pace, seconds: float) -> int:
