@@ -117,7 +117,7 @@ def test_what_alone_moves_the_losses_is_left_out(made: tuple[Made, Claims]) -> N
     # Three seeds show that it is another training.
     assert engine.asked.count("exact+small+large") == 3
     assert list(claims.dropped) == [LARGE.id]
-    assert "another training: over 3 seeds" in claims.dropped[LARGE.id]
+    assert "not the same training: over 3 seeds" in claims.dropped[LARGE.id]
 
 
 def test_the_order_of_the_changes_does_not_matter(made: tuple[Made, Claims]) -> None:

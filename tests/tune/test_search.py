@@ -231,7 +231,7 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     kept = search.judged([], changes, search.try_all(asked).get("key"), 0.1)
     assert kept.kept
     assert list(search.journal.entries) == ["key"]
-    assert search.time.reserved == reserved * (90.0 - search.time.closing) / 90.0
+    assert search.time.reserved == reserved
     assert search.time.closing == hand_over_seconds(Paces(search.pace, search.pace))
     search.journal.close()
 
@@ -253,7 +253,7 @@ REFUSED = (
     ("other", "why"),
     [
         (claim("slower", True), f"{REFUSED}, slower"),
-        (claim("faster", False), f"{REFUSED}, not the same training: its loss is higher"),
+        (claim("faster", False), f"{REFUSED}, worse: its loss is higher"),
         (claim("faster", True), ""),
         (None, ""),
     ],
@@ -270,6 +270,36 @@ def test_a_second_proof_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, othe
     assert chosen is (other if other is not None and other.holds else before)
     assert [(trial.kept, trial.why) for trial in search.trials] == [(True, ""), (not why, why)]
     assert search.better(None, [], [added], None) is other  # type: ignore[arg-type]
+
+
+def test_a_larger_batch_that_is_worse_is_tried_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the values that were kept on the way; where none is as good, what was proven before stays."""
+    start = Change(name="layout", value="1", title="", numerics="rounding")
+    sizes = [Change(name="batch", value=str(size), title="", numerics="trajectory") for size in (8, 16, 32)]
+    asked: list[str] = []
+
+    def searched() -> _Search:
+        search = object.__new__(_Search)
+        search.trials = [trial_of([], [each], "faster", "", kept=True) for each in (start, *sizes)]
+        monkeypatch.setattr(search, "prove", lambda changes, baseline: prove(changes))
+        return search
+
+    def prove(changes: Sequence[Change], good: str = "8") -> Claim:
+        asked.append("+".join(change.id for change in changes))
+        made = claim("faster", changes[-1].value == good)
+        return msgspec.structs.replace(made, changes=list(changes))
+
+    before = claim("faster", True)
+    search = searched()
+    chosen = search.better(before, [start], [start, sizes[2]], None)  # type: ignore[arg-type]
+    assert asked == ["layout=1+batch=32", "layout=1+batch=16", "layout=1+batch=8"]
+    assert chosen is not None
+    assert [change.id for change in chosen.changes] == ["layout=1", "batch=8"]
+    assert [trial.id for trial in search.trials if trial.kept] == ["layout=1", "batch=8"]
+    search = searched()
+    monkeypatch.setattr(search, "prove", lambda changes, baseline: prove(changes, good="none"))
+    assert search.better(before, [start], [start, sizes[1]], None) is before  # type: ignore[arg-type]
+    assert [trial.id for trial in search.trials if trial.kept] == ["layout=1", "batch=32"]
 
 
 def test_what_was_asked_and_not_answered_is_said() -> None:

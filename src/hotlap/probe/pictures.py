@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,8 @@ _GLANCE = 4096
 #: What keeping a picture costs beside its pixels.
 _BESIDES = 1000
 
+#: Formats of PIL that are loaded in its common way. To ask others how many frames they have may read all of the file.
+_FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TGA")
 #: What no attribute is.
 _NOTHING = object()
 
@@ -89,7 +92,9 @@ class Pictures:
             kept.hit()
         else:
             found = decode()
-            packing = pack(found)
+            packing = None
+            with suppress(Exception):  # it stays as it was decoded
+                packing = pack(found)
             if packing is not None:
                 self.count += 1
                 if key in self.seen:
@@ -114,11 +119,12 @@ class Pictures:
 
         @functools.wraps(ordinary)
         def load(image: Any) -> Any:
-            # Formats that load in their own way, palettes and films keep more than their pixels.
-            plain = type(image).load is load and image.mode not in ("P", "PA") and not _animated(image)
-            if not plain or not image.tile or _pixels(image) is not None:
-                return ordinary(image)
-            key = self._of_image(image)
+            key = None
+            with suppress(Exception):  # what is wrong with it PIL says
+                # Palettes and films keep more than their pixels.
+                plain = image.format in _FORMATS and image.mode not in ("P", "PA") and not _animated(image)
+                if plain and type(image).load is load and image.tile and _pixels(image) is None:
+                    key = self._of_image(image)
             if key is None:
                 return ordinary(image)
             file, before = image.fp, dict(image.__dict__)

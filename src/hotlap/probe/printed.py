@@ -10,6 +10,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 #: A line of which no more than this is kept while it goes on.
@@ -46,10 +47,11 @@ def _watch(stream: Any, wanted: re.Pattern[str], report: Callable[[float], None]
 
     def seen(text: str) -> Any:
         nonlocal begun
-        *whole, begun = re.split(r"[\r\n]", (begun + text)[-_LONGEST:])
-        for line in whole:
-            for value in values(line, wanted):
-                report(value)
+        with suppress(Exception):  # what is no text the stream refuses itself
+            *whole, begun = re.split(r"[\r\n]", (begun + text)[-_LONGEST:])
+            for line in whole:
+                for value in values(line, wanted):
+                    report(value)
         return write(text)
 
     stream.write = seen

@@ -20,7 +20,7 @@ from hotlap.tune.arms import CandidateFailed
 from hotlap.tune.costs import FIRST_LOOKS, HASTE
 from hotlap.tune.engines import Engine
 from hotlap.tune.goals import NEVER, SPEED_FLOOR, objective
-from hotlap.tune.guard import identical, strictest, surely_another, tail
+from hotlap.tune.guard import BY_DESIGN, identical, strictest, surely_another, tail
 from hotlap.tune.journal import Journal
 from hotlap.tune.paces import Paces
 from hotlap.tune.proof import (
@@ -68,6 +68,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return (self.judgement == "faster" or seems) and self.same.same is False
 
     @property
+    def difference(self) -> str:
+        """What is wrong with its losses or its quality, in a clause."""
+        if self.same.numerics != "trajectory":
+            return f"not the same training: {self.same.evidence}"
+        said = self.same.evidence.removeprefix(BY_DESIGN).lstrip(";, ").removeprefix("and ")
+        return f"{'worse' if self.same.same is False else 'not shown to be as good'}: {said}"
+
+    @property
     def refusal(self) -> str:
         """Why it does not hold, for what was kept for it; in a clause."""
         figures = f"{self.effect.ratio:.2f}x [{self.effect.low:.2f}, {self.effect.high:.2f}], {self.effect.n} pairs"
@@ -76,7 +84,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
             "time-to-quality": f" to the same loss (at most {NEVER:g}x where it was not reached)",
             "cost": " of the cost",
         }
-        verdict = self.judgement if self.judgement != "faster" else f"not the same training: {self.same.evidence}"
+        verdict = self.judgement if self.judgement != "faster" else self.difference
         return f"dropped again: the proof gave {figures}{what.get(self.goal, '')}, {verdict}"
 
     def warnings(self, cores: int) -> list[str]:
@@ -125,6 +133,9 @@ class Claims:
         ``alpha``: how often all of it may err. Losses decide whether the first claim counts, so those after it do not
         share with it, but with each other.
         """
+        if strictest([change.numerics for change in changes]) == "trajectory":
+            # What of it trains the same has been claimed before.
+            return self.claim(changes, alpha)
         exact = [change for change in changes if change.numerics == "exact"]
         others = [change for change in changes if change.numerics != "exact"]
         last = len(others) < 2 and not (exact and others)
@@ -141,7 +152,7 @@ class Claims:
             alpha /= 2 if exact else 1
             second = self.claim(rest, alpha, last=not exact)
             if second is not None:
-                self.dropped[culprit.id] = f"dropped again, another training: {claim.same.evidence}"
+                self.dropped[culprit.id] = f"dropped again, {claim.difference}"
                 claim = second
         if claim is not None and faster and not claim.holds and exact and others:
             claim = self.claim(exact, alpha) or claim

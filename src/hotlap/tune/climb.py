@@ -11,8 +11,10 @@ Nothing here measures: what a change does is asked, so the search can be tried o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
+
+import msgspec
 
 from hotlap.records import Change, Trial
 from hotlap.tune.bench import ids, on_top
@@ -111,3 +113,26 @@ class Climb:
 
 def _ratio(trial: Trial) -> float:
     return trial.effect.ratio if trial.effect is not None else 0.0
+
+
+def dropped(trials: Sequence[Trial], why: Mapping[str, str]) -> list[Trial]:
+    """The trials, of which some were kept and are not any more; ``why``: the reasons by their changes' ids."""
+    return [
+        msgspec.structs.replace(trial, kept=False, why=why[trial.change.id])
+        if trial.kept and trial.change.id in why
+        else trial
+        for trial in trials
+    ]
+
+
+def one_back(changes: Sequence[Change], start: Sequence[Change], trials: Sequence[Trial]) -> list[Change] | None:
+    """The set with the value that was kept before one that is new in it; None where there was none."""
+    tried = [trial.change.id for trial in trials]
+    for new in changes:
+        if new.id in ids(start) or new.id not in tried:
+            continue
+        before = trials[: tried.index(new.id)]
+        earlier = [trial.change for trial in before if trial.kept and trial.change.name == new.name]
+        if earlier:
+            return [earlier[-1] if change is new else change for change in changes]
+    return None

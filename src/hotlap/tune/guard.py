@@ -29,6 +29,8 @@ FEWEST_SEEDS = 3
 SURELY = 6.0
 #: Steps with fewer samples are left out of the comparison while they are no more than this share of all.
 EXCEPTIONS = 0.25
+#: How the evidence about a ``trajectory`` change begins.
+BY_DESIGN = "another training by design"
 
 
 def strictest(classes: Sequence[NumericsClass]) -> NumericsClass:
@@ -99,12 +101,12 @@ def compare_trainings(
     """
     if numerics == "trajectory" and quality is not None:
         same: bool | None = None
-        evidence = f"another training by design, and not every launch came to a value of {quality} at equal samples, "
+        evidence = f"{BY_DESIGN}, and not every launch came to a value of {quality} at equal samples, "
         evidence += "after its first step: a larger --budget trains for longer"
         if metric is not None:
             same, evidence = _no_worse(metric, baseline_quality, candidate_quality, after)
         elif quality.lower() == "loss" and alters_loss:
-            evidence = "another training by design, which alters what the loss measures: name a metric with --quality"
+            evidence = f"{BY_DESIGN}, which alters what the loss measures: name a metric with --quality"
         elif quality.lower() == "loss":
             ends = [[tail(curve, len(curve)) for curve in curves] for curves in (baseline, candidate)]
             same, evidence = _no_worse("loss", ends[0], ends[1], "at equal samples")
@@ -112,9 +114,9 @@ def compare_trainings(
             tail(before, len(before)) is not None and tail(curve, len(curve)) is None
             for before, curve in zip(baseline, candidate, strict=True)
         ):
-            same, evidence = False, "another training by design, and its losses are missing, NaN or infinite at the end"
+            same, evidence = False, f"{BY_DESIGN}, and its losses are missing, NaN or infinite at the end"
     elif numerics == "trajectory":
-        same, evidence = None, "another training by design: compare the final quality before adopting it"
+        same, evidence = None, f"{BY_DESIGN}: compare the final quality before adopting it"
     elif numerics == "exact" and deterministic:
         same, evidence = _bit_identical(baseline, candidate)
     else:
@@ -211,14 +213,14 @@ def _no_worse(
     if not between:
         return (
             None,
-            f"another training by design, and {metric} is {before[0]:.6g} {when} with every seed: that says nothing",
+            f"{BY_DESIGN}, and {metric} is {before[0]:.6g} {when} with every seed: that says nothing",
         )
     moved = sum(after) / len(after) - sum(before) / len(before)
     less = less_is_better(metric)
     worse = abs(moved) if less is None else moved if less else -moved
     direction = {True: " (less is better)", False: "", None: " (which way is better is not known)"}[less]
     return worse <= between, (
-        f"another training by design; {metric} {when} moves by {moved:+.3g}{direction}, "
+        f"{BY_DESIGN}; {metric} {when} moves by {moved:+.3g}{direction}, "
         f"the standard deviation between the baseline's seeds is {between:.3g}"
     )
 

@@ -27,7 +27,7 @@ from hotlap.tune.bench import ids, on_top
 from hotlap.tune.break_even import charged
 from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import BEYOND_VALUE, Claim, Claims, names
-from hotlap.tune.climb import Climb
+from hotlap.tune.climb import Climb, dropped, one_back
 from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both, unanswered
 from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
@@ -141,12 +141,20 @@ class _Search:
     def better(
         self, claim: Claim | None, start: Sequence[Change], best: Sequence[Change], baseline: Baseline
     ) -> Claim | None:
-        """What is proven with other trainings, where that holds; where not, their trials say so."""
-        other = self.prove(best, baseline)
-        if other is None or claim is None or (other.holds and not ids(other.changes) <= ids(start)):
-            return other or claim
-        self.drop({change.id: other.refusal for change in best if change.id not in ids(start)})
-        return claim
+        """What is proven with other trainings, where that holds; where not, their trials say so.
+
+        What is faster and worse is tried with the value before it: that of a smaller batch.
+        """
+        asked: Sequence[Change] | None = best
+        other = None
+        while asked is not None and (found := self.prove(asked, baseline)) is not None:
+            other = found
+            if other.holds:
+                break
+            self.drop({change.id: other.refusal for change in asked if change.id not in ids(start)})
+            worse = other.judgement == "faster" and other.same.same is False
+            asked = one_back(asked, start, self.trials) if worse else None
+        return other if claim is None or (other is not None and other.holds) else claim
 
     def paces(self, changes: Sequence[Change]) -> Paces:
         return foreseen(changes, self.trials, self.pace)
@@ -183,18 +191,12 @@ class _Search:
             )
             changes = [from_outside(change) if change.id in ignored and change.inject else change for change in changes]
         guilty = self.claims(baseline).exact_ones(changes, baseline.losses) if baseline.deterministic else []
-        dropped = {trial.change.id: trial.why for trial in guilty}
-        self.drop(dropped)
-        return [change for change in changes if change.id not in dropped]
+        why = {trial.change.id: trial.why for trial in guilty}
+        self.drop(why)
+        return [change for change in changes if change.id not in why]
 
-    def drop(self, dropped: Mapping[str, str]) -> None:
-        """What was kept is not any more, with the reason."""
-        self.trials = [
-            msgspec.structs.replace(trial, kept=False, why=dropped[trial.change.id])
-            if trial.kept and trial.change.id in dropped
-            else trial
-            for trial in self.trials
-        ]
+    def drop(self, why: Mapping[str, str]) -> None:
+        self.trials = dropped(self.trials, why)
 
     def prove(self, changes: Sequence[Change], baseline: Baseline, goal: Goal | None = None) -> Claim | None:
         claims = self.claims(baseline, goal)
