@@ -12,7 +12,7 @@ def trial(
         change=made[0],
         beside=made[1:],
         against=[],
-        effect=Effect(ratio=ratio, low=ratio, high=ratio, confidence=0.95, pairs=[ratio] * 3),
+        effect=Effect(ratio=ratio, low=ratio, high=ratio, n=3, confidence=0.95, pairs=[ratio] * 3),
         judgement="faster",
         kept=kept,
         why="",
