@@ -73,12 +73,51 @@ def test_no_look_is_begun_that_would_take_longer_than_the_time_left() -> None:
         made.clear()
         return prove(lambda numbers: list(map(pair, numbers)), 0.01, 0.02, lambda message: None, lambda: time_left)
 
-    # Whether the first five came from the journal, and took no time here, makes no difference.
     assert proven(20.0)[1].n == 9
     _, effect, verdict = proven(19.9)
     assert made == [0, 1, 2, 3, 4]
     assert effect.n == 5
     assert verdict == "unclear"
+
+
+def test_a_claim_that_goes_on_comes_at_least_as_far() -> None:
+    """Pairs that have been made before take no time, however little is left."""
+
+    def pair(number: int) -> Launch:
+        return msgspec.structs.replace(launch([1.5, 1.0, 0.8, 1.4, 0.9, 1.2, 1.1, 0.9, 1.3][number]), seconds=10.0)
+
+    for known, found in ((9, 9), (8, 7), (5, 5)):
+        launches, _, _ = prove(
+            lambda numbers: list(map(pair, numbers)),
+            0.01,
+            0.02,
+            lambda message: None,
+            lambda: 0.0,
+            recorded=lambda number, known=known: number < known,  # type: ignore[misc]
+        )
+        assert len(launches) == found
+
+
+def test_pairs_that_are_made_at_once_take_the_time_of_one() -> None:
+    """As many as there are devices; what does not fit into one round takes another."""
+
+    def pair(number: int) -> Launch:
+        return msgspec.structs.replace(launch([1.5, 1.0, 0.8, 1.4, 0.9, 1.2, 1.1, 0.9, 1.3][number]), seconds=10.0)
+
+    def proven(time_left: float, slots: int) -> int:
+        left = iter([time_left])
+        launches, _, _ = prove(
+            lambda numbers: list(map(pair, numbers)),
+            0.01,
+            0.02,
+            lambda message: None,
+            lambda: next(left, 0.0),
+            slots=slots,
+        )
+        return len(launches)
+
+    assert [proven(10.0, slots) for slots in (1, 2, 4)] == [5, 7, 7]
+    assert [proven(9.9, slots) for slots in (2, 4)] == [5, 5]
 
 
 def test_slow_steps_are_fewer_and_fast_ones_more() -> None:

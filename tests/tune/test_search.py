@@ -307,8 +307,10 @@ def test_what_was_asked_and_not_answered_is_said() -> None:
     asked = Options(budget=60, quality="iou", goal="time-to-quality")
     throughput = msgspec.structs.replace(claim("faster", True), goal="throughput")
     first, second = unanswered(asked, throughput, other_trainings=False)
-    assert first == "nothing was compared by --quality iou: the search kept no other training"
+    assert first == "no other training was compared by --quality iou: the search kept none"
     assert second.startswith("what was proven is the throughput of the same training")
     assert unanswered(asked, throughput, other_trainings=True) == [second]
     assert unanswered(asked, claim("faster", True), other_trainings=True) == []
     assert unanswered(Options(budget=60), throughput, other_trainings=False) == []
+    unclear = msgspec.structs.replace(throughput, judgement="unclear")
+    assert unanswered(asked, unclear, other_trainings=True) == []

@@ -72,7 +72,7 @@ def tuning(tuning: Tuning) -> Report:
     if tuning.warnings:
         parts += [*heading("Warnings"), *bullets(map(text.sentence, tuning.warnings))]
     tried, untimed = verdicts.begun(tuning.trials)
-    parts += _trials(tried, tuning.no_op)
+    parts += _trials(tried, tuning.no_op, "There was no time for any." if untimed else "No change was worth a trial.")
     parts += _not_tried(untimed, tuning.skipped)
     if tuning.optimized is not None:
         parts += _before_after(diagnosis, tuning.optimized)
@@ -199,7 +199,7 @@ def will_not_help(items: Sequence[WillNotHelp]) -> list[RenderableType]:
     return [*heading("What will not help"), *bullets(map(view.will_not_help, items))] if items else []
 
 
-def _trials(trials: Sequence[Trial], no_op: Effect) -> list[RenderableType]:
+def _trials(trials: Sequence[Trial], no_op: Effect, none: str) -> list[RenderableType]:
     """Lay the trials out as a table with the reason under each line, which no column could hold."""
 
     def row(name: str, effect: Effect | None, numerics: str, fate: str) -> list[str]:
@@ -221,7 +221,7 @@ def _trials(trials: Sequence[Trial], no_op: Effect) -> list[RenderableType]:
             shown.stylize("green")
         parts += [shown, prose(verdicts.trial_sentence(trial), indent=4, style="dim")]
     if not trials:
-        parts.append(prose("No change was worth a trial.", indent=2))
+        parts.append(prose(none, indent=2))
     return parts
 
 

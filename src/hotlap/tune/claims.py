@@ -80,9 +80,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         """Why it does not hold, for what was kept for it; in a clause."""
         figures = f"{self.effect.ratio:.2f}x [{self.effect.low:.2f}, {self.effect.high:.2f}], {self.effect.n} pairs"
         what = {
-            "memory": " of peak memory",
+            "memory": " less peak memory",
             "time-to-quality": f" to the same loss (at most {NEVER:g}x where it was not reached)",
-            "cost": " of the cost",
+            "cost": " the samples per device hour",
         }
         verdict = self.judgement if self.judgement != "faster" else self.difference
         return f"dropped again: the proof gave {figures}{what.get(self.goal, '')}, {verdict}"
@@ -233,7 +233,15 @@ class Claims:
         least = LEAST_MEMORY if self.goal == "memory" else self.least_gain
         try:
             launches, measured, judgement = prove(
-                pairs, alpha, least, self.progress, self.time_left, objective(self.goal), self.engine.apart, surely
+                pairs,
+                alpha,
+                least,
+                self.progress,
+                self.time_left,
+                objective(self.goal),
+                self.engine.apart,
+                surely,
+                recorded=lambda number: f"prove {called} {number}" in self.journal.entries,
             )
         except CandidateFailed as error:
             self.failed = f"it failed in the proof: {error}"

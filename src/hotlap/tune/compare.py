@@ -98,7 +98,13 @@ def compare(
         progress(f"comparing in fresh processes of {steps} steps, a seed for each pair")
         least = least_gain(alone.no_op, options.minimum)
         launches, measured, judgement = prove(
-            pairs, ALPHA, least, progress, lambda: options.budget - journal.spent(), objective("throughput")
+            pairs,
+            ALPHA,
+            least,
+            progress,
+            lambda: options.budget - journal.spent(),
+            objective("throughput"),
+            recorded=lambda number: f"pair {number}" in journal.entries,
         )
         noisy = too_noisy(effect(alone.no_op, 0.95))
         warnings = [*changed, *([noisy] if noisy else []), *warnings_of(launches, judgement, measured, here.cores)]

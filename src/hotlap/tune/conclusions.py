@@ -38,8 +38,8 @@ def unanswered(options: Options, claim: Claim | None, *, other_trainings: bool) 
     """What was asked for and is not in the result, in sentences. ``other_trainings``: whether the search kept any."""
     found = []
     if options.quality is not None and not other_trainings:
-        found.append(f"nothing was compared by --quality {options.quality}: the search kept no other training")
-    if options.goal == "time-to-quality" and claim is not None and claim.goal != options.goal:
+        found.append(f"no other training was compared by --quality {options.quality}: the search kept none")
+    if options.goal == "time-to-quality" and claim is not None and claim.holds and claim.goal != options.goal:
         found.append(
             "what was proven is the throughput of the same training, which reaches any loss as much sooner; no other "
             "training was proven to reach it sooner than that"

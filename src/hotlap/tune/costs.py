@@ -118,7 +118,7 @@ class Time:
             self._keep(self.budget)
             return
         self.until = until_others(self.spent(), self.budget, first_look, named=named)
-        self.for_others = self.until <= self.spent()
+        self.for_others = self.until <= self.spent() < self.budget
         self._keep(max(self.left(), 0.0))
 
     def begin_others(self, first_look: float) -> None:
@@ -135,7 +135,7 @@ class Time:
         if self.for_others:
             return False
         hasty = HASTE * self.first_look
-        self.reserved = hasty if self.left() > hasty else 0.0
+        self.reserved = min(self.reserved, hasty if self.left() > hasty else 0.0)
         return True
 
     def found(self, first_look: float, closing: float) -> None:

@@ -238,11 +238,13 @@ def prove(
     objective: Callable[[Launch], float] = lambda launch: launch.ratio,
     slots: int = 1,
     given_up: Callable[[Sequence[Launch]], bool] = lambda launches: False,
+    recorded: Callable[[int], bool] = lambda number: False,
 ) -> tuple[list[Launch], Effect, Judgement]:
     """Make pairs of launches until the verdict is clear, the planned looks are used up, or the next takes too long.
 
     The first look is always taken. ``objective``: what is proven of a pair, above 1 where the candidate is better.
-    ``slots``: how many pairs can be made at once. ``given_up`` is asked after each pair whether more are of any use.
+    ``slots``: how many pairs can be made at once. ``given_up`` is asked after each pair whether more are of any use,
+    ``recorded`` whether a pair has been made before and takes no time: a claim that goes on comes at least as far.
     """
     launches: list[Launch] = []
 
@@ -258,8 +260,8 @@ def prove(
         return [Pair(objective(launch)) for launch in launches[-count:]]
 
     def go_on(missing: int) -> bool:
-        each = fmean(launch.seconds for launch in launches) / slots
-        if missing * each <= time_left():
+        new = sum(not recorded(number) for number in range(len(launches), len(launches) + missing))
+        if not new or math.ceil(new / slots) * fmean(launch.seconds for launch in launches) <= time_left():
             return True
         progress("unclear, and no time is left for another look now")
         return False
