@@ -31,7 +31,10 @@ def test_slow_steps_and_starts_make_trials_long() -> None:
     """A first look takes so many blocks, and each of them so many steps."""
     kinds = [[change("precision")], [change("workers", live=False)], [change("compile")]]
     assert [Costs(Pace(0.01, 2.0)).of(kind) for kind in kinds] == [5.0, 7.0, 15.0]
-    assert [Costs(Pace(1.0, 9.0)).of(kind) for kind in kinds] == [40.0, 49.0, 49.0]
+    assert [Costs(Pace(1.0, 9.0)).of(kind) for kind in kinds] == [40.0, 49.0, 40.0]
+    alone = Costs(Pace(1.0, 9.0), shares=False)
+    assert [alone.of(kind) for kind in kinds] == [49.0, 49.0, 49.0], "each in a process of its own"
+    assert Costs(Pace(1.0, 9.0)).of(kinds[0], 0.1) == 5.0, "on top of a set that is faster"
 
 
 def test_what_took_longer_than_it_was_given_is_not_begun_with_as_little() -> None:

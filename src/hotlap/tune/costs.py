@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from hotlap.records import Change
 from hotlap.tune.arms import BLOCK_SECONDS, BLOCK_STEPS
@@ -12,8 +10,6 @@ from hotlap.tune.bench import ids
 from hotlap.tune.paces import Pace
 from hotlap.tune.statistics import SEARCH_LOOKS
 
-#: Changes that compile; that are made in a process of their own; that are made in a running one.
-_Kind = Literal["compiled", "started", "live"]
 #: Seconds that compiling takes at least.
 _COMPILING = 15.0
 #: Blocks of a trial at least: to get warm, and the first look's.
@@ -38,18 +34,20 @@ CLOSING = 0.15
 class Costs:
     """Seconds of a first look by the baseline's pace; of the shortest compilation, once there was one."""
 
-    def __init__(self, pace: Pace) -> None:
-        look = _BLOCKS * max(BLOCK_SECONDS, (BLOCK_STEPS + 1) * pace.step)
-        self._seconds: dict[_Kind, float] = {
-            "compiled": max(_COMPILING, pace.first_step + look),
-            "started": pace.first_step + look,
-            "live": look,
-        }
-        self._compiled = False
+    def __init__(self, pace: Pace, *, shares: bool = True) -> None:
+        """``shares``: whether live changes are switched in a running training; else each has a process of its own."""
+        self._pace, self._shares = pace, shares
+        self._compiled: float | None = None
         self._given: dict[frozenset[str], float] = {}
 
-    def of(self, changes: Sequence[Change]) -> float:
-        return max(self._seconds[_kind(changes)], self.given(changes))
+    def of(self, changes: Sequence[Change], step: float | None = None) -> float:
+        """``step``: seconds of one, with the set that they are tried on top of."""
+        least = _BLOCKS * max(BLOCK_SECONDS, (BLOCK_STEPS + 1) * (self._pace.step if step is None else step))
+        if not self._shares or not all(change.live for change in changes):
+            least += self._pace.first_step
+        if _compile(changes):
+            least = max(_COMPILING, least) if self._compiled is None else self._compiled
+        return max(least, self.given(changes))
 
     def given(self, changes: Sequence[Change]) -> float:
         """What was too little for these, else 0."""
@@ -61,15 +59,12 @@ class Costs:
 
     def learn(self, changes: Sequence[Change], seconds: float) -> None:
         """What a trial took, all of its looks among it: of use where it compiled, which nothing else tells."""
-        if _kind(changes) == "compiled":
-            known = self._seconds["compiled"] if self._compiled else math.inf
-            self._seconds["compiled"], self._compiled = min(seconds, known), True
+        if _compile(changes):
+            self._compiled = seconds if self._compiled is None else min(seconds, self._compiled)
 
 
-def _kind(changes: Sequence[Change]) -> _Kind:
-    if any(change.name == "compile" for change in changes):
-        return "compiled"
-    return "live" if all(change.live for change in changes) else "started"
+def _compile(changes: Sequence[Change]) -> bool:
+    return any(change.name == "compile" for change in changes)
 
 
 def reserved(budget: float, first_look: float) -> float:

@@ -109,13 +109,13 @@ class _Search:
         baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
         self.check_noise(baseline)
         self.pace = Pace(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
-        self.costs = Costs(self.pace)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])
         self.asked = [resolved(change, situation) for change in self.options.asked]
         self.time.begin(*self.needed([]), others=self.quality is not None, named=self.only_asked)
         # Of several ranks all would have to switch at the same moment. Peaks of memory belong to processes.
         shares = baseline.facts.world_size == 1 and self.options.goal != "memory"
         self.engine.settle(baseline.facts, shares=shares)
+        self.costs = Costs(self.pace, shares=shares)
         climb = self.searched(baseline, machine)
         best = self.checked(climb.best, baseline)
         if best:
@@ -308,7 +308,9 @@ class _Search:
             why = obstacle(on_top(best, changes), changes, situation, self.target, self.trials, self.journal)
             if why:
                 refused[number] = trial_of(best, changes, "unclear", f"{REFUSED}{why}")
-            elif key in self.journal.entries or self.time.for_search() > self.costs.of(changes):
+            elif key in self.journal.entries or self.time.for_search() > self.costs.of(
+                changes, seen.diagnosis.step_seconds
+            ):
                 # What is in the journal takes no time.
                 attempts[key] = Attempt(
                     best=list(best),
