@@ -20,9 +20,7 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from types import ModuleType
 from typing import Any
 
 from hotlap.probe.pictures import PICTURES
@@ -81,8 +79,8 @@ class Fetches:
         if self.sending is not None:
             self.sending.stopped = True
 
-    def watch(self, torch: Any, after_import: Callable[[str, Callable[[ModuleType], None]], None]) -> None:
-        PICTURES.watch(after_import)
+    def watch(self, torch: Any) -> None:
+        PICTURES.watch()
         base = torch.utils.data._utils.fetch._BaseDatasetFetcher
         kinds = base.__subclasses__()
         # Levers that fetch in another way look at ``collate_fn``.
@@ -217,12 +215,8 @@ class Fetches:
                 looked, looked_seconds = looked + fetched, looked_seconds + spent
                 computed, queued = computed + on, queued + ready
                 sent, sent_seconds, sent_bytes = sent + way[0], sent_seconds + way[1], sent_bytes + way[2]
-                decoding, decoded, again, pictures = (
-                    decoding + way[3],
-                    decoded + way[4],
-                    again + way[5],
-                    pictures + way[6],
-                )
+                decoding, decoded = decoding + way[3], decoded + way[4]
+                again, pictures = again + way[5], pictures + way[6]
         if not count:
             return {}
         fetch = seconds / count

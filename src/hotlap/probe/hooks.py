@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hotlap.probe import Settings, ablations, after_import, distributed, levers, printed, tracing
+from hotlap.probe import Settings, ablations, distributed, levers, printed, tracing
 from hotlap.probe.backward import wrap_backward
 from hotlap.probe.compiling import watch_compiling
 from hotlap.probe.device import DeviceLook
@@ -90,7 +90,7 @@ def install(torch: Any, settings: Settings, started: float) -> Recorder | None:
         others = recorder.make_looks
         # Last, because it watches the more steps the more are over.
         recorder.make_looks = lambda: [*others(), *[StackSamples(torch, recorder)] * 2]
-        recorder.fetches.watch(torch, after_import)
+        recorder.fetches.watch(torch)
         if settings.metric is not None:
             printed.watch(settings.metric, recorder.printed)
         recorder.arrivals.watch(torch)

@@ -17,8 +17,9 @@ import stat
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from types import ModuleType
 from typing import Any
+
+from hotlap.probe import after_import
 
 #: Pictures that are remembered, to tell those that are decoded again.
 _REMEMBERED = 100_000
@@ -63,7 +64,7 @@ class Pictures:
         self.kept: Kept | None = None
         self._watched = False
 
-    def watch(self, after_import: Callable[[str, Callable[[ModuleType], None]], None]) -> None:
+    def watch(self) -> None:
         """See whatever is decoded from now on, once its library is here."""
         if not self._watched:
             self._watched = True

@@ -30,6 +30,7 @@ from hotlap.tune.proof import (
     proof_steps,
     prove,
     same_training,
+    steps_to,
     warnings_of,
     without,
 )
@@ -38,8 +39,6 @@ from hotlap.tune.work import Curving, Launching, curve, launch
 
 #: Steps over which the losses of an exact change are compared before it is claimed.
 EXACT_STEPS = 40
-#: Steps after a validation, so that it is over.
-BEYOND_VALUE = 2
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,9 +271,8 @@ class Claims:
 
     def fewest_steps(self, changes: Sequence[Change]) -> int:
         """Steps that a launch has at the least: another training has to come to a value of what it is judged by."""
-        if self.first_value is None or all(change.numerics != "trajectory" for change in changes):
-            return FEWEST_STEPS
-        return max(FEWEST_STEPS, self.first_value + BEYOND_VALUE)
+        other = strictest([change.numerics for change in changes]) == "trajectory"
+        return steps_to(self.first_value if other else None)
 
     def has_time(self, changes: Sequence[Change], called: str) -> bool:
         """Whether a first look at these fits into what is left; else it is said, and the same command again goes on."""

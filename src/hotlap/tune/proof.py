@@ -37,6 +37,8 @@ STEPS = 120
 SECONDS = 4.0
 #: ... but never fewer than this, however long a step takes.
 FEWEST_STEPS = 24
+#: Steps after a validation, so that it is over.
+BEYOND_VALUE = 2
 #: Where a step of the candidate has the samples of many: no fewer parts, of no fewer of its steps each, of which the
 #: first one of each is left out; and launches of no more than so many times the planned steps.
 FEWEST_PARTS = 3
@@ -96,6 +98,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 def first_look_seconds(pace: Pace, steps: int = FEWEST_STEPS) -> float:
     """What the fewest launches of so many steps take, where this is the pace of both arms on average."""
     return 2 * PLANNED_LOOKS[0] * (pace.first_step + steps * pace.step)
+
+
+def steps_to(first_value: int | None) -> int:
+    """Steps of a launch at the least, to come to a metric's first value; None where that is not known."""
+    return FEWEST_STEPS if first_value is None else max(FEWEST_STEPS, first_value + BEYOND_VALUE)
 
 
 def proof_steps(pace: Pace, seconds: float) -> int:
@@ -360,8 +367,8 @@ def same_training(
 
 def _after(launches: Sequence[Launch], metric: str | None) -> str:
     """At which point of the training the metric is compared; seeds may differ in that."""
-    known = {launch.quality_after.get(metric or "", "equal samples") for launch in launches}
-    return f"after {known.pop()}" if len(known) == 1 and known != {"equal samples"} else "at equal samples"
+    first, *others = {launch.quality_after.get(metric or "") for launch in launches}
+    return f"after {first}" if first and not others else "at equal samples"
 
 
 def _samples(run: Run) -> float | None:

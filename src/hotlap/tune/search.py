@@ -26,7 +26,7 @@ from hotlap.tune.asked import resolved
 from hotlap.tune.bench import ids, on_top
 from hotlap.tune.break_even import charged
 from hotlap.tune.calibration import calibrated
-from hotlap.tune.claims import BEYOND_VALUE, Claim, Claims, names
+from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb, dropped, one_back
 from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both, unanswered
 from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
@@ -35,7 +35,7 @@ from hotlap.tune.handover import hand_over, hand_over_seconds
 from hotlap.tune.journal import Journal, open_journal
 from hotlap.tune.options import Options, name_of
 from hotlap.tune.paces import Pace, Paces, foreseen
-from hotlap.tune.proof import FEWEST_STEPS, first_look_seconds, over_budget
+from hotlap.tune.proof import first_look_seconds, over_budget, steps_to
 from hotlap.tune.room import measured_peaks, memory_limit, obstacle
 from hotlap.tune.screening import Wanted, trial_of
 from hotlap.tune.statistics import ALPHA, least_gain
@@ -126,8 +126,7 @@ class _Search:
         if self.quality is not None:
             # On top of what trains the same, or where that could not be shown, of the script as it is.
             start = claim.changes if claim is not None and claim.holds else []
-            first_value = baseline.reported.get(self.quality.lower(), 0)
-            self.time.begin_others(first_look_seconds(self.pace, max(FEWEST_STEPS, first_value + BEYOND_VALUE)))
+            self.time.begin_others(first_look_seconds(self.pace, steps_to(baseline.first_value(self.quality))))
             further = self.searched(baseline, machine, start, trajectory=True)
             skipped = skipped_by_both(skipped, further.skipped, self.trials)
             if ids(further.best) != ids(start):
@@ -221,7 +220,7 @@ class _Search:
             to_the_end=self.target.config is not None,
             goal=goal or self.options.goal,
             quality=self.quality,
-            first_value=baseline.reported.get((self.quality or "").lower()),
+            first_value=baseline.first_value(self.quality),
             time_left=self.time.left,
             progress=self.progress,
         )

@@ -49,8 +49,11 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     sites: Sites | None = None
     #: Floating-point operations of a step; None where they could not be counted.
     flops: float | None = None
-    #: By the name of a metric, the steps that were made when its first value after a step came.
+    #: By the name of a metric in small letters, the steps that were made when its first value after a step came.
     reported: dict[str, int] = {}
+
+    def first_value(self, metric: str | None) -> int | None:
+        return None if metric is None else self.reported.get(metric.lower())
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,11 +16,9 @@ class CacheDecoded(Lever):
     never = "no picture was decoded a second time, by PIL or OpenCV and in one process"
 
     def install(self) -> None:
-        from hotlap import probe
-
         # Shared with the workers that are forked: they say in it that they had use of it.
         self.used = mmap.mmap(-1, mmap.PAGESIZE)
-        PICTURES.watch(probe.after_import)
+        PICTURES.watch()
         PICTURES.kept = Kept(self._most, self._hit)
 
     def switch(self, value: Any) -> None:
