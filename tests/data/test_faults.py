@@ -83,14 +83,16 @@ def rank(number):
     return SampleCache(Samples(deadly), 0.01)
 
 os.environ["LOCAL_WORLD_SIZE"], os.environ["MASTER_PORT"] = "2", str(os.getpid())
-deadly, (found, tell) = Path({deadly!r}), os.pipe()
+deadly, (made, make), (found, tell) = Path({deadly!r}), os.pipe(), os.pipe()
 first = os.fork()
 if not first:
     cache = rank(0)
+    os.write(make, b".")
     for number in range(9):
         cache[number]
     os.read(found, 1)
     cache[9]
+os.read(made, 1)
 second = os.fork()
 if not second:
     cache = rank(1)
