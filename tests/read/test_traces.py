@@ -238,6 +238,14 @@ def test_step_that_only_began(tmp_path: Path, microseconds: int) -> None:
     assert [step.name for step in rank(made, tmp_path).steps] == [f"ProfilerStep#{n}" for n in range(3)]
 
 
+def test_last_step_is_one_graph(tmp_path: Path) -> None:
+    """Of a CUDA graph the host has the launch alone, which is a step's work all the same."""
+    made = training(3)
+    made.step(3, 1_003_000, 1_004_000)
+    made.kernel(1_003_390, 1_003_400, 1_003_900, call=("cudaGraphLaunch", 5.0))
+    assert [step.name for step in rank(made, tmp_path).steps] == [f"ProfilerStep#{n}" for n in range(4)]
+
+
 def test_older_work_fills_the_trace(tmp_path: Path) -> None:
     """Where the device never comes to what the steps launch, they are as long as on the host."""
     made = MadeUp()

@@ -65,6 +65,7 @@ class Made:
             candidate=[start + shift] * STEPS,
             baseline_quality={},
             candidate_quality={},
+            seconds=1.0,
             baseline_diagnosis=DIAGNOSIS,
             diagnosis=DIAGNOSIS,
         )
@@ -218,6 +219,18 @@ def test_a_first_claim_leaves_time_for_the_second(
     steps = claims.journal.entries[f"steps {names(changes)}"]
     assert steps == proof_steps(PACE, left / share)
     assert steps < STEPS_OF_A_PROOF
+
+
+@pytest.mark.parametrize(("exact", "share"), [([EXACT], 2), ([], 1)], ids=["a third may follow", "it is the last"])
+def test_a_second_claim_leaves_time_for_a_third(
+    made: tuple[Made, Claims], monkeypatch: pytest.MonkeyPatch, exact: list[Change], share: int
+) -> None:
+    """Where what is left of it may be another training, too, the exact ones by themselves come after it."""
+    _, claims = made
+    left = 3 * first_look_seconds(PACE)
+    monkeypatch.setattr(claims, "time_left", lambda: left)
+    claims.prove([*exact, SMALL, LARGE])
+    assert claims.journal.entries[f"steps {names([*exact, SMALL])}"] == proof_steps(PACE, left / share)
 
 
 def test_a_first_claim_takes_all_where_there_is_no_time_for_two(

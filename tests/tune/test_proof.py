@@ -30,6 +30,7 @@ def launch(ratio: float, **quality: dict[str, float]) -> Launch:
         candidate=[1.0, 2.0],
         baseline_quality={},
         candidate_quality={},
+        seconds=1.0,
         baseline_diagnosis=DIAGNOSIS,
         diagnosis=DIAGNOSIS,
     )

@@ -57,6 +57,10 @@ class CandidateFailed(ArmFailed):
     """In a pair it was the candidate: the baseline is well."""
 
 
+class ArmShort(ArmFailed):
+    """The training was over before it was measured."""
+
+
 class ArmLate(ArmFailed):
     """The arm was not where it was awaited within its time."""
 
@@ -254,7 +258,7 @@ class Arm:
             advice = (
                 "give it more steps or epochs, enough for some seconds" if steps else "is this the command that trains?"
             )
-            raise ArmFailed(f"{self.called} {what}: {advice} (its output: {log})")
+            raise ArmShort(f"{self.called} {what}: {advice} (its output: {log})")
         outcome = DID.get(info.outcome, info.outcome)
         raise ArmFailed(f"{self.called} {outcome} after {steps} steps: {info.reason} (its output: {log})")
 

@@ -84,7 +84,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     #: The parts that were measured, with what the machine did meanwhile.
     parts: list[BlockPair] = []
     #: Seconds that all of it took, from the first start on.
-    seconds: float = 0.0
+    seconds: float
 
     @property
     def whole(self) -> float | None:

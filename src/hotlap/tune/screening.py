@@ -14,7 +14,7 @@ import msgspec
 
 from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, Trial
-from hotlap.tune.arms import AnyArm, ArmFailed, ArmLate, LiveArm, measure_blocks, warm_by
+from hotlap.tune.arms import AnyArm, ArmFailed, ArmLate, ArmShort, LiveArm, measure_blocks, warm_by
 from hotlap.tune.bench import Bench, on_top
 from hotlap.tune.disturbances import BlockPair, stalled
 from hotlap.tune.goals import SPEED_FLOOR
@@ -88,7 +88,8 @@ def screen(
     except ArmFailed as error:
         if not live and after.training is not None:
             raise  # it was the reference that failed
-        return trial("unclear", f"it could not be run: {error}")
+        could = "measured" if isinstance(error, ArmShort) else "run"
+        return trial("unclear", f"it could not be {could}: {error}")
     # Notes are those of the settings of the moment.
     after.block(0.0, 1)
     unapplied = after.so_far().unapplied

@@ -56,7 +56,7 @@ class Steps:
 
 def steps(columns: Columns, device: Array, called: Array) -> Steps:
     """Tell the steps. ``called`` is when each row of ``device`` was launched, nan where that is not known."""
-    marks, names, host, main = _on_host(columns)
+    marks, names, host, main = _on_host(columns, called)
     if not len(host):
         spans = np.concatenate([each[:, :2] for each in (columns.operators, device) if len(each)])
         host = np.array([[spans[:, 0].min(), max(spans[:, 1].max(), spans[:, 0].min() + 1e-3)]])
@@ -66,7 +66,7 @@ def steps(columns: Columns, device: Array, called: Array) -> Steps:
     return Steps(marks, names, host, periods if periods[-1, 1] > periods[0, 0] else host, main)
 
 
-def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
+def _on_host(columns: Columns, called: Array) -> tuple[StepMarks, list[str], Array, int]:
     found = columns.spans(_PROFILER_STEP, columns.operators)
     if len(found):
         main = int(found[0, THREAD])
@@ -76,7 +76,8 @@ def _on_host(columns: Columns) -> tuple[StepMarks, list[str], Array, int]:
         spans = ends - found[:, START]
         kept = spans > 0
         # A profiler that stops after a step has begun one more by then, in which nothing, or hardly anything, is done.
-        work = _work(columns, main)
+        # Of a CUDA graph the host has nothing but the launch.
+        work = np.concatenate((_work(columns, main), called[~np.isnan(called)]))
         idle = len(work) > 0 and work.max() < found[-1, START]
         kept[-1] &= spans[-1] >= _BEGUN * np.median(spans) and not idle
         names = [columns.names[int(each)] for each in found[kept, NAME]]
