@@ -19,6 +19,7 @@ import psutil
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from hotlap.data import SampleCache, SharedBatches
 from hotlap.probe.shared.flat import Flat
@@ -53,8 +54,16 @@ def epoch(loader: DataLoader[Any]) -> list[int]:
     return seen
 
 
-# Torch's signal handler may raise inside of the iterator's __del__.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.fixture
+def seen_at_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker's death. Torch's handler of the signal raises wherever the process is, in pytest or a ``__del__``."""
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", True)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("seen_at_the_next_batch")
 @pytest.mark.parametrize("kind", [DataLoader, SharedBatches])
 def test_a_killed_worker_is_followed_by_new_ones(kind: type[DataLoader[Any]], tmp_path: Path) -> None:
     """Torch ends the epoch; the next one goes on with the same cache, which keeps every sample in the end."""

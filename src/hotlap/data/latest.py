@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hotlap.probe.shared.flat import ALIGNMENT, Flat
-from hotlap.probe.shared.store import Header, Store, aligned, in_this_order
+from hotlap.probe.shared.flat import ALIGNMENT
+from hotlap.probe.shared.store import Header, Storable, Store, aligned, in_this_order
 
 
 class Latest(Store):
@@ -40,7 +40,7 @@ class Latest(Store):
         # Its form is read already, and must not be half that of another sample.
         return found if self.stamp(key) == begin else None
 
-    def put(self, key: int, sample: Flat) -> bool:
+    def put(self, key: int, sample: Storable) -> bool:
         # Alone until it is written: one that fell behind would write over what others put there a lap later.
         with self._allocating() as alone:
             begin = self._next(aligned(len(sample.form)) + aligned(sample.size)) if alone else None

@@ -4,7 +4,8 @@
     cv2.imread(path), cv2.imdecode(bytes)                                          themselves
 
 A picture in a file is known by the file's device, inode, size and time of modification, so that one that is written
-anew is decoded anew; one in memory by its bytes. What is kept is copied for each that asks, who may change it.
+anew is decoded anew; one in memory by its bytes. What is kept is copied for each that asks, who may change it. Workers
+share what is kept (``shared.keyed``), and the marks of what has been decoded before.
 """
 
 from __future__ import annotations
@@ -12,43 +13,48 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import mmap
 import os
+import pickle
 import stat
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from hotlap.probe import after_import
 
-#: Pictures that are remembered, to tell those that are decoded again.
-_REMEMBERED = 100_000
+#: Marks of pictures that were decoded, a bit each by three bytes of a digest.
+_MARKS = 2**21
 #: Bytes of a picture in memory that tell it from others where no more than that is at stake.
 _GLANCE = 4096
-#: What keeping a picture costs beside its pixels.
-_BESIDES = 1000
+_DIGEST = 16
 
 #: Formats of PIL that are loaded in its common way. To ask others how many frames they have may read all of the file.
 _FORMATS = ("PNG", "JPEG", "BMP", "PPM", "TGA")
+#: The bytes of a picture as PIL gives and takes them, by its mode: the quickest of those that lose nothing.
+_BYTES_OF = {mode: mode for mode in ("1", "L", "LA", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F")}
+_BYTES_OF["RGB"] = "RGBX"
 #: What no attribute is.
 _NOTHING = object()
 
-Key = Hashable
+
+class Packed(NamedTuple):
+    """How a picture is kept."""
+
+    #: What makes a picture of its bytes again.
+    form: Any
+    body: Callable[[], Any]
+    #: Bytes that it takes where it is used.
+    size: int
 
 
-class Kept:
-    """Decoded pictures of one process, up to so many bytes: those that came first stay."""
+class Keeps(Protocol):
+    """Such as ``levers.decoded``: form and body by a digest."""
 
-    def __init__(self, most: Callable[[], int], hit: Callable[[], None]) -> None:
-        """``hit`` is called when one has been of use."""
-        self.most, self.hit = most, hit
-        self.bytes = 0
-        self.pictures: dict[Key, Any] = {}
+    def get(self, digest: bytes) -> tuple[bytes, Any] | None: ...
 
-    def put(self, key: Key, pack: Callable[[], Any], size: int) -> None:
-        if key not in self.pictures and self.bytes + size + _BESIDES <= self.most():
-            self.bytes += size + _BESIDES
-            self.pictures[key] = pack()
+    def put(self, digest: bytes, form: bytes, body: Any) -> None: ...
 
 
 class Pictures:
@@ -59,15 +65,15 @@ class Pictures:
         self.spent = 0.0
         #: How many, how many of them were decoded before, and the bytes of all others.
         self.count = self.again = self.bytes = 0
-        self.seen: set[Key] = set()
+        #: Shared with workers that are forked; a mark that is lost between two processes makes little difference.
+        self._marks: mmap.mmap | None = None
         #: None where they are not kept.
-        self.kept: Kept | None = None
-        self._watched = False
+        self.kept: Keeps | None = None
 
     def watch(self) -> None:
         """See whatever is decoded from now on, once its library is here."""
-        if not self._watched:
-            self._watched = True
+        if self._marks is None:
+            self._marks = mmap.mmap(-1, _MARKS)
             after_import("PIL.ImageFile", self._watch_pillow)
             after_import("cv2", self._watch_opencv)
 
@@ -77,41 +83,48 @@ class Pictures:
 
     def decoded(
         self,
-        key: Key,
+        key: tuple[Any, ...],
         decode: Callable[[], Any],
-        pack: Callable[[Any], tuple[Callable[[], Any], int] | None],
-        unpack: Callable[[Any], Any],
+        pack: Callable[[Any], Packed | None],
+        unpack: Callable[[Any, Any], Any],
     ) -> Any:
         """What ``decode`` returns, or what it once returned.
 
-        ``pack`` says how that is kept and its bytes, None for what cannot be; ``unpack`` makes of it what is returned.
+        ``pack`` says how that is kept, None for what cannot be; ``unpack`` makes of form and body what is returned.
         """
-        start, kept = time.perf_counter(), self.kept
-        packed = kept.pictures.get(key) if kept is not None else None
-        if kept is not None and packed is not None:
-            found = unpack(packed)
-            kept.hit()
-        else:
+        start, digest = time.perf_counter(), hashlib.blake2b(repr(key).encode(), digest_size=_DIGEST).digest()
+        found = _NOTHING
+        if self.kept is not None:
+            with suppress(Exception):  # it is decoded once more
+                held = self.kept.get(digest)
+                if held is not None:
+                    found = unpack(pickle.loads(held[0]), held[1])
+        if found is _NOTHING:
             found = decode()
-            packing = None
             with suppress(Exception):  # it stays as it was decoded
-                packing = pack(found)
-            if packing is not None:
-                self.count += 1
-                if key in self.seen:
-                    self.again += 1
-                elif len(self.seen) < _REMEMBERED:
-                    self.seen.add(key)
-                    self.bytes += packing[1]
-                if kept is not None:
-                    kept.put(key, *packing)
+                packed = pack(found)
+                if packed is not None:
+                    self._count(digest, packed.size)
+                    if self.kept is not None:
+                        self.kept.put(digest, pickle.dumps(packed.form), packed.body())
         self.spent += time.perf_counter() - start
         return found
 
-    def of_bytes(self, held: memoryview) -> Key:
+    def _count(self, digest: bytes, size: int) -> None:
+        self.count += 1
+        if self._marks is None:
+            return
+        place, bit = int.from_bytes(digest[:3], "little") % _MARKS, 1 << (digest[3] % 8)
+        if self._marks[place] & bit:
+            self.again += 1
+        else:
+            self._marks[place] |= bit
+            self.bytes += size
+
+    def of_bytes(self, held: memoryview) -> tuple[Any, ...]:
         """What tells these from others."""
         looked_at = held if self.kept is not None else held[:_GLANCE]
-        return len(held), hashlib.blake2b(looked_at, digest_size=16).digest()
+        return len(held), hashlib.blake2b(looked_at, digest_size=_DIGEST).digest()
 
     # PIL
 
@@ -124,26 +137,27 @@ class Pictures:
             with suppress(Exception):  # what is wrong with it PIL says
                 # Palettes and films keep more than their pixels.
                 plain = image.format in _FORMATS and image.mode not in ("P", "PA") and not _animated(image)
-                if plain and type(image).load is load and image.tile and _pixels(image) is None:
+                if plain and type(image).load is load and image.tile and not _loaded(image):
                     key = self._of_image(image)
             if key is None:
                 return ordinary(image)
             file, before = image.fp, dict(image.__dict__)
             infos, chunks = set(image.info), len(getattr(image, "private_chunks", ()))
 
-            def pack(_: Any) -> tuple[Callable[[], Any], int] | None:
-                after = _changed(before, image.__dict__)
-                if after is None or len(getattr(image, "private_chunks", ())) != chunks:
+            def pack(_: Any) -> Packed | None:
+                after, bytes_of = _changed(before, image.__dict__), _BYTES_OF.get(image.mode)
+                if after is None or bytes_of is None or len(getattr(image, "private_chunks", ())) != chunks:
                     return None
                 place = None if file.closed else file.tell()
                 info = {name: value for name, value in image.info.items() if name not in infos}
-                return lambda: (_pixels(image).copy(), after, info, place), _bytes(image)
+                form = image.mode, image.size, after, info, place
+                return Packed(form, lambda: image.tobytes("raw", bytes_of), _bytes(image))
 
-            def unpack(packed: Any) -> Any:
-                pixels, after, info, place = packed
-                image.im = pixels.copy()
-                image.__dict__.update(_own(after))
-                image.info.update(_own(info))
+            def unpack(form: Any, body: Any) -> Any:
+                mode, size, after, info, place = form
+                image.im = module.Image.frombytes(mode, size, body, "raw", _BYTES_OF[mode]).im
+                image.__dict__.update(after)
+                image.info.update(info)
                 image.tile, image.readonly, image.fp = [], 0, None
                 if place is None:
                     file.close()
@@ -158,7 +172,7 @@ class Pictures:
 
         module.ImageFile.load = load
 
-    def _of_image(self, image: Any) -> Key | None:
+    def _of_image(self, image: Any) -> tuple[Any, ...] | None:
         """By the whole file that it is read from, or the bytes; None where it is another source, as in an archive."""
         file = image.fp
         if type(file) is io.BytesIO:
@@ -184,15 +198,19 @@ class Pictures:
             if key is None:
                 return ordinary(source, *args, **kwargs)
 
-            def pack(array: Any) -> tuple[Callable[[], Any], int] | None:
-                return None if array is None else (array.copy, array.nbytes)
+            def pack(array: Any) -> Packed | None:
+                return None if array is None else Packed((array.dtype, array.shape), array.tobytes, array.nbytes)
+
+            def unpack(form: Any, body: Any) -> Any:
+                dtype, shape = form
+                return body.view(dtype).reshape(shape).copy()
 
             known = name, key, told, tuple(kwargs)
-            return self.decoded(known, lambda: ordinary(source, *args, **kwargs), pack, lambda array: array.copy())
+            return self.decoded(known, lambda: ordinary(source, *args, **kwargs), pack, unpack)
 
         return decode
 
-    def _of_source(self, source: Any) -> Key | None:
+    def _of_source(self, source: Any) -> tuple[Any, ...] | None:
         try:
             if isinstance(source, (str, os.PathLike)):
                 return _of_file(os.stat(source))
@@ -201,7 +219,7 @@ class Pictures:
             return None  # OpenCV says what is wrong with it
 
 
-def _of_file(found: os.stat_result) -> Key | None:
+def _of_file(found: os.stat_result) -> tuple[Any, ...] | None:
     known = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
     return known if stat.S_ISREG(found.st_mode) else None
 
@@ -210,9 +228,9 @@ def _animated(image: Any) -> bool:
     return bool(getattr(image, "is_animated", False)) or getattr(image, "n_frames", 1) != 1
 
 
-def _pixels(image: Any) -> Any:
-    """An image's own core, where it is there already; newer versions of PIL keep it under another name."""
-    return image.__dict__.get("_im", image.__dict__.get("im"))
+def _loaded(image: Any) -> bool:
+    """Whether its pixels are there; newer versions of PIL keep them under another name."""
+    return image.__dict__.get("_im", image.__dict__.get("im")) is not None
 
 
 def _bytes(image: Any) -> int:
@@ -229,12 +247,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any] | 
     plain = all(
         value is None or isinstance(value, (bool, int, float, str, bytes, tuple, dict)) for value in new.values()
     )
-    return _own(new) if plain else None
-
-
-def _own(values: dict[str, Any]) -> dict[str, Any]:
-    """Containers that are changed later are not everybody's."""
-    return {name: dict(value) if type(value) is dict else value for name, value in values.items()}
+    return new if plain else None
 
 
 #: Those of this process.

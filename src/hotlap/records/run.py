@@ -191,8 +191,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     #: Of it: on a core, and ready to run but without one. The rest waits for storage or a network.
     fetch_cpu_seconds: float | None = None
     fetch_queue_seconds: float | None = None
-    #: Of it: decoding pictures. The share of those decoded that had been before in the same process, and the bytes of
-    #: all others, decoded.
+    #: Of it: decoding pictures. The share of those decoded that had been before, by whichever worker that is not
+    #: spawned, and the bytes of all others, decoded.
     decode_seconds: float | None = None
     decoded_again_share: float | None = None
     decoded_bytes: float | None = None

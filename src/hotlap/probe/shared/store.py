@@ -18,10 +18,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 
-from hotlap.probe.shared.flat import ALIGNMENT, Flat
+from hotlap.probe.shared.flat import ALIGNMENT
 from hotlap.probe.shared.memory import PATIENCE, NoMemory, SharedMemory, first_to_say, identity
 from hotlap.probe.shared.room import may_be_taken
 
@@ -89,6 +90,16 @@ class Counter(IntEnum):
     FETCHING = 7
     COPYING = 8
     WAITING = 9
+
+
+class Storable(Protocol):
+    """Such as a ``Flat``."""
+
+    form: bytes
+    #: Bytes of the body.
+    size: int
+
+    def write(self, body: np.ndarray) -> None: ...
 
 
 class Store:
@@ -222,7 +233,7 @@ class Store:
                 self._fetching.discard(key)
                 self._mine.notify_all()
 
-    def put(self, key: int, sample: Flat) -> bool:
+    def put(self, key: int, sample: Storable) -> bool:
         """Store it under a claimed key, if there is room."""
         begin = self._room(aligned(len(sample.form)) + aligned(sample.size))
         if begin is None:
@@ -234,7 +245,7 @@ class Store:
         slot["ready"] = 1
         return True
 
-    def _write(self, begin: int, sample: Flat) -> int:
+    def _write(self, begin: int, sample: Storable) -> int:
         """Gives its checksum."""
         form = np.frombuffer(sample.form, np.uint8)
         self._bytes[begin : begin + len(form)] = form
