@@ -112,18 +112,20 @@ def test_the_no_op_arm_judges_the_machine(effect: Effect, words: str) -> None:
 
 def test_a_tuning_is_called_what_it_proved() -> None:
     """Nothing tried, nothing measured, nothing proven and something proven are told apart."""
-    failed = made_up.trial(effect=None, kept=False, judgement="unclear")
+    failed = made_up.trial("prefetch", effect=None, kept=False, judgement="unclear")
     measured = made_up.trial(kept=False, judgement="unclear")
-    late = made_up.trial(
-        effect=None, kept=False, judgement="unclear", why="not tried: no time; a larger --budget goes on"
-    )
+    why = "not tried: no time; a larger --budget goes on"
+    late = made_up.trial("threads", effect=None, kept=False, judgement="unclear", why=why)
+    with_it = replace(late, beside=[measured.change])
+    again = replace(measured, effect=None, why=why)
     none = {"adopted": [], "effect": None, "judgement": "unclear"}
     headlines = [
         verdicts.tuning_headline(made_up.tuning(trials=[], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[failed], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[failed, measured], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[failed, measured, late], **none)),
-        verdicts.tuning_headline(made_up.tuning(trials=[measured, late, late], **none)),
+        verdicts.tuning_headline(made_up.tuning(trials=[measured, late, with_it], **none)),
+        verdicts.tuning_headline(made_up.tuning(trials=[measured, again], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[late], **none)),
         verdicts.tuning_headline(made_up.tuning(trials=[measured], **none)),
         verdicts.tuning_headline(made_up.tuning(adopted=[], judgement="unclear")),
@@ -135,6 +137,7 @@ def test_a_tuning_is_called_what_it_proved() -> None:
         "Nothing proven: of 1 change measured none was proven faster, and 1 more could not be measured.",
         "Nothing proven: of 1 change measured none was proven faster, and 1 more could not be measured and for",
         "Nothing proven: of 1 change measured none was proven faster, and for 1 more no time was left.",
+        "Nothing proven: of 1 change measured none was proven faster, and for some of them together no time was left.",
         "Nothing proven: of 1 change no time was left for any.",
         "Nothing to gain: of 1 change measured none was proven faster.",
         "Nothing adopted: what the search kept is unclear in fresh processes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from hotlap.records import Comparison, Diagnosis, Effect, Finding, Limit, SameTraining, Trial, Tuning
@@ -105,28 +105,39 @@ def tuning_headline(tuning: Tuning, sign: str = "x") -> str:
     if not tuning.adopted and kept:
         return f"Nothing proven: the search kept {', '.join(kept)}, and the budget left no time to prove it."
     if not tuning.adopted:
-        # A change may have been asked for on top of several sets.
-        late = len({trial.id for trial in tuning.trials if _LATE in trial.why})
-        if all(trial.why.startswith("not tried: ") and _LATE not in trial.why for trial in tuning.trials):
-            return "Nothing to gain: no change was worth a trial."
-        better = "smaller" if tuning.goal == "memory" else "faster"
-        measured = len({trial.id for trial in tuning.trials if trial.effect is not None})
-        failed = len({trial.id for trial in tuning.trials if trial.effect is None and _LATE not in trial.why})
-        if not measured:
-            could = "no time was left for any" if late and not failed else "none could be measured"
-            return f"Nothing proven: of {text.plural(late + failed, 'change')} {could}."
-        if late or failed:
-            none = f"of {text.plural(measured, 'change')} measured none was proven {better}"
-            more = [f"{failed} more could not be measured"] if failed else []
-            more += [f"for {late} more no time was left"] if late else []
-            return f"Nothing proven: {none}, and {' and '.join(more)}."
-        return f"Nothing to gain: of {text.plural(measured, 'change')} measured none was proven {better}."
+        return _nothing(tuning)
     if tuning.effect is None:
         return f"{text.plural(len(tuning.adopted), 'change')} kept, but not measured together in fresh processes."
     changes = ", ".join(text.shorten(change.id, 40) for change in tuning.adopted)
     but = {True: "", False: "; it is another training", None: "; whether it is the same training is unclear"}[same]
     figures = text.effect_sentence(tuning.effect, sign)
     return f"{text.upper_first(judged(tuning))}: {figures}, with {changes}{but}."
+
+
+def _nothing(tuning: Tuning) -> str:
+    """What came of the search where nothing of it was kept."""
+    too_late = [trial for trial in tuning.trials if _LATE in trial.why]
+    others = [trial for trial in tuning.trials if _LATE not in trial.why]
+    if not too_late and all(trial.why.startswith("not tried: ") for trial in others):
+        return "Nothing to gain: no change was worth a trial."
+    # A change may have been asked for by itself, beside others, and on top of several sets.
+    measured = _changes(trial for trial in others if trial.effect is not None)
+    failed = _changes(trial for trial in others if trial.effect is None) - measured
+    late = _changes(too_late) - measured - failed
+    if not measured:
+        could = "no time was left for any" if late and not failed else "none could be measured"
+        return f"Nothing proven: of {text.plural(len(late | failed), 'change')} {could}."
+    better = "smaller" if tuning.goal == "memory" else "faster"
+    none = f"of {text.plural(len(measured), 'change')} measured none was proven {better}"
+    more = [f"{len(failed)} more could not be measured"] if failed else []
+    more += [f"for {len(late)} more no time was left"] if late else []
+    if too_late and not late:
+        more.append("for some of them together no time was left")
+    return f"Nothing proven: {none}, and {' and '.join(more)}." if more else f"Nothing to gain: {none}."
+
+
+def _changes(trials: Iterable[Trial]) -> set[str]:
+    return {change.id for trial in trials for change in (trial.change, *trial.beside)}
 
 
 def limit_sentence(limit: Limit) -> str:
