@@ -25,6 +25,8 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
         ("train.py:3: UserWarning: old\ndone", "its last line was: done"),
         ("torch.OutOfMemoryError: CUDA out of memory.\n", "torch.OutOfMemoryError: CUDA out of memory."),
         ("KeyboardInterrupt", "KeyboardInterrupt"),
+        ("\x1b[1;31mValueError:\x1b[0m no data\nbye\n", "ValueError: no data"),
+        ("\x1b]0;training\x07\x1b[2K\x1b[32mready\x1b[m\n", "its last line was: ready"),
         ("x" * 1000, "its last line was: " + "x" * 300),
     ],
 )

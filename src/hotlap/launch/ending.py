@@ -17,6 +17,8 @@ _OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "DefaultCPUAllocator
 _EXCEPTION = re.compile(
     r"(?P<rank>\[rank\d+\]:\s*)?(?P<text>[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*)"
 )
+#: Colours and moves of the cursor.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?)")
 #: What torchrun says when a rank has failed; the rank's own error stands above it.
 _LAUNCHER = "torch.distributed.elastic"
 
@@ -76,7 +78,7 @@ def outcome_of(
 
 def last_words(output: str) -> str:
     """The line that says what went wrong: the exception, of the rank that failed first, else the last line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in _ESCAPES.sub("", output).splitlines() if line.strip()]
     found = [match for match in map(_EXCEPTION.fullmatch, lines) if match and not match["text"].startswith(_LAUNCHER)]
     # The other ranks only miss the one that is gone. Within one rank the last of a chain counts.
     texts = [match["text"] for match in found if match["rank"] == found[0]["rank"]]
