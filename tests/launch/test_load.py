@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,32 @@ def test_a_process_that_is_gone_has_used_nothing_that_is_known() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     assert load_now(ended.pid).own is None
+
+
+_IN_TURN = """
+import os, time
+print("on", flush=True)
+while True:
+    if not os.fork():
+        end = time.process_time() + 0.1
+        while time.process_time() < end: pass
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_workers_that_end_with_an_epoch_are_no_other_load() -> None:
+    """What they computed is the training's, although it is theirs no longer when one looks again."""
+    with subprocess.Popen([sys.executable, "-c", _IN_TURN], stdout=subprocess.PIPE) as training:
+        try:
+            assert training.stdout is not None
+            training.stdout.readline()
+            before = after = load_now(training.pid)
+            while (after.own or 0.0) < (before.own or 0.0) + 0.5 and after.clock < before.clock + 30:
+                time.sleep(0.02)
+                after = load_now(training.pid)
+            assert before.own is not None
+            assert after.own is not None
+            assert after.own - before.own >= 0.5
+        finally:
+            training.kill()

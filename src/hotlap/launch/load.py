@@ -2,7 +2,8 @@
 
 /proc/stat               ticks of each core: at work, and (steal) lent by the hypervisor to somebody else
 /proc/pressure/cpu       microseconds in which at least one task was ready without a core
-/proc/PID/task/*/schedstat, of a training and all that it started: on a core, and ready without one
+/proc/PID/stat           ticks of a process on a core, and of its children that have ended
+/proc/PID/task/*/schedstat, of a training and all that it started: ready without a core
 
 All of it may be missing (another system, an older kernel, a container): then it is None, and never 0.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,8 @@ T = TypeVar("T")
 _PROC = Path("/proc")
 #: Figures of a line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
 _IDLE, _WAITING_FOR_DISK, _STEAL = 3, 4, 7
+#: Of /proc/PID/stat behind the name: user and system, of the process and of its children that were waited for.
+_OWN = slice(11, 15)
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +77,7 @@ def between(before: Load, after: Load, usable: int | None = None) -> Held:
         return Held()
 
     def rate(old: float | None, new: float | None) -> float | None:
-        # A child that ended in between takes its seconds with it.
+        # A child that ended in between takes its seconds in the queue with it.
         return None if old is None or new is None else max(0.0, (new - old) / seconds)
 
     busy, own, steal = (
@@ -131,13 +135,15 @@ def _tree(pid: int) -> tuple[float | None, float | None]:
         pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.Error:
         return None, None
-    own = queued = 0.0
-    known = False
+    own: list[float] = []
+    queued: list[float] = []
+    second = os.sysconf("SC_CLK_TCK")
     for each in pids:
+        with suppress(OSError, ValueError):  # it has just ended
+            # Workers that end with an epoch, and threads, are in those of who started them.
+            ticks = (_PROC / str(each) / "stat").read_text().rpartition(")")[2].split()[_OWN]
+            own.append(sum(map(int, ticks)) / second)
         for file in (_PROC / str(each) / "task").glob("*/schedstat"):
-            try:
-                on, ready = file.read_text().split()[:2]
-            except (OSError, ValueError):  # it has just ended
-                continue
-            own, queued, known = own + int(on) * 1e-9, queued + int(ready) * 1e-9, True
-    return (own, queued) if known else (None, None)
+            with suppress(OSError, ValueError):
+                queued.append(int(file.read_text().split()[1]) * 1e-9)
+    return sum(own) if own else None, sum(queued) if queued else None
