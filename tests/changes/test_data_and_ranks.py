@@ -12,7 +12,7 @@ from hotlap.changes import conflicts, propose
 from hotlap.changes.samples import AHEAD, ahead_seconds
 from hotlap.changes.situation import Situation
 from hotlap.probe.shared import workers
-from hotlap.records import Change, DataParallel, Dataset, Environment
+from hotlap.records import Change, DataParallel, Dataset, Environment, Finding
 
 #: 100,000 samples of 10 kB: 1 GB.
 DATASET = Dataset(length=100_000, stacked=True, indexed=False, batches=3, sample_bytes=1e4, alike=True, padding=0.0)
@@ -75,6 +75,17 @@ def test_pictures_that_are_decoded_again_are_kept(workers: int) -> None:
     assert change.bound == pytest.approx(1 / (1 - 0.75 * 0.2))
     kept = found(machine(situation(dataset=DATASET)), "cache_samples")
     assert "nothing is decoded again" in (conflicts([change, kept], it) or "")
+
+
+@pytest.mark.parametrize("fields", [_DECODING, {"dataset": DATASET, "fetch_seconds": 1e-6, "samples_use_rng": False}])
+def test_workers_that_take_the_cores_may_cost_all_that_is_computed(fields: dict[str, Any]) -> None:
+    """The wait for a batch is not all that they cost, where they and the arithmetic want more cores than there are."""
+    it = machine(situation({"data_wait": 0.2, "forward": 0.4, "other": 0.4}, workers=2, **fields))
+    name, share = ("cache_decoded", 0.75) if "decode_seconds" in fields else ("shared_samples", 1.0)
+    assert found(it, name).bound == pytest.approx(1 / (1 - share * 0.2))
+    crowd = Finding(code="HOST04", title="", evidence=[], seconds=0.1, share=0.1, bound=1.1, remedy="", changes=[])
+    crowded = msgspec.structs.replace(it, diagnosis=msgspec.structs.replace(it.diagnosis, findings=[crowd]))
+    assert found(crowded, name).bound == pytest.approx(1 / (1 - share * 0.6))
 
 
 @pytest.mark.parametrize(

@@ -709,6 +709,16 @@ def test_workers_that_sleep_take_no_core_from_the_training() -> None:
     assert "HOST04" not in planted(facts={**crowd, "fetch_cpu_seconds": 0.001, "fetch_queue_seconds": 0.0})
 
 
+def test_workers_that_take_the_cores_to_decode_the_same_pictures_may_keep_them() -> None:
+    crowd = {**CROWD, "threads": 6, "cpu_seconds": 0.63, "fetch_seconds": 0.08}
+    again = {**crowd, "fetch_samples_seconds": 0.07, "fetch_collate_seconds": 0.01, "fetch_cpu_seconds": 0.08}
+    again |= {"decode_seconds": 0.06, "decoded_again_share": 0.9}
+    finding = planted(facts=again)["HOST04"]
+    assert "cache_decoded" in finding.changes
+    assert "keep what they have decoded" in finding.remedy
+    assert "cache_decoded" not in planted(facts={**again, "decoded_again_share": 0.0})["HOST04"].changes
+
+
 def test_few_steps_have_no_bound_beyond_all_reason() -> None:
     rows = [{"data_wait": 0.064, "forward": 20e-6, "backward": 20e-6}] * 4
     assert planted(recorded=steps(rows), facts=SLOW_STORAGE, cores=2)["DATA02"].bound == pytest.approx(10)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from hotlap.changes.situation import Situation
 from hotlap.diagnose.rules.base import size
 from hotlap.diagnose.thresholds import AGAIN
-from hotlap.records import Change
+from hotlap.records import COMPUTING, Change
 
 #: What is kept may take this share of the machine's memory, for all ranks together.
 MEMORY = 0.25
@@ -133,7 +133,6 @@ def _shared_samples(situation: Situation) -> list[Change]:
     whole, room = dataset.length * dataset.sample_bytes, MEMORY * memory
     if dataset.stacked is False:
         whole = room
-    wait = situation.diagnosis.phases.get("data_wait", 0.0)
     return [
         Change(
             name="shared_samples",
@@ -141,7 +140,7 @@ def _shared_samples(situation: Situation) -> list[Change]:
             title="samples kept in memory that all workers share",
             numerics="exact",
             inject={"shared_samples": int(min(1.5 * whole, room))},
-            bound=situation.bound_of(wait * _share(situation, MEMORY)),
+            bound=_bound(situation, _share(situation, MEMORY)),
             note=f"takes {size(min(whole, room))} of the node; all samples are fetched before the first batch",
         )
     ]
@@ -154,7 +153,6 @@ def _decoded(situation: Situation) -> list[Change]:
     if (facts.decoded_again_share or 0.0) < AGAIN:
         return []
     room = MEMORY * memory / situation.ranks
-    wait = situation.diagnosis.phases.get("data_wait", 0.0)
     return [
         Change(
             name="cache_decoded",
@@ -162,10 +160,17 @@ def _decoded(situation: Situation) -> list[Change]:
             title="decoded pictures kept in memory",
             numerics="exact",
             inject={"cache_decoded": int(room)},
-            bound=situation.bound_of(wait * min(1.0, facts.decode_seconds / facts.fetch_seconds)),
+            bound=_bound(situation, min(1.0, facts.decode_seconds / facts.fetch_seconds)),
             note=f"takes {size(facts.decoded_bytes or 0.0)} for what was seen, and no more than {size(room)}",
         )
     ]
+
+
+def _bound(situation: Situation, share: float) -> float:
+    """The most that it could give to fetch this share less."""
+    # Workers that take the cores from the arithmetic may cost any of it: its threads wait for one another.
+    taken = COMPUTING if situation.facts.workers and situation.found("HOST04") else ()
+    return situation.bound_of(share * sum(situation.diagnosis.phases.get(each, 0.0) for each in ("data_wait", *taken)))
 
 
 def _shared_batches(situation: Situation) -> list[Change]:

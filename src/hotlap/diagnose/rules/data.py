@@ -78,7 +78,7 @@ class NoWorkers(Rule):
             remedy = f"{cheaper(facts)} There is one core only: a worker helps where fetching waits for storage."
         elif wanted is not None and wanted <= most:
             remedy += f" By the fetch time, {plural(wanted, 'worker')} would keep up."
-            remedy += f" Or {_lower(_CHEAPER_DECODING)}" if _decoded_again(facts) else ""
+            remedy += f" Or {_lower(_CHEAPER_DECODING)}" if decoded_again(facts) else ""
         elif wanted is not None:
             remedy += f" By the fetch time, {wanted} workers would be needed for {plural(context.cores, 'core')}, "
             remedy += f"so also: {_lower(cheaper(facts))}"
@@ -126,7 +126,7 @@ class SlowFetch(Rule):
             if mostly_waits(facts):
                 remedy = f"{_CHEAPER_READS} There are many workers for the cores already, and they mostly wait."
             changes = ("shared_samples",) if facts.samples_use_rng is False else ()
-            changes += ("cache_decoded",) if _decoded_again(facts) else ()
+            changes += ("cache_decoded",) if decoded_again(facts) else ()
         else:
             more = min(most, wanted) if wanted is not None else most
             remedy = f"Use more workers, up to {more}"
@@ -268,7 +268,7 @@ def _has_another_name(context: Context) -> bool:
 
 def cheaper(facts: Facts) -> str:
     """The remedy for what takes most of a fetch."""
-    if _decoded_again(facts):
+    if decoded_again(facts):
         return _CHEAPER_DECODING
     return {"storage": _CHEAPER_READS, "collate": _CHEAPER_COLLATE}.get(slow_part(facts) or "", _CHEAPER_FETCH)
 
@@ -311,7 +311,7 @@ def _decoding(facts: Facts) -> list[str]:
     return [f"Decoding pictures takes {time(facts.decode_seconds)} of that{before}."]
 
 
-def _decoded_again(facts: Facts) -> bool:
+def decoded_again(facts: Facts) -> bool:
     """Whether fetching is mostly decoding, of pictures many of which were decoded before."""
     return slow_part(facts) == "samples" and bool(_decoding(facts)) and (facts.decoded_again_share or 0.0) >= AGAIN
 

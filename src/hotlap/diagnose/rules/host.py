@@ -7,6 +7,7 @@ import msgspec
 from hotlap.diagnose.context import Context
 from hotlap.diagnose.fetching import busy_share
 from hotlap.diagnose.rules.base import Rule, number, part, plural, time
+from hotlap.diagnose.rules.data import decoded_again
 from hotlap.diagnose.thresholds import (
     COMPUTE_SHARE,
     COUNTED_BATCH,
@@ -269,7 +270,12 @@ class Crowded(Rule):
             return self.finding(context, at_stake, evidence, remedy=remedy)
         if seconds is None or not _crowds_itself(context):
             return None
-        return self.finding(context, seconds, [*_queueing(context), counted], least=QUEUE_SHARE)
+        remedy, changes = self.remedy, list(self.changes)
+        if facts.workers and decoded_again(facts):
+            remedy += " Or let the workers compute less: keep what they have decoded in memory (`cache_decoded`)."
+            changes.append("cache_decoded")
+        evidence = [*_queueing(context), counted]
+        return self.finding(context, seconds, evidence, least=QUEUE_SHARE, remedy=remedy, changes=changes)
 
 
 class FewThreads(Rule):
