@@ -14,11 +14,24 @@ from hotlap.changes import Situation
 from hotlap.diagnose import Machine
 from hotlap.launch.process import Limits
 from hotlap.records import Change, Environment, Facts
+from hotlap.tune.arms import AnyArm, measure_pairs
 from hotlap.tune.bench import Bench
 from hotlap.tune.room import memory_limit, too_large
 from hotlap.tune.screening import Wanted
 from hotlap.tune.target import Target
-from hotlap.tune.work import Attempt, Curving, Patching, curve, heeded, patched, try_on_top, unheeded
+from hotlap.tune.work import (
+    NO_OP_PAIRS,
+    Attempt,
+    Beginning,
+    Curving,
+    Patching,
+    curve,
+    heeded,
+    measure_baseline,
+    patched,
+    try_on_top,
+    unheeded,
+)
 
 _SCRIPT = """\
 import argparse
@@ -94,6 +107,27 @@ def test_a_curve_begins_with_the_first_step_and_is_empty_where_it_fails(
         assert curve(place, asked) == []
     finally:
         place.close()
+
+
+@pytest.mark.parametrize("seconds", [1.0, 600.0])
+def test_a_baseline_without_time_is_not_run_against_itself_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """What two processes differ by is what one does, then: it is more."""
+    place, compared = bench(tmp_path, monkeypatch, heeds=True), []
+
+    def pairs(a: AnyArm, b: AnyArm, count: int) -> list[float]:
+        compared.append(a.host is b.host)
+        return measure_pairs(a, b, count)
+
+    monkeypatch.setattr("hotlap.tune.work.measure_pairs", pairs)
+    try:
+        baseline = measure_baseline(place, Beginning(machine=Machine(), seconds=seconds))
+    finally:
+        place.close()
+    assert compared == ([False] if seconds == 1.0 else [False, True])
+    assert (baseline.live_no_op == baseline.no_op) == (seconds == 1.0)
+    assert baseline.no_op.n == NO_OP_PAIRS
 
 
 @pytest.mark.parametrize("live", [True, False])

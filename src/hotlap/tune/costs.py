@@ -27,6 +27,8 @@ SHARE_OF_A_TRIAL = 0.25
 FIRST_LOOKS = 2.0
 #: What a first look needs is estimated from the baseline; a faster candidate may do with less.
 HASTE = 0.7
+#: The share of a budget after which the baseline is not run against itself in its own process any more.
+BASELINE = 1 / 3
 #: What is kept of a budget to run the patched script at the end, at most.
 CLOSING = 0.15
 

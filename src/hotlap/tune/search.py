@@ -29,7 +29,7 @@ from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
 from hotlap.tune.climb import Climb, dropped, one_back
 from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both, unanswered
-from hotlap.tune.costs import SHARE_OF_A_TRIAL, Costs, Time
+from hotlap.tune.costs import BASELINE, SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over, hand_over_seconds
 from hotlap.tune.journal import Journal, open_journal
@@ -43,6 +43,7 @@ from hotlap.tune.target import Target
 from hotlap.tune.work import (
     Attempt,
     Baseline,
+    Beginning,
     Seen,
     from_outside,
     look,
@@ -106,7 +107,8 @@ class _Search:
         self.warnings += self.journal.changed_since(self.environment)
         machine = self.journal.once("machine", Machine, self.calibrate)
         self.progress("baseline: warming up, and running against itself, to see what this machine calls a difference")
-        baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [machine])[0])
+        asked = Beginning(machine=machine, seconds=self.options.budget * BASELINE)
+        baseline = self.journal.once("baseline", Baseline, lambda: self.engine.map(measure_baseline, [asked])[0])
         self.check_noise(baseline)
         self.pace = Pace(baseline.diagnosis.step_seconds, baseline.first_step or 0.0)
         situation = self.situation(Seen(diagnosis=baseline.diagnosis, facts=baseline.facts), machine, [])

@@ -36,12 +36,19 @@ FEWEST_STEPS = 12
 KEYS_STEPS = 8
 
 
+class Beginning(msgspec.Struct, frozen=True, kw_only=True):
+    """The baseline, which may take so many seconds before what can be left out of it is."""
+
+    machine: Machine
+    seconds: float
+
+
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: Diagnosis
     facts: Facts
     losses: list[float | None]
     no_op: Effect
-    #: The same inside one process.
+    #: The same inside one process; that between two where there was no time for it, which scatters by more.
     live_no_op: Effect
     deterministic: bool
     first_step: float | None
@@ -114,17 +121,19 @@ class Patched(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect | None = None
 
 
-def measure_baseline(bench: Bench, machine: Machine) -> Baseline:
+def measure_baseline(bench: Bench, asked: Beginning) -> Baseline:
     """Look at the baseline, and run it against itself: in another process, and in its own."""
+    began, machine = time.monotonic(), asked.machine
     profiled = bench.profile(PROFILE_SECONDS)
     arm, twin = bench.arm([]), bench.fresh([], "no-op")
     arm.warm()
+    paired = time.monotonic()
     no_op = effect(measure_pairs(arm, twin, NO_OP_PAIRS), 0.95)
     run = arm.so_far()
     same, _ = identical(losses(run), twin.curve())
     twin.close()
-    live_no_op = no_op
-    if run.facts.world_size == 1:
+    live_no_op, now = no_op, time.monotonic()
+    if run.facts.world_size == 1 and now - began + (now - paired) <= asked.seconds:
         live_no_op = effect(measure_pairs(arm, bench.same_again([]), NO_OP_PAIRS), 0.95)
     # What looks at single steps is not there in a training that is measured in blocks.
     seen = diagnose(profiled, machine) if len(profiled.steps) >= FEWEST_STEPS else None
