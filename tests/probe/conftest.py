@@ -115,12 +115,18 @@ def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pull:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
-    def run(script: str, levers: dict[str, Any], name: str = "run", **plan: Any) -> tuple[dict[str, Any], Run]:
+    def run(
+        script: str, levers: dict[str, Any], name: str = "run", ranks: int = 1, **plan: Any
+    ) -> tuple[dict[str, Any], Run]:
         (tmp_path / "train.py").write_text(_PRELUDE + script + "\njson.dump(seen, open('seen.json', 'w'))\n")
-        command, known = [sys.executable, "train.py"], Environment(hotlap="0", python="3")
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+        command, known = [sys.executable, *torchrun, "train.py"], Environment(hotlap="0", python="3")
         options = Plan(levers=levers, **plan)
-        with Training(command, tmp_path / name, options, Limits(silence=90), known_environment=known) as training:
-            training.wait()
+        for place in (name, f"{name} again"):
+            with Training(command, tmp_path / place, options, Limits(silence=90), known_environment=known) as training:
+                training.wait()
+            if not aborted((tmp_path / place / "output.log").read_text()):
+                break
         assert training.run().info.outcome == "finished", training.tail()
         return json.loads((tmp_path / "seen.json").read_text()), training.run()
 

@@ -187,6 +187,25 @@ def test_workers_share_what_is_kept(pull: Pull, pictures: Path, options: str) ->
     assert "spawn" in options or run.facts.decoded_again_share > 0.6
 
 
+_RANK = """
+import torch.distributed as dist
+dist.init_process_group("gloo")
+train(3, Crops([]), num_workers=1)
+dist.barrier()
+seen['decoded'] = os.stat("decoded").st_size
+dist.destroy_process_group()
+"""
+
+
+def test_ranks_that_torchrun_starts_share_what_is_kept(pull: Pull, pictures: Path) -> None:
+    """Their workers, too: each picture is decoded once on the node, or as often as there are some that ask at once."""
+    for name in NOT_KEPT:
+        (pictures / name).unlink()
+    seen, run = pull(_DATA + _RANK, {"cache_decoded": 1 << 26}, ranks=2)
+    assert run.notes == []
+    assert KEPT <= seen["decoded"] <= 2 * KEPT
+
+
 def test_what_decodes_nothing_says_so(pull: Pull) -> None:
     script = "train_once()\n"
     once = "def train_once():\n    model = nn.Linear(2, 1); o = torch.optim.SGD(model.parameters(), lr=0.1)\n"
