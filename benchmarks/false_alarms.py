@@ -28,6 +28,7 @@ import numpy as np
 from machine import RESULTS, keep
 
 from hotlap.records import Judgement
+from hotlap.tune.climb import LIKELY
 from hotlap.tune.disturbances import Block, BlockPair, stalled
 from hotlap.tune.proof import borne_out
 from hotlap.tune.statistics import (
@@ -158,12 +159,16 @@ def tuning(machine: Machine, gains: Sequence[float]) -> Outcome:
     """The decisions of a tuning with these candidates."""
     twin = machine.pairs_of_blocks(0.0)
     least = least_gain([pair.ratio for pair in twin(NO_OP_PAIRS)], MINIMUM_GAIN)
-    kept = []
+    kept, unclear = [], {}
     for gain in gains:
         more = machine.pairs_of_blocks(gain)
-        _, judgement = sequential(more, SEARCH_LOOKS, SEARCH_ALPHA, least, hopeless=SEARCH_HOPELESS)
+        seen, judgement = sequential(more, SEARCH_LOOKS, SEARCH_ALPHA, least, hopeless=SEARCH_HOPELESS)
         if judgement == "faster":
             kept.append(gain)
+        elif judgement == "unclear" and seen.ratio >= LIKELY:
+            unclear[seen.ratio] = gain
+    if not kept and unclear:
+        kept.append(unclear[max(unclear)])
     blocks = machine.blocks
     claimed = bool(kept) and machine.claim(float(np.prod([1 + gain for gain in kept])) - 1, ALPHA, least) == "faster"
     return Outcome(len(kept), claimed, any(kept), blocks, machine.launches, machine.seconds)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hotlap.records import Change, Effect, Trial
-from hotlap.tune.climb import Climb
+from hotlap.records import Change, Effect, Judgement, Trial
+from hotlap.tune.climb import Climb, likeliest
 
 #: Seconds of a step with these changes.
 Machine = Callable[[set[str]], float]
@@ -150,3 +150,24 @@ def test_what_is_left_is_ordered_anew_where_one_was_kept() -> None:
 
     Climb(propose, attempt).run()
     assert asked == ["data", "hidden", "small"]
+
+
+def test_the_likeliest_is_what_looked_best_of_all_that_stayed_unclear() -> None:
+    """By itself, and where it did something; nothing where no gain was seen."""
+
+    def tried(name: str, ratio: float, judgement: Judgement = "unclear", why: str = "", on: str | None = None) -> Trial:
+        effect = Effect(ratio=ratio, low=0.1, high=9.0, n=3, confidence=0.99, pairs=[ratio] * 3)
+        change = Change(name=name, value="1", title=name, numerics="exact")
+        return Trial(change=change, against=[on] if on else [], effect=effect, judgement=judgement, kept=False, why=why)
+
+    best = tried("best", 1.5)
+    others = [
+        tried("small", 1.05),
+        tried("good", 1.2),
+        tried("slow", 2.0, "slower"),
+        tried("idle", 3.0, why="it could not be applied: no"),
+        tried("later", 4.0, on="x=1"),
+    ]
+    assert likeliest([*others, best]) is best
+    assert likeliest([others[0], *others[2:]]) is None
+    assert likeliest([]) is None

@@ -178,6 +178,8 @@ def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(mon
     search.time = Time(90.0, lambda: 50.0)
     search.time.begin(30.0, 0.0, others=False, named=False)
     search.trials, search.unfinished = [], False
+    said: list[str] = []
+    search.progress = said.append
     left = []
 
     def climb(*_: object, **__: object) -> _Found:
@@ -189,6 +191,48 @@ def test_time_for_a_proof_goes_to_the_search_while_there_is_nothing_to_prove(mon
     assert left == [4.0, 19.0]
     assert [(trial.id, trial.judgement) for trial in search.trials] == [("a=1", "slower"), ("b=1", "slower")]
     assert not search.unfinished
+    assert said == []
+
+
+def test_what_is_not_tried_is_told_once_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = object.__new__(_Search)
+    search.time = Time(90.0, lambda: 90.0)
+    search.trials, search.unfinished = [], False
+    said: list[str] = []
+    search.progress = said.append
+    monkeypatch.setattr(search, "climb", lambda *_, **__: _Found(search))
+    monkeypatch.setattr(search.time, "nothing_to_prove", lambda: False)
+    search.searched(None, None)  # type: ignore[arg-type]
+    assert said == [f"not tried: b=1: {_NO_TIME}; a larger --budget goes on"]
+
+
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("left", [100.0, 10.0])
+def test_where_nothing_was_kept_the_likeliest_is_proven_if_there_is_time(
+    monkeypatch: pytest.MonkeyPatch, left: float, holds: bool
+) -> None:
+    """It was too noisy, or there was too little time, for a search to be sure. It is adopted, or not spoken of."""
+    search = object.__new__(_Search)
+    search.options, search.pace = Options(budget=200, goal="throughput"), Pace(0.1, 1.0)
+    search.time = Time(200.0, lambda: 200.0 - left)
+    search.progress = lambda line: None
+    likely = Change(name="likely", value="1", title="", numerics="exact")
+    effect = Effect(ratio=4.0, low=0.9, high=9.0, n=3, confidence=0.99, pairs=[4.0] * 3)
+    search.trials = [trial_of([], [likely], "unclear", "no gain could be shown", effect)]
+    asked: list[list[str]] = []
+
+    def prove(changes: Sequence[Change], *_: object) -> Claim | None:
+        asked.append([change.id for change in changes])
+        return claim("faster" if holds else "unclear", True) if changes else None
+
+    monkeypatch.setattr(search, "prove", prove)
+    monkeypatch.setattr(search, "checked", lambda changes, _: list(changes))
+    best, found = search.first_proof([], None, "throughput")  # type: ignore[arg-type]
+    (trial,) = search.trials
+    assert asked == ([[likely.id]] if left == 100.0 else [[]])
+    assert (found is not None, bool(best), trial.kept) == ((left == 100.0 and holds),) * 3
+    if left == 100.0:
+        assert trial.why.startswith("unclear, and the likeliest" if holds else "dropped again: the proof gave")
 
 
 class _Screened:
@@ -216,7 +260,7 @@ def test_what_was_too_late_is_said_and_left_to_a_larger_budget(tmp_path: Path, c
     assert search.time.nothing_to_prove()
     search.options = Options(budget=90, goal="memory")
     said: list[str] = []
-    search.progress, search.told = said.append, set()
+    search.progress = said.append
     wanted = Wanted(least_gain=0.02, least_live_gain=0.02, losses=None, goal="memory")
     asked = {"key": Attempt(best=[], changes=changes, wanted=wanted, seconds=10.0, longest=57.0)}
 

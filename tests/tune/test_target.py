@@ -100,6 +100,8 @@ def test_the_fingerprint_follows_what_would_be_measured(config: Path, tmp_path: 
     assert fingerprint() in seen
     assert fingerprint("--amp") not in seen
     assert fingerprint(at=Environment(hotlap="0", python="3", cores=4)) not in seen
+    one_thread = Environment(hotlap="0", python="3", cores=2, variables={"OMP_NUM_THREADS": "1"})
+    assert fingerprint(at=one_thread) not in seen
     assert Target.of_config(config).fingerprint(here) not in seen
 
 

@@ -14,7 +14,7 @@ from hotlap.changes import Situation
 from hotlap.diagnose import Machine
 from hotlap.launch.process import Limits
 from hotlap.records import Change, Environment, Facts
-from hotlap.tune.arms import AnyArm, measure_pairs
+from hotlap.tune.arms import AnyArm, losses, measure_pairs
 from hotlap.tune.bench import Bench
 from hotlap.tune.room import memory_limit, too_large
 from hotlap.tune.screening import Wanted
@@ -107,6 +107,21 @@ def test_a_curve_begins_with_the_first_step_and_is_empty_where_it_fails(
         assert curve(place, asked) == []
     finally:
         place.close()
+
+
+def test_another_training_that_is_the_same_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a value of ``--set`` that the script takes from elsewhere: what was measured is the baseline."""
+    place = bench(tmp_path, monkeypatch, heeds=False)
+    asked = Change(name="num-workers", value="1", title="", numerics="trajectory", edits={"num_workers": 1})
+    try:
+        arm = place.arm([])
+        arm.warm()
+        wanted = Wanted(least_gain=0.05, least_live_gain=0.05, losses=losses(arm.so_far()))
+        trial = try_on_top(place, Attempt(best=[], changes=[asked], wanted=wanted, seconds=5.0, longest=60.0))
+    finally:
+        place.close()
+    assert trial is not None
+    assert "it changed nothing that the losses show" in trial.why
 
 
 @pytest.mark.parametrize("seconds", [1.0, 600.0])

@@ -161,7 +161,7 @@ class Counting:
         self.undo()
         if count is not None and count.failed is not None:
             self.seen = {"uncounted": f"{count.failed} works on tensors that cannot be counted"}
-        elif count is not None:
+        elif count is not None and count.calls:  # else it is for another turn
             rows = count.lines()
             flops = sum(row[FLOPS] * row[-1] for row in rows)
             self.seen = {"flops": flops, "work": rows, "unknown": sorted(count.unknown)}

@@ -29,6 +29,10 @@ INTERACTING = (
 ROUNDS = 3
 #: What was surely slower than this alone is not tried again on a larger set, unless it may need others.
 HOPELESS = 0.9
+#: What is not clear, and gains so much by what was seen of it, is worth a proof where nothing else is to be proven.
+LIKELY = 1.1
+#: How the reason of a trial begins whose change did nothing.
+NOT_APPLIED = "it could not be applied"
 
 #: What could be tried on top of a set, and what is not worth it, with the reason.
 Propose = Callable[[Sequence[Change]], tuple[list[Change], list[Trial]]]
@@ -123,6 +127,17 @@ def dropped(trials: Sequence[Trial], why: Mapping[str, str]) -> list[Trial]:
         else trial
         for trial in trials
     ]
+
+
+def likeliest(trials: Sequence[Trial]) -> Trial | None:
+    """What looked best of all that stayed unclear, each by itself on top of nothing; None where nothing looked good."""
+    found = {
+        trial.effect.ratio: trial
+        for trial in trials
+        if trial.judgement == "unclear" and trial.effect is not None and not trial.against
+        if trial.effect.ratio >= LIKELY and not trial.why.startswith(NOT_APPLIED)
+    }
+    return found[max(found)] if found else None
 
 
 def one_back(changes: Sequence[Change], start: Sequence[Change], trials: Sequence[Trial]) -> list[Change] | None:

@@ -16,6 +16,7 @@ from hotlap.changes.memory import LEAST_MEMORY
 from hotlap.records import Change, Effect, Goal, Judgement, Trial
 from hotlap.tune.arms import AnyArm, ArmFailed, ArmLate, ArmShort, LiveArm, measure_blocks, warm_by
 from hotlap.tune.bench import Bench, on_top
+from hotlap.tune.climb import NOT_APPLIED
 from hotlap.tune.disturbances import BlockPair, stalled
 from hotlap.tune.goals import SPEED_FLOOR
 from hotlap.tune.guard import identical, strictest
@@ -94,24 +95,26 @@ def screen(
     after.block(0.0, 1)
     unapplied = after.so_far().unapplied
     if unapplied:
-        return trial("unclear", f"it could not be applied: {unapplied[0]}", measured)
+        return trial("unclear", f"{NOT_APPLIED}: {unapplied[0]}", measured)
     if wanted.goal == "memory":
         smaller, why = _smaller(before, after, measured)
     else:
         smaller = judgement == "faster"
         why = f"faster than the set before it by more than {100 * least:.2g}%"
+    curve, numerics = after.curve(), strictest([each.numerics for each in after.changes])
+    # What was switched in a running training has not trained so from its first step on; ``claims`` asks it.
+    from_the_start = not isinstance(after, LiveArm) and wanted.losses is not None
+    same, said = identical(wanted.losses or [], curve) if from_the_start else (None, "")
+    idle = f"; it changed nothing that the losses show ({said})" if same and numerics == "trajectory" else ""
     if not smaller:
-        return trial(judgement, why if wanted.goal == "memory" else _dropped(judgement, least), measured)
-    curve = after.curve()
+        return trial(judgement, (why if wanted.goal == "memory" else _dropped(judgement, least)) + idle, measured)
     if any(value is not None and value != value for value in curve):
         return trial(judgement, "its loss became NaN", measured)
-    # What was switched in a running training has not trained so from its first step on; ``claims`` asks it.
-    from_the_start = not isinstance(after, LiveArm)
-    if from_the_start and wanted.losses is not None and strictest([each.numerics for each in after.changes]) == "exact":
-        same, why = identical(wanted.losses, curve)
+    if from_the_start and numerics == "exact":
         if same is False:
-            return trial(judgement, f"not the same training: {why}", measured)
-    return trial(judgement, why, measured, kept=True)
+            return trial(judgement, f"not the same training: {said}", measured)
+        why = said
+    return trial(judgement, why + idle, measured, kept=True)
 
 
 def trial_of(

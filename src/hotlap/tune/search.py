@@ -27,9 +27,9 @@ from hotlap.tune.bench import ids, on_top
 from hotlap.tune.break_even import charged
 from hotlap.tune.calibration import calibrated
 from hotlap.tune.claims import Claim, Claims, names
-from hotlap.tune.climb import Climb, dropped, one_back
+from hotlap.tune.climb import Climb, dropped, likeliest, one_back
 from hotlap.tune.conclusions import doubts, earned_back, median_peaks, never_tried, shown, skipped_by_both, unanswered
-from hotlap.tune.costs import BASELINE, SHARE_OF_A_TRIAL, Costs, Time
+from hotlap.tune.costs import BASELINE, HASTE, SHARE_OF_A_TRIAL, Costs, Time
 from hotlap.tune.engines import engine_of
 from hotlap.tune.handover import hand_over, hand_over_seconds
 from hotlap.tune.journal import Journal, open_journal
@@ -54,7 +54,8 @@ from hotlap.tune.work import (
 )
 
 REFUSED = "not tried here: "
-_NO_TIME = "the search's share was used up"
+_NO_TIME = "the search's share was used up, and the rest is kept for a proof"
+_LATER = "a larger --budget goes on"
 _OTHER_TRAINING = "not tried: another training, which --quality METRIC compares at equal samples"
 
 
@@ -90,12 +91,12 @@ class _Search:
     ) -> None:
         self.target, self.options, self.progress, self.journal = target, options, progress, journal
         self.environment = here
+        self.date = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self.engine = engine_of(target, options, journal.directory, here)
         self.trials: list[Trial] = []
         #: What the user asked for, as it is made in this training.
         self.asked: list[Change] = []
         self.warnings: list[str] = []
-        self.told: set[str] = set()
         #: Whether there was no time for something of the search, and for a proof, by the names of its changes.
         self.unfinished = False
         self.cut_short: dict[str, bool] = {}
@@ -119,11 +120,8 @@ class _Search:
         self.engine.settle(baseline.facts, shares=shares)
         self.costs = Costs(self.pace, shares=shares)
         climb = self.searched(baseline, machine)
-        best = self.checked(climb.best, baseline)
-        if best:
-            self.time.something_to_prove()
         goal: Goal = "throughput" if self.options.goal == "time-to-quality" else self.options.goal
-        claim = self.prove(best, baseline, goal)
+        best, claim = self.first_proof(climb.best, baseline, goal)
         skipped = climb.skipped
         if self.quality is not None:
             # On top of what trains the same, or where that could not be shown, of the script as it is.
@@ -138,6 +136,33 @@ class _Search:
                 claim = self.prove(best, baseline, goal) or claim
             self.warnings += unanswered(self.options, claim, other_trainings=ids(further.best) != ids(start))
         return self.conclude(baseline, claim, skipped)
+
+    def first_proof(
+        self, found: Sequence[Change], baseline: Baseline, goal: Goal
+    ) -> tuple[Sequence[Change], Claim | None]:
+        """What of what was found is claimed, and the claim; of a guess, none that does not hold."""
+        best = self.checked(found or self.guessed(), baseline)
+        if best:
+            self.time.something_to_prove()
+        claim = self.prove(best, baseline, goal)
+        if found or claim is None or claim.holds:
+            return best, claim
+        self.drop({change.id: claim.refusal for change in best})
+        return [], None
+
+    def guessed(self) -> list[Change]:
+        """Where nothing was kept: what looked best of all that stayed unclear, if there is time to prove it."""
+        trial = likeliest(self.trials) if self.options.goal != "memory" else None
+        if trial is None or trial.effect is None:
+            return []
+        changes = [trial.change, *trial.beside]
+        if self.time.left() < HASTE * first_look_seconds(self.paces(changes).mean):
+            return []
+        why = "unclear, and the likeliest of all, so it was proven with the time that was left"
+        self.progress(f"{names(changes)} looked best ({trial.effect.ratio:.2f}x): there is time to prove it")
+        kept = msgspec.structs.replace(trial, kept=True, why=why)
+        self.trials = [kept if each is trial else each for each in self.trials]
+        return changes
 
     def better(
         self, claim: Claim | None, start: Sequence[Change], best: Sequence[Change], baseline: Baseline
@@ -253,6 +278,10 @@ class _Search:
             self.trials = [trial for trial in self.trials if trial not in late]
             self.unfinished = unfinished
             climb = self.climb(baseline, machine, start, trajectory=trajectory)
+        untried = {trial.id: trial for trial in self.trials[before:] if trial.why.endswith(_LATER)}
+        told = [name for name, trial in untried.items() if trial.why.startswith("not tried")]
+        if told:
+            self.progress(f"not tried: {', '.join(told)}: {untried[told[-1]].why.partition(': ')[2]}")
         return climb
 
     def climb(
@@ -357,17 +386,16 @@ class _Search:
             why = "the time is kept for other trainings" if self.time.for_others else _NO_TIME
             given = self.costs.given(changes)
             tried = f"not at speed after {given:.0f} s" if given else "not tried"
-            trial = trial_of(best, changes, "unclear", f"{tried}: {why}; a larger --budget goes on")
+            trial = trial_of(best, changes, "unclear", f"{tried}: {why}; {_LATER}")
+            if not given:
+                # It is asked for again where the proof lends time, so it is told at the end.
+                return trial
         figure = f"{trial.effect.ratio:.2f}x, {'kept' if trial.kept else 'dropped'}: " if trial.effect else ""
-        told = f"{trial.title}: {figure}{trial.why}"
-        # What has no time is asked for again with what the proof lends.
-        if trial.effect is not None or told not in self.told:
-            self.progress(told)
-        self.told.add(told)
+        self.progress(f"{trial.title}: {figure}{trial.why}")
         return trial
 
     def limit(self, baseline: Baseline) -> Limit | None:
-        if baseline.flops is None:
+        if not baseline.flops:
             return None
         peak, dtype = self.journal.once(
             "limit", tuple[float | None, str], lambda: self.engine.map(machine_limit, [baseline.facts])[0]
@@ -408,7 +436,7 @@ class _Search:
             command=self.target.command,
             config=self.target.config,
             environment=self.environment,
-            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            date=self.date,
             seconds=self.journal.spent(),
             diagnosis=baseline.diagnosis,
             optimized=adopted.launches[0].diagnosis if adopted else None,

@@ -76,7 +76,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def fingerprint(self, environment: Environment) -> str:
         """Changes when the command does, the files that it names, the modules beside its script, or the machine."""
         here = environment
-        parts = [json.dumps([self.command, here.hotlap, here.torch, here.cpu, here.cores, here.gpus]), self.text]
+        machine = [here.hotlap, here.torch, here.cpu, here.cores, here.gpus, here.variables]
+        parts = [json.dumps([self.command, *machine]), self.text]
         named = self.files()
         folders = {path.parent for path in named if path.suffix == ".py"}
         folders |= {Path.cwd()} if "-m" in self.command else set()

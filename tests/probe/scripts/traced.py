@@ -1,4 +1,7 @@
-"""A perceptron of 8, 16 and 4, on batches of 32; with "compile" compiled, counting its graphs."""
+"""A perceptron of 8, 16 and 4, on batches of 32; with "compile" compiled, counting its graphs.
+
+With "evaluate" it is evaluated after every step, in inference mode.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,24 @@ if "compile" in sys.argv:
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 batches = torch.utils.data.DataLoader(torch.randn(32 * 24, 8), batch_size=32)
 losses = []
+
+
+@torch.inference_mode()
+def evaluate():
+    model.eval()
+    for x in torch.utils.data.DataLoader(torch.randn(8, 8), batch_size=8):
+        model(x)
+    model.train()
+
+
 for x in batches:
     loss = model(x).square().mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
     losses.append(loss.item().hex())
+    if "evaluate" in sys.argv:
+        evaluate()
 graphs = 0
 if "compile" in sys.argv:
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
