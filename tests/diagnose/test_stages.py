@@ -106,6 +106,11 @@ def test_a_phase_longer_than_watching_explains_was_spent_outside_of_modules() ->
     assert made.rows[-1].name == OUTSIDE
     assert made.rows[-1].forward == pytest.approx(forward)
     assert not any(row.name == OUTSIDE for row in tree(seen, {"forward": 1.1 * forward, "backward": 4.0}).rows)
+    # The mean is that of a few steps that other programs interrupted.
+    interrupted = stage_tree(seen, {"forward": 2 * forward, "backward": 4.0}, {"forward": 1.1 * forward})
+    assert interrupted is not None
+    assert not any(row.name == OUTSIDE for row in interrupted.rows)
+    assert sum(leaf.forward for leaf in stage_leaves(interrupted.rows)) == pytest.approx(2 * forward)
 
 
 def test_the_loss_is_scaled_by_its_own_phase() -> None:

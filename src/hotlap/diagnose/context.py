@@ -116,7 +116,7 @@ class Context:
     @cached_property
     def stages(self) -> StageTree | None:
         """Where the time goes in the models."""
-        return stage_tree(self.run.stages, self.phases)
+        return stage_tree(self.run.stages, self.phases, self.medians)
 
     @cached_property
     def spread(self) -> float:
@@ -200,6 +200,11 @@ class Context:
     @cached_property
     def trend(self) -> Trend | Shift | None:
         return trend(self.steps)
+
+    @cached_property
+    def medians(self) -> dict[str, float]:
+        """``typical``, of all phases."""
+        return {phase: self.typical(phase) for phase in self.phases} if self.steps else {}
 
     def typical(self, phase: str) -> float:
         """Median seconds of a phase that every step has: where other programs interrupt a step, its mean is theirs."""

@@ -52,12 +52,17 @@ class _Node:
         return sum(self.seconds)
 
 
-def stage_tree(seen: Stages | None, phases: Mapping[str, float]) -> StageTree | None:
-    """Return the tree of a step with these phases, or None where no stage took time."""
+def stage_tree(
+    seen: Stages | None, phases: Mapping[str, float], typical: Mapping[str, float] | None = None
+) -> StageTree | None:
+    """Return the tree of a step with these phases, or None where no stage took time.
+
+    ``typical``: medians of the phases, where means may be those of a few steps that were interrupted.
+    """
     if seen is None:
         return None
     device = any(stage.device_forward is not None for stage in seen.stages)
-    roots, outside = _on_device(seen) if device else _on_host(seen, phases)
+    roots, outside = _on_device(seen) if device else _on_host(seen, phases, typical or phases)
     whole = sum(root.total for root in roots)
     if whole <= 0:
         return None
@@ -97,12 +102,15 @@ def _on_device(seen: Stages) -> tuple[list[_Node], _Seconds]:
     return _nodes(seen, own_by_stage=[own(stage) for stage in seen.stages]), (0.0, seen.device_outside or 0.0, 0.0)
 
 
-def _on_host(seen: Stages, phases: Mapping[str, float]) -> tuple[list[_Node], _Seconds]:
+def _on_host(seen: Stages, phases: Mapping[str, float], typical: Mapping[str, float]) -> tuple[list[_Node], _Seconds]:
+    def scale_of(phase: str, watched: float) -> float:
+        return scale(phases, typical, phase, watched)
+
     forward, loss = (sum(each.forward for each in seen.stages if each.phase == phase) for phase in ("forward", "loss"))
     backward = sum(stage.backward for stage in seen.stages) + seen.outside
     recompute = sum(stage.recompute for stage in seen.stages)
-    by_phase = {"forward": scale(phases, "forward", forward), "loss": min(1.0, scale(phases, "loss", loss))}
-    factors = (by_phase["forward"], scale(phases, "backward", backward), scale(phases, "recompute", recompute))
+    by_phase = {"forward": scale_of("forward", forward), "loss": min(1.0, scale_of("loss", loss))}
+    factors = (by_phase["forward"], scale_of("backward", backward), scale_of("recompute", recompute))
     own: list[_Seconds] = [
         (each.forward * by_phase[each.phase], each.backward * factors[1], each.recompute * factors[2])
         for each in seen.stages
@@ -115,10 +123,10 @@ def _on_host(seen: Stages, phases: Mapping[str, float]) -> tuple[list[_Node], _S
     return _nodes(seen, own), outside
 
 
-def scale(phases: Mapping[str, float], phase: str, watched: float) -> float:
+def scale(phases: Mapping[str, float], typical: Mapping[str, float], phase: str, watched: float) -> float:
     """By what the watched seconds are multiplied."""
     usual = phases.get(phase, 0.0)
-    if watched <= 0 or usual <= 0 or usual > WATCHED_TOO_LITTLE * watched:
+    if watched <= 0 or usual <= 0 or min(usual, typical.get(phase, usual)) > WATCHED_TOO_LITTLE * watched:
         return 1.0
     return usual / watched
 

@@ -93,10 +93,10 @@ def _loops(context: Context) -> list[_Loop]:
         again = stage.calls >= REPEATED_CALLS * max(1.0, around)
         repeated.append(above if above is not None else index if again else None)
     inside = {kind: sum(getattr(each, kind) for each in stages) for kind in ("forward", "backward", "recompute")}
-    factor = {kind: scale(context.phases, kind, seconds) for kind, seconds in inside.items()}
+    factor = {kind: scale(context.phases, context.medians, kind, seconds) for kind, seconds in inside.items()}
     if inside["backward"] > 0:
         # Outside of modules are above all the gradients that are added up, once for each call.
-        factor["backward"] = scale(context.phases, "backward", inside["backward"] + seen.outside)
+        factor["backward"] = scale(context.phases, context.medians, "backward", inside["backward"] + seen.outside)
         factor["backward"] *= 1 + min(1.0, seen.outside / inside["backward"])
     loops = []
     for parent in {stages[index].parent for index in repeated if index is not None}:
