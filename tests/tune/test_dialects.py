@@ -339,3 +339,12 @@ def test_an_edited_command_is_recognised_as_edited(
         for other in before.values():
             if not set(other.places) & set(key.places):
                 assert repr(after[other.name].value) == repr(other.value)
+
+
+def test_a_configuration_that_cannot_be_read_is_named(settings: Any, tmp_path: Path) -> None:
+    """One that is not there, and one in an older encoding; what a flag for outputs names is none."""
+    (tmp_path / "latin.yaml").write_bytes("batch_size: 4  # für alle\n".encode("latin-1"))
+    assert settings("python train.py --config latin.yaml").notes == ["latin.yaml is left alone: it is not UTF-8"]
+    missing = settings("python train.py --cfg conf/nothere.yaml")
+    assert missing.notes == ["conf/nothere.yaml is not there, so none of its keys is known"]
+    assert settings("python train.py --log out.json later.yaml").notes == []

@@ -99,6 +99,8 @@ def _tried(changes: Sequence[Foreseen]) -> list[str]:
 def _after(found: DryRun) -> str:
     order = "The order is another one once the baseline has been measured: what can hardly pay comes last. "
     least = order if found.before is None else ""
+    if found.before is None and any(each.change.name == "workers" for each in found.changes):
+        least += "Workers are exact where fetching is seen to draw no random numbers. "
     least += f"A gain counts from {text.percent(found.least_gain)} on, and from more on a machine that is noisy. "
     if found.planned_steps is not None:
         steps = text.plural(found.planned_steps, "step")

@@ -60,16 +60,20 @@ def may_configure(flag: str) -> bool:
     return bool(_CONFIGURES.intersection(flag.lstrip("-").lower().replace("-", "_").split("_"))) or flag == "-c"
 
 
-def read_document(source: str, at: int) -> Document | None:
-    """Return the configuration that the word names; None where it names none."""
+def read_document(source: str, at: int, *, wanted: bool = False) -> Document | None:
+    """Return the configuration that the word names; None where it names none. ``wanted``: behind a flag for one."""
     path = Path(source)
     if path.suffix not in (".yaml", ".yml", ".json"):
         return None
     try:
+        if wanted and not path.exists():
+            return Document(source, at, "", {}, f"{source} is not there, so none of its keys is known")
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             return None
         text = path.read_bytes().decode()
         data = read_json(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except UnicodeDecodeError:
+        return Document(source, at, "", {}, f"{source} is left alone: it is not UTF-8")
     except (OSError, ValueError, ConfigError, RecursionError):
         return None
     except yaml.YAMLError as error:

@@ -225,7 +225,7 @@ def _documents(words: Sequence[str], begin: int, arguments: Sequence[Argument]) 
             source = argument.text if may_configure(argument.name) else None
         else:
             source = None if at in flags else words[at]
-        document = read_document(source, at) if source else None
+        document = read_document(source, at, wanted=argument is not None) if source else None
         if document is None:
             continue
         if document.source in found:
