@@ -26,8 +26,7 @@ class CacheDecoded(Lever):
 
     def switch(self, value: Any) -> None:
         super().switch(value)
-        if not value:
-            PICTURES.kept = None
+        PICTURES.kept = self if value else None
 
     def before_workers(self, iterator: Any, loader: Any) -> None:
         # For all of them, and for those of the next epoch.
