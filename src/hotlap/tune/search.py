@@ -158,7 +158,7 @@ class _Search:
         changes = [trial.change, *trial.beside]
         if self.time.left() < HASTE * first_look_seconds(self.paces(changes).mean):
             return []
-        why = "unclear, and the likeliest of all, so it was proven with the time that was left"
+        why = "unclear, and the likeliest of all: kept for a proof"
         self.progress(f"{names(changes)} looked best ({trial.effect.ratio:.2f}x): there is time to prove it")
         kept = msgspec.structs.replace(trial, kept=True, why=why)
         self.trials = [kept if each is trial else each for each in self.trials]
