@@ -82,8 +82,8 @@ def screen(
             after.host.close()
             again = effect([pair.ratio for pair in more(looks[0])], measured.confidence)
             measured = effect([pair.ratio for pair in pairs], measured.confidence)
-            if again.ratio - 1 <= least:
-                return trial("unclear", "faster in one launch and not in another", measured)
+            if again.ratio - 1 <= least or measured.low <= 1:
+                return trial("unclear", "faster in one launch, and not surely in another", measured)
     except ArmLate:
         raise
     except ArmFailed as error:
